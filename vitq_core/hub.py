@@ -1,0 +1,87 @@
+"""Downloading a model that the user picked from the Hugging Face hub, into `VITQ_HOME`."""
+
+import os
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from .errors import VitqError
+from .home import vitq_home
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def fetch_model(repo: str) -> Path:
+    """The folder with config.json and model.safetensors of `user/name` or `user/name@revision`.
+
+    What was downloaded before is used without a look at the network. `HF_ENDPOINT` names another hub.
+    Raises VitqError with the reason when it cannot be had.
+    """
+    name, _, revision = repo.partition("@")
+    config = _get(name, CONFIG, revision or "main")
+    # The same commit for both files, should somebody push in between.
+    weights = _get(name, WEIGHTS, config.parent.name)
+    return weights.parent
+
+
+def _get(repo: str, filename: str, revision: str) -> Path:
+    where = {"repo_id": repo, "filename": filename, "revision": revision, "cache_dir": vitq_home() / "hub"}
+    try:
+        return Path(hf_hub_download(**where, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass  # not downloaded yet
+    except HFValidationError as error:
+        raise ValueError(
+            f"{repo!r} is not the name of a repository; it should look like user/name"
+        ) from error
+    try:
+        return Path(hf_hub_download(**where, endpoint=os.environ.get("HF_ENDPOINT") or None))
+    except (
+        Exception
+    ) as error:  # the client lets errors of its HTTP library through, another one in each version
+        raise VitqError(_sentence(error, repo, filename)) from error
+
+
+def _sentence(error: Exception, repo: str, filename: str) -> str:
+    """What went wrong, most particular first (a gated repository is also one not found, and so on)."""
+    status = _status(error)
+    if isinstance(error, GatedRepoError):
+        return f"{repo} asks for its terms to be accepted on the Hugging Face hub before it can be downloaded"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"there is no {repo} on the Hugging Face hub, or it is private"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo} on the Hugging Face hub has no such revision"
+    if status is not None and status >= 500:
+        return f"the Hugging Face hub could not serve {filename} of {repo} (error {status}); try again later"
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"{repo} is not downloaded yet and the Hugging Face hub cannot be reached; "
+            "pick a bundled model to work offline"
+        )
+    if isinstance(error, EntryNotFoundError):
+        return f"{repo} has no {filename}; only models with {CONFIG} and {WEIGHTS} can be loaded"
+    return f"{filename} of {repo} could not be downloaded completely; try again ({first_line(error)})"
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status at the root of `error`, which the client wraps when it falls back to its cache."""
+    while error is not None:
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            return error.response.status_code
+        error = error.__cause__
+    return None
+
+
+def first_line(error: BaseException, length: int = 160) -> str:
+    """The first line of an error's message, cut to `length` characters; its type if it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= length else lines[0][: length - 1] + "…"

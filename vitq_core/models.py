@@ -1,0 +1,153 @@
+"""Getting a model to quantize: bundled, from a folder, from the Hugging Face hub, or already in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import nn
+
+from .catalog import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
+from .checkpoint import read_checkpoint
+from .errors import VitqError
+from .hub import fetch_model
+from .labels import checkpoint_labels
+from .preprocess import Preprocessing, default_crop
+
+__all__ = ["Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
+
+HUB_PREFIX = "hf-hub:"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with what is needed to use it.
+
+    `module` maps [B, 3, H, W] to logits [B, classes]; `preprocess(picture)` makes its [3, H, W]; `labels`
+    names the classes if they are known; `load_model(info.id)` gives it again unless it was made in memory.
+    """
+
+    module: nn.Module = field(repr=False)
+    preprocessing: Preprocessing
+    labels: list[str] | None = field(repr=False)
+    info: ModelInfo
+
+    @property
+    def preprocess(self) -> Preprocessing:
+        """PIL picture → normalised float tensor [3, H, W]."""
+        return self.preprocessing
+
+
+def load_model(model_id: str | Path) -> Model:
+    """The model of an id of `list_models()`, a folder in timm's format, `hf-hub:user/name` or `timm/name`.
+
+    The module is in evaluation mode, float32, its parameters without gradients. Nothing is downloaded twice.
+    Raises ValueError for an unknown id and VitqError for one that cannot be downloaded or read.
+    """
+    info = find_model(str(model_id))
+    if info is not None and info.bundled:
+        return _load_bundled(info)
+    if info is not None:
+        return _read(fetch_model(info.source), info)
+    if Path(model_id).is_dir():
+        return _read(Path(model_id), _outside(str(model_id), source=str(model_id)))
+    repo = _repository(str(model_id))
+    return _read(fetch_model(repo), _outside(str(model_id), source=repo))
+
+
+def wrap_model(
+    module: nn.Module,
+    labels: Sequence[str] | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    size: int | tuple[int, int] | None = None,
+    crop_pct: float | None = None,
+    interpolation: str = "bicubic",
+) -> Model:
+    """A module in memory as a Model; it is put in evaluation mode and otherwise left as it is.
+
+    `size` in pixels, or (height, width), is read from `module.patch_embed.img_size` where that exists;
+    `crop_pct` is 0.875, or 1 below 128 pixels. Raises ValueError for what does not fit.
+    """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"wrap_model takes a torch.nn.Module, got {type(module).__name__}")
+    pixels = size if size is not None else _input_size(module)
+    preprocessing = Preprocessing(size=pixels, interpolation=interpolation, mean=mean, std=std)
+    preprocessing = _with_crop(preprocessing, crop_pct)
+    name = type(module).__name__
+    info = ModelInfo(
+        name, name, "classification", _params(module), False, "memory", "A model given in memory."
+    )
+    return Model(module.eval(), preprocessing, _checked_labels(labels, module), info)
+
+
+def _load_bundled(info: ModelInfo) -> Model:
+    if not weights_of(info).is_file():
+        raise VitqError(
+            f"the weights of {info.id} are missing: there should be {weights_of(info)}; "
+            "get the project again with its assets folder"
+        )
+    model = _read(folder_of(info), info)
+    if info.id.endswith(OUTLIERS):
+        # Imported only here: most models need none of the demonstration code.
+        from .demo.outliers import spread_channels
+
+        spread_channels(model.module)
+    return model
+
+
+def _read(folder: Path, info: ModelInfo) -> Model:
+    module = read_checkpoint(folder, info.id)
+    config = module.pretrained_cfg
+    try:
+        preprocessing = Preprocessing.from_timm(config)
+        labels = checkpoint_labels(config, module.num_classes)
+    except (ValueError, TypeError, KeyError) as error:
+        raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
+    return Model(module, preprocessing, labels, replace(info, params=_params(module)))
+
+
+def _repository(model_id: str) -> str:
+    """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
+    name = model_id.removeprefix(HUB_PREFIX)
+    if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
+        return name
+    available = ", ".join(info.id for info in list_models())
+    raise ValueError(
+        f"unknown model {model_id!r}; available: {available}, "
+        f"a model folder in timm's format, or {HUB_PREFIX}user/name"
+    )
+
+
+def _outside(model_id: str, source: str) -> ModelInfo:
+    title = Path(source).name
+    return ModelInfo(model_id, title, "classification", 0, False, source, f"A model from {source}.")
+
+
+def _input_size(module: nn.Module) -> tuple[int, int]:
+    size = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    if size is None:
+        raise ValueError(
+            f"{type(module).__name__} does not say its picture size; give it as size=224 or whatever it takes"
+        )
+    return size
+
+
+def _checked_labels(labels: Sequence[str] | None, module: nn.Module) -> list[str] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels must be a list of class names, got {labels!r:.80}")
+    classes = getattr(module, "num_classes", None)
+    if classes and classes != len(labels):
+        raise ValueError(f"the model has {classes} classes but {len(labels)} labels were given")
+    return list(labels)
+
+
+def _with_crop(preprocessing: Preprocessing, crop_pct: float | None) -> Preprocessing:
+    chosen = default_crop(min(preprocessing.size)) if crop_pct is None else crop_pct
+    return replace(preprocessing, crop_pct=chosen)
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
