@@ -1,0 +1,79 @@
+"""The calibration pictures as checked chunks of one size, however the caller batched them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from .store import TensorStore
+
+CHUNK = 32  # pictures a forward pass of calibration takes
+
+
+class CalibrationPictures:
+    """``images``: [N, 3, H, W] floats, or an iterable of such batches (or of (images, labels) pairs), read once.
+
+    Raises ValueError for an empty set, a wrong shape, integers, values that are not finite.
+    """
+
+    def __init__(self, images: Tensor | Iterable, size: tuple[int, int, int] | None) -> None:
+        self._store: TensorStore | None = None
+        self._size = size
+        if isinstance(images, Tensor):
+            self._tensor, self.count = _checked(images, size), len(images)
+        else:
+            self._tensor = None
+            self._store, self.count = self._spool(images), 0
+            self.count = sum(len(chunk) for chunk in self._store)
+        if self.count == 0:
+            raise ValueError("no calibration pictures: give at least one")
+
+    def _spool(self, batches: Iterable) -> TensorStore:
+        store, rest = TensorStore(), None
+        for batch in batches:
+            images = _checked(batch[0] if isinstance(batch, (tuple, list)) else batch, self._size)
+            images = images if rest is None else torch.cat((rest, images))
+            whole = len(images) - len(images) % CHUNK
+            for start in range(0, whole, CHUNK):
+                store.append(images[start : start + CHUNK].clone())
+            rest = images[whole:].clone()
+        if rest is not None and len(rest):
+            store.append(rest)
+        return store
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._tensor is None:
+            yield from self._store
+        else:
+            yield from self._tensor.split(CHUNK)
+
+    def __len__(self) -> int:
+        """Number of chunks."""
+        return -(-self.count // CHUNK)
+
+    @property
+    def first(self) -> Tensor:
+        """[1, C, H, W]."""
+        return next(iter(self))[:1]
+
+    def __enter__(self) -> CalibrationPictures:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._store is not None:
+            self._store.__exit__()
+
+
+def _checked(images: object, size: tuple[int, int, int] | None) -> Tensor:
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"pictures must be a float tensor [N, channels, height, width], got {shape}")
+    if not images.is_floating_point():
+        raise ValueError(f"pictures must be preprocessed floats, got {images.dtype}; use model.preprocess")
+    if size is not None and tuple(images.shape[1:]) != size:
+        raise ValueError(f"the model takes pictures of {size}, got {tuple(images.shape[1:])}")
+    if not torch.isfinite(images).all():
+        raise ValueError("the pictures contain NaN or infinite values")
+    return images.detach().float()

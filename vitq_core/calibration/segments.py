@@ -1,0 +1,65 @@
+"""A model cut into its stem, its chain of modules and its tail, each runnable alone on stored activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+class _Captured(Exception):
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+def stem(module: nn.Module, chain: list[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """Pictures → input of the first module of the chain."""
+
+    def capture(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        raise _Captured(inputs[0])
+
+    def run(pictures: Tensor) -> Tensor:
+        hook = chain[0].register_forward_pre_hook(capture)
+        try:
+            module(pictures)
+        except _Captured as captured:
+            return captured.value
+        finally:
+            hook.remove()
+        raise RuntimeError("the model's forward does not run the chain its family names")
+
+    return run
+
+
+def tail(module: nn.Module, chain: list[nn.Module]) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
+    """(pictures, output of the chain's last module) → output of the model; the chain itself is not run."""
+
+    def run(item: tuple[Tensor, Tensor]) -> Tensor:
+        pictures, activation = item
+        with _bypassed(chain, activation):
+            return module(pictures)
+
+    return run
+
+
+@contextmanager
+def _bypassed(chain: list[nn.Module], output: Tensor) -> Iterator[None]:
+    for module in chain:
+        module.forward = lambda x, *_, **__: x
+    chain[-1].forward = lambda *_, **__: output
+    try:
+        yield
+    finally:
+        for module in chain:
+            del module.forward
+
+
+class Paired(Iterable):
+    """Two streams side by side, restartable."""
+
+    def __init__(self, first: Iterable, second: Iterable) -> None:
+        self._first, self._second = first, second
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self._first, self._second, strict=True)

@@ -1,0 +1,132 @@
+"""Quantize a model: rewrite a copy of it, attach the recipe's quantizers, run the recipe's passes, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .calibration import CalibrationPictures, calibrate
+from .errors import VitqError
+from .families import family_of
+from .monitor import Monitor, Progress
+from .recipe import Recipe
+from .recipe import recipe as named_recipe
+from .reparameterize import to_clipped_scales, to_layer_scale
+from .report import Report, build_report
+from .simulation import Simulation
+from .site import Site
+from .tracing import trace_layers
+
+if TYPE_CHECKING:
+    from .models import Model
+
+# The passes after calibration: name in a recipe → function(simulation, calibration rows per site, monitor).
+PASSES: dict[str, Callable[[Simulation, dict[Site, Tensor], Monitor], None]] = {
+    "reparameterize_mean": to_layer_scale,
+    "reparameterize_clip": to_clipped_scales,
+}
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """``model``: same call as the original. ``bits``: {layer: (weight bits or None, activation bits)}."""
+
+    model: nn.Module
+    bits: dict[str, tuple[int | None, int]]
+    report: Report
+    recipe: Recipe
+    source: Model | None = None  # what was quantized, where it came as a Model: labels and preprocessing
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The quantized model's output, [N, classes]."""
+        return self.model(images)
+
+
+def quantize(
+    model: Model | nn.Module,
+    images: Tensor | Iterable,
+    recipe: Recipe | str,
+    progress: Progress | None = None,
+    cancel: object = None,
+    seed: int = 0,
+) -> QuantizeResult:
+    """Quantize ``model`` after training, calibrated on ``images`` [N, C, H, W] or an iterable of such batches.
+
+    The model given is left untouched, whatever happens. ``progress(fraction, message)`` hears how far it is; ``cancel``
+    (a callable, or an object with ``is_set``) stops it with :class:`Cancelled`. ``seed``: all randomness.
+    Raises ValueError for unusable pictures or bits of unknown layers, VitqError for a model of no known family.
+    """
+    started = time.perf_counter()
+    source, module = _unwrap(model)
+    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    family = family_of(module)
+    monitor = Monitor(progress, cancel)
+    monitor.report(0.0, "preparing")
+    with (
+        torch.random.fork_rng(devices=[]),
+        CalibrationPictures(images, family.input_size(module)) as pictures,
+    ):
+        torch.manual_seed(seed)
+        simulation = _prepare(module, recipe, pictures.first)
+        simulation.attach()
+        _run_passes(simulation, pictures, monitor)
+    simulation.module.vitq = simulation
+    report = build_report(simulation, time.perf_counter() - started, pictures.count, source)
+    monitor.report(1.0, "done")
+    return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
+
+
+def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
+    source, module = (
+        (None, model) if isinstance(model, nn.Module) else (model, getattr(model, "module", None))
+    )
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"quantize takes a model of load_model or an nn.Module, got {type(model).__name__}")
+    if hasattr(module, "vitq"):
+        raise ValueError("this model is quantized already; quantize the full-precision one")
+    return source, module
+
+
+def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
+    module = deepcopy(module).float().eval().requires_grad_(False)
+    family = family_of(module)
+    family.rewrite(module)
+    layers = trace_layers(module, family, picture)
+    unknown = sorted(set(recipe.bits) - set(layers))
+    if unknown:
+        raise ValueError(
+            f"bits name a layer that the model does not have: {unknown[0]!r}; it has {_few(layers)}"
+        )
+    return Simulation(module, family, recipe, layers)
+
+
+def _few(layers: dict) -> str:
+    names = list(layers)
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+
+
+def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
+    first, *rest = simulation.recipe.passes
+    if first != "calibrate" or not set(rest) <= set(PASSES):
+        raise VitqError(
+            f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
+        )
+    tokens = calibrate(simulation, pictures, monitor.part(0.0, 0.8 if rest else 1.0))
+    for index, step in enumerate(rest):
+        start = 0.8 + 0.2 * index / len(rest)
+        PASSES[step](simulation, tokens, monitor.part(start, start + 0.2 / len(rest)))
+
+
+def layer_bits(simulation: Simulation) -> dict[str, tuple[int | None, int]]:
+    """{layer: (weight bits or None, activation bits)}; both inputs of a matmul have the same bits."""
+    table = {}
+    for name, layer in simulation.layers.items():
+        weight = None if layer.weight is None else simulation.quantizer(layer.weight).bits
+        table[name] = (weight, simulation.quantizer(layer.inputs[0]).bits)
+    return table

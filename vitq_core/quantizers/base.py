@@ -1,0 +1,125 @@
+"""What every quantizer is: it watches, fits itself, simulates with a straight-through gradient, encodes and decodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import VitqError
+from ..registry import Registry
+from .statistics import Statistics
+
+PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward the simulated value, backward as if nothing had been rounded (the gradient of rounding is zero)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, simulated: Tensor) -> Tensor:
+        return simulated
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class Quantizer(nn.Module):
+    """Base class. A subclass writes ``_solve`` (parameters from statistics), ``encode`` and ``decode``.
+
+    ``bits``: 2..8. Fitted parameters are buffers, so they move, copy and save with the model.
+    """
+
+    PARAMETERS: tuple[str, ...] = ("scale",)  # the buffers that storage writes
+    SETTINGS: tuple[str, ...] = ("bits", "sqnr_db")  # the plain attributes that it writes beside them
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.sqnr_db = float("nan")  # signal to noise on the calibration sample
+        self.statistics: Statistics | None = None
+        for name in self.PARAMETERS:
+            self.register_buffer(name, None)
+
+    # -- calibration ---------------------------------------------------------------------------------
+    def observe(self, x: Tensor, share: float = 1.0) -> None:
+        """Watch a batch ``x``, which is about ``share`` of all the calibration data."""
+        if self.statistics is None:
+            self.statistics = Statistics(self._axes(x))
+        self.statistics.update(x, share)
+
+    def finish(self) -> None:
+        """Fit the parameters to what was observed and forget it. Raises VitqError if nothing was."""
+        if self.statistics is None:
+            raise VitqError("a quantizer was asked to fit without having seen any calibration data")
+        self._solve(self.statistics)
+        self.statistics = None
+
+    def fit(self, x: Tensor) -> Quantizer:
+        """Observe ``x`` alone and finish."""
+        self.statistics = None
+        self.observe(x)
+        self.finish()
+        return self
+
+    @property
+    def fitted(self) -> bool:
+        return getattr(self, self.PARAMETERS[0]) is not None
+
+    @property
+    def effective_bits(self) -> float:
+        """Bits a value really takes; more than ``bits`` where values are kept in floating point."""
+        return float(self.bits)
+
+    # -- simulation and codes -------------------------------------------------------------------------
+    def forward(self, x: Tensor) -> Tensor:
+        """The value that the code of ``x`` stands for, same shape and dtype."""
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return self.simulate(x)
+        with torch.no_grad():
+            simulated = self.simulate(x)
+        return _StraightThrough.apply(x, simulated)
+
+    def simulate(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Integer codes (int32), same shape as ``x``."""
+        raise NotImplementedError("abstract: a quantizer defines encode")
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Floating-point values (float32) of integer ``codes``."""
+        raise NotImplementedError("abstract: a quantizer defines decode")
+
+    def levels(self) -> Tensor:
+        """The sorted values that codes stand for, [levels], of the first group: for a plot."""
+        raise NotImplementedError("abstract: a quantizer defines levels")
+
+    # -- for subclasses --------------------------------------------------------------------------------
+    def _axes(self, x: Tensor) -> tuple[int, ...]:
+        return ()
+
+    def _solve(self, statistics: Statistics) -> None:
+        raise NotImplementedError("abstract: a quantizer defines _solve")
+
+    def _note_error(self, sample: Tensor, squared_error: Tensor) -> None:
+        """``squared_error``: mean squared error of each group of ``sample``."""
+        power = sample.square().mean().clamp_min(1e-30)
+        self.sqnr_db = float(10 * torch.log10(power / squared_error.mean().clamp_min(1e-30)))
+
+    # -- for storage -----------------------------------------------------------------------------------
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready: what beside the fitted parameters tells this quantizer from a new one."""
+        return {name: getattr(self, name) for name in self.SETTINGS}
+
+    def restore(self, tensors: dict[str, Tensor], settings: dict[str, Any]) -> None:
+        """Set fitted parameters and settings from storage."""
+        for name in self.PARAMETERS:
+            setattr(self, name, tensors[name])
+        for name in self.SETTINGS:
+            setattr(self, name, settings[name])
+
+
+QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer")

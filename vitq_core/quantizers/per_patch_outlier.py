@@ -1,0 +1,83 @@
+"""Per-patch outlier-aware quantizer for post-LayerNorm activations (ADFQ-ViT, arXiv 2407.02763)."""
+
+from __future__ import annotations
+
+from math import ceil, log2
+
+import torch
+from torch import Tensor
+
+from .base import QUANTIZERS
+from .uniform import Uniform
+
+
+@QUANTIZERS.register("per_patch_outlier")
+class PerPatchOutlier(Uniform):
+    """Values with ``|x| > α`` stay as they are; the rest is uniform with one (s, z) per patch position.
+
+    Input [batch, positions…, channels]; every axis that is neither batch nor channel is a position (arXiv 2407.02763
+    section 3.2; for Swin that is the window position or (h, w)). ``alpha``: the threshold; ``alpha_ratio``: a share
+    of values to keep instead, resolved to a threshold on the calibration data. Kept values count as 0 for the fit.
+
+    Codes of kept values are their float32 bit patterns read as int32, which no b-bit code collides with.
+    """
+
+    PARAMETERS = ("scale", "zero_point", "alpha")
+    SETTINGS = (*Uniform.SETTINGS, "alpha_ratio", "kept", "seen", "channels")
+
+    def __init__(self, bits: int, alpha: float = 5.0, alpha_ratio: float | None = None) -> None:
+        super().__init__(bits)
+        self._alpha, self.alpha_ratio = alpha, alpha_ratio
+        self.kept = self.seen = self.channels = 0
+
+    def _axes(self, x: Tensor) -> tuple[int, ...]:
+        return tuple(range(1, x.ndim - 1))
+
+    def observe(self, x: Tensor, share: float = 1.0) -> None:
+        if self.alpha is None:  # a ratio is resolved on the first batch: the scales need the threshold
+            self.alpha = torch.tensor(self._threshold(x), device=x.device)
+        kept = x.abs() > self.alpha
+        self.kept, self.seen, self.channels = self.kept + int(kept.sum()), self.seen + x.numel(), x.shape[-1]
+        super().observe(x.masked_fill(kept, 0.0), share)
+
+    def fit(self, x: Tensor) -> PerPatchOutlier:
+        self.alpha, self.kept, self.seen = None, 0, 0
+        return super().fit(x)
+
+    def _threshold(self, x: Tensor) -> float:
+        if self.alpha_ratio is None:
+            return self._alpha
+        magnitudes = x.detach().abs().flatten()
+        rank = magnitudes.numel() - ceil(self.alpha_ratio * magnitudes.numel())
+        return float(magnitudes.kthvalue(max(rank, 1)).values)
+
+    @property
+    def outlier_ratio(self) -> float:
+        """Share of the calibration values kept in floating point."""
+        return self.kept / max(self.seen, 1)
+
+    @property
+    def effective_bits(self) -> float:
+        """``b + ratio · (16 + ⌈log2 D⌉)``: a kept value costs an fp16 number and its index among D channels."""
+        return self.bits + self.outlier_ratio * (16 + ceil(log2(max(self.channels, 2))))
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape[1:-1] != self.scale.shape[1:-1]:
+            raise ValueError(
+                f"calibrated for {tuple(self.scale.shape[1:-1])} patch positions, got {tuple(x.shape[1:-1])}: "
+                "one scale per position needs pictures of the calibration size"
+            )
+
+    def simulate(self, x: Tensor) -> Tensor:
+        self._check(x)
+        return torch.where(x.abs() > self.alpha, x, super().simulate(x))
+
+    def encode(self, x: Tensor) -> Tensor:
+        self._check(x)
+        kept = x.float().contiguous().view(torch.int32)
+        return torch.where(x.abs() > self.alpha, kept, super().encode(x))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        kept = (codes < 0) | (codes > 2**self.bits)
+        values = super().decode(codes.masked_fill(kept, 0))
+        return torch.where(kept, codes.contiguous().view(torch.float32), values)

@@ -1,0 +1,95 @@
+"""Uniform affine quantizer: code q stands for scale · (q − zero_point); per tensor, channel or weight row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import PERCENTILES, QUANTIZERS, Quantizer
+from .statistics import Statistics
+
+RANGES = ("percentile", "minmax")
+
+
+@QUANTIZERS.register("uniform")
+class Uniform(Quantizer):
+    """``x̂ = s · (clamp(⌊x/s⌉ + z, 0, 2^b − 1) − z)``.
+
+    ``axis``: the axis with one (s, z) per index; None: one for the tensor. ``range``: ``"percentile"`` searches the
+    quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254), ``"minmax"`` does not.
+
+    A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp then
+    cuts between codes, and the codes number 2^b + 1.
+    """
+
+    PARAMETERS = ("scale", "zero_point")
+    SETTINGS = (*Quantizer.SETTINGS, "axis", "range")
+
+    def __init__(self, bits: int, axis: int | None = None, range: str = "percentile") -> None:
+        super().__init__(bits)
+        if range not in RANGES:
+            raise ValueError(f"range must be one of {', '.join(RANGES)}, got {range!r}")
+        self.axis = axis
+        self.range = range
+
+    def _axes(self, x: Tensor) -> tuple[int, ...]:
+        return () if self.axis is None else (self.axis,)
+
+    def _solve(self, statistics: Statistics) -> None:
+        scale, zero_point = self._search(statistics)
+        self.set_parameters(statistics.unflatten(scale), statistics.unflatten(zero_point))
+
+    def _search(self, statistics: Statistics) -> tuple[Tensor, Tensor]:
+        """Per group, the (scale, zero point) whose range has the least squared error."""
+        sample = statistics.sample
+        candidates = PERCENTILES if self.range == "percentile" else (None,)
+        best = scale = zero_point = None
+        for p in candidates:
+            s, z = affine(*(end.to(sample.device) for end in statistics.range(p)), self.bits)
+            error = _squared_error(sample, s[:, None], z[:, None], self.bits)
+            better = torch.ones_like(error, dtype=torch.bool) if best is None else error < best
+            best = error if best is None else torch.where(better, error, best)
+            scale = s if scale is None else torch.where(better, s, scale)
+            zero_point = z if zero_point is None else torch.where(better, z, zero_point)
+        self._note_error(sample, best)
+        return scale, zero_point
+
+    def set_parameters(self, scale: Tensor, zero_point: Tensor) -> None:
+        """Use these, in a shape that broadcasts against the tensor to be quantized."""
+        self.scale, self.zero_point = scale, zero_point
+
+    def _limits(self) -> tuple[Tensor, Tensor]:
+        """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
+        return -self.zero_point, 2**self.bits - 1 - self.zero_point
+
+    def simulate(self, x: Tensor) -> Tensor:
+        low, high = self._limits()
+        return (x / self.scale).round_().clamp_(low, high).mul_(self.scale)
+
+    def encode(self, x: Tensor) -> Tensor:
+        low, high = self._limits()
+        return ((x / self.scale).round_().clamp_(low.floor(), high.ceil()) - low.floor()).int()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        low, high = self._limits()
+        return (codes + low.floor()).clamp_(low, high).mul_(self.scale)
+
+    def levels(self) -> Tensor:
+        low, high = (limit.reshape(-1)[0] for limit in self._limits())
+        steps = torch.arange(int(low.floor()), int(high.ceil()) + 1).to(self.scale)
+        return steps.clamp(low, high).unique() * self.scale.reshape(-1)[0]
+
+
+def affine(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """(scale, integer zero point) of the range [lo, hi]; a range of one value c gets a scale that holds c exactly."""
+    scale = (hi - lo) / (2**bits - 1)
+    largest = torch.maximum(lo.abs(), hi.abs())
+    empty = scale <= largest * 1e-7
+    scale = torch.where(empty, torch.where(largest > 0, largest, torch.ones_like(largest)), scale)
+    return scale, (-lo / scale).round()
+
+
+def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    limit = 2**bits - 1
+    simulated = (sample / scale).round_().clamp_(-zero_point, limit - zero_point).mul_(scale)
+    return simulated.sub_(sample).square_().mean(dim=1)

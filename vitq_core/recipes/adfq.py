@@ -1,0 +1,22 @@
+"""ADFQ-ViT (arXiv 2407.02763): its quantizers, calibrated."""
+
+from ..recipe import RECIPES, Recipe, Use
+from .baselines import IMAGE
+
+RECIPES.register("adfq")(
+    Recipe(
+        name="adfq",
+        title="ADFQ-ViT",
+        summary="Leaves the few largest values in floating point, gives every patch its own scale, and uses log scales "
+        "where small values matter.",
+        rules={
+            "*:weight": Use("uniform", {"axis": 0}),
+            "image": IMAGE,
+            "post_layernorm": Use("per_patch_outlier", {"alpha": 5.0}),
+            "post_gelu": Use("shift_log2"),
+            "post_softmax": Use("log_sqrt2"),
+            "*": Use("uniform"),
+        },
+        applies=frozenset({"alpha", "alpha_ratio", "log_base"}),
+    )
+)

@@ -1,0 +1,136 @@
+"""What a quantized model costs, site by site and in all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from .record import Record
+from .saving.size import float_bytes, quantized_bytes
+from .simulation import Simulation
+from .site import WEIGHT, Site
+
+if TYPE_CHECKING:
+    from .models import Model
+
+MEGABYTE = 1e6
+ALWAYS_FLOAT = (
+    "LayerNorm, softmax, activation functions, residual additions, biases, tokens and position embedding"
+)
+
+
+@dataclass(frozen=True)
+class SiteRow(Record):
+    """One site: its quantizer, bits, what a value really takes, share of outliers kept, signal to noise in dB."""
+
+    layer: str
+    tensor: str
+    role: str
+    quantizer: str
+    bits: int
+    effective_bits: float
+    outlier_ratio: float
+    sqnr_db: float
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Report(Record):
+    """Sizes in MB (10⁶ bytes, of what save_quantized writes); average bits weighted by parameters and by MACs.
+
+    ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits · activation
+    bits / 10⁹ for one picture. ``kept_float`` and ``kept_8bit``: what the nominal bits do not cover.
+    """
+
+    recipe: str
+    size_mb: float
+    fp32_size_mb: float
+    avg_weight_bits: float
+    avg_act_bits: float
+    effective_act_bits: float
+    gbops: float
+    seconds: float
+    pictures: int
+    preprocessing: str
+    kept_float: tuple[str, ...]
+    kept_8bit: tuple[str, ...]
+    sites: tuple[SiteRow, ...]
+
+    @property
+    def compression(self) -> float:
+        return self.fp32_size_mb / self.size_mb
+
+
+def build_report(simulation: Simulation, seconds: float, pictures: int, source: Model | None) -> Report:
+    """``seconds``: the run so far; ``pictures``: how many it was calibrated on."""
+    rows = tuple(_row(simulation, site) for site in simulation.sites())
+    weights = [row for row in rows if row.tensor == WEIGHT]
+    inputs = [row for row in rows if row.tensor != WEIGHT]
+    return Report(
+        recipe=simulation.recipe.name,
+        size_mb=quantized_bytes(simulation) / MEGABYTE,
+        fp32_size_mb=float_bytes(simulation) / MEGABYTE,
+        avg_weight_bits=_average([(row.bits, row.params) for row in weights]),
+        avg_act_bits=_average([(row.bits, row.macs) for row in inputs]),
+        effective_act_bits=_average([(row.effective_bits, row.macs) for row in inputs]),
+        gbops=_bit_operations(simulation) / 1e9,
+        seconds=seconds,
+        pictures=pictures,
+        preprocessing=_preprocessing(source),
+        kept_float=_kept_float(simulation),
+        kept_8bit=_kept_8bit(simulation, rows),
+        sites=rows,
+    )
+
+
+def _row(simulation: Simulation, site: Site) -> SiteRow:
+    quantizer, layer = simulation.quantizer(site), simulation.layers[site.module]
+    return SiteRow(
+        layer=site.module,
+        tensor=site.tensor,
+        role=site.role,
+        quantizer=simulation.recipe.use_for(site).quantizer,
+        bits=quantizer.bits,
+        effective_bits=quantizer.effective_bits,
+        outlier_ratio=getattr(quantizer, "outlier_ratio", 0.0),
+        sqnr_db=quantizer.sqnr_db,
+        params=layer.params if site.tensor == WEIGHT else 0,
+        macs=layer.macs,
+    )
+
+
+def _average(weighted: list[tuple[float, int]]) -> float:
+    total = sum(weight for _, weight in weighted)
+    return sum(value * weight for value, weight in weighted) / total if total else float("nan")
+
+
+def _bit_operations(simulation: Simulation) -> float:
+    """Σ MACs · bits · bits; a layer without weight multiplies two activations."""
+    total = 0.0
+    for layer in simulation.layers.values():
+        operands = [simulation.quantizer(site).effective_bits for site in layer.sites]
+        total += layer.macs * operands[0] * operands[-1]
+    return total
+
+
+def _preprocessing(source: Model | None) -> str:
+    return "not known: pictures came as tensors" if source is None else source.preprocessing.describe()
+
+
+def _kept_float(simulation: Simulation) -> tuple[str, ...]:
+    others = [
+        name
+        for name, module in simulation.module.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)) and name not in simulation.layers
+    ]
+    return (ALWAYS_FLOAT, *others)
+
+
+def _kept_8bit(simulation: Simulation, rows: tuple[SiteRow, ...]) -> tuple[str, ...]:
+    """Sites at 8 bits although the recipe's own bits are lower."""
+    recipe = simulation.recipe
+    named = [(row, recipe.weight_bits if row.tensor == WEIGHT else recipe.act_bits) for row in rows]
+    return tuple(f"{row.layer}:{row.tensor}" for row, bits in named if row.bits == 8 and bits < 8)

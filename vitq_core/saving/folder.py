@@ -1,0 +1,174 @@
+"""A quantized model as a folder: ``model.safetensors`` with packed codes, ``vitq.json`` with everything else.
+
+Loading gives back the same model bit for bit. Nothing in the folder is code: architectures come from timm by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import VitqError
+from ..families import FAMILIES
+from ..models import Model, wrap_model
+from ..pipeline import QuantizeResult, layer_bits
+from ..recipe import Recipe
+from ..report import Report, SiteRow
+from ..simulation import Simulation
+from ..site import Layer, Site
+from .packing import pack, unpack
+from .tensors import CODES, float_tensors, quantizer_tensors
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "vitq.json"
+
+
+def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
+    """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
+
+    Raises VitqError for a model that cannot be rebuilt from its architecture or a folder that cannot be written.
+    """
+    simulation: Simulation = result.model.vitq
+    description = _describe(simulation, result)
+    tensors = _stored(simulation)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / WEIGHTS, lambda path: save_file(tensors, path))
+        _replace(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
+    except (OSError, SafetensorError) as error:
+        raise VitqError(f"the quantized model cannot be written to {folder}: {error}") from error
+    return folder
+
+
+def load_quantized(folder: str | Path) -> QuantizeResult:
+    """The result that :func:`save_quantized` wrote, its model ready to call.
+
+    Raises VitqError for a folder without a quantized model, a damaged one, or one of a newer format.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise VitqError(
+            f"{folder} holds no quantized model: {Path(error.filename).name} is missing"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+        raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
+    try:
+        return _rebuild(description, tensors)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside ``path`` and rename: a reader never sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stored(simulation: Simulation) -> dict[str, Tensor]:
+    tensors = float_tensors(simulation)
+    for site in simulation.sites():
+        quantizer = simulation.quantizer(site)
+        tensors |= {f"{site}.{name}": tensor.clone() for name, tensor in quantizer_tensors(quantizer).items()}
+    for layer in simulation.layers.values():
+        if layer.weight is not None:
+            quantizer, weight = simulation.quantizer(layer.weight), simulation.float_weight(layer.name)
+            tensors[f"{layer.weight}.{CODES}"] = pack(quantizer.encode(weight.detach()), quantizer.bits)
+    return tensors
+
+
+def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
+    report = {**result.report.as_dict(), "sites": [row.as_dict() for row in result.report.sites]}
+    return {
+        "format": FORMAT,
+        "family": simulation.family.name,
+        "config": simulation.family.config(simulation.module),
+        "recipe": json.loads(result.recipe.to_json()),
+        "layers": [asdict(layer) for layer in simulation.layers.values()],
+        "quantizers": {str(site): simulation.quantizer(site).settings() for site in simulation.sites()},
+        "report": report,
+        "source": None if result.source is None else _source(result.source),
+    }
+
+
+def _source(model: Model) -> dict[str, Any]:
+    """What ``wrap_model`` needs to preprocess and label as the model that was quantized."""
+    chosen = ("mean", "std", "size", "crop_pct", "interpolation")
+    return {"labels": model.labels, **{name: getattr(model.preprocessing, name) for name in chosen}}
+
+
+def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizeResult:
+    if description["format"] != FORMAT:
+        raise VitqError(f"format {description['format']} is not known to this version, which reads {FORMAT}")
+    family = FAMILIES[description["family"]]
+    module = family.build(description["config"]).requires_grad_(False)
+    recipe = Recipe.from_json(json.dumps(description["recipe"]))
+    layers = {layer["name"]: _layer(layer) for layer in description["layers"]}
+    simulation = Simulation(module, family, recipe, layers)
+    simulation.attach()
+    _restore_quantizers(simulation, description["quantizers"], tensors)
+    _restore_weights(simulation, tensors)
+    module.vitq = simulation
+    source = _wrapped(module, description["source"])
+    return QuantizeResult(module, layer_bits(simulation), _report(description["report"]), recipe, source)
+
+
+def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
+    return None if source is None else wrap_model(module, **{**source, "size": tuple(source["size"])})
+
+
+def _layer(data: dict[str, Any]) -> Layer:
+    return Layer(data["name"], tuple(Site(**site) for site in data["sites"]), data["params"], data["macs"])
+
+
+def _report(data: dict[str, Any]) -> Report:
+    lists = {name: tuple(data[name]) for name in ("kept_float", "kept_8bit")}
+    return Report(**{**data, **lists, "sites": tuple(SiteRow(**row) for row in data["sites"])})
+
+
+def _restore_quantizers(
+    simulation: Simulation, settings: dict[str, dict], tensors: dict[str, Tensor]
+) -> None:
+    for site in simulation.sites():
+        quantizer = simulation.quantizer(site)
+        found = {name: tensors.pop(f"{site}.{name}") for name in quantizer.PARAMETERS}
+        quantizer.restore({name: tensor.float() for name, tensor in found.items()}, settings[str(site)])
+
+
+def _restore_weights(simulation: Simulation, tensors: dict[str, Tensor]) -> None:
+    for layer in simulation.layers.values():
+        if layer.weight is not None:
+            quantizer, weight = simulation.quantizer(layer.weight), simulation.float_weight(layer.name)
+            codes = unpack(tensors.pop(f"{layer.weight}.{CODES}"), quantizer.bits, tuple(weight.shape))
+            weight.data = quantizer.decode(codes)
+            simulation.simulated_weight(layer.name).refresh(weight)
+    for name, tensor in tensors.items():
+        _set(simulation.module, name, tensor)
+
+
+def _set(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """A parameter or buffer by its dotted name; reparameterization may have added a bias that the build lacks."""
+    owner, _, leaf = name.rpartition(".")
+    target = module.get_submodule(owner)
+    if leaf in target._buffers:
+        target._buffers[leaf] = tensor
+    else:
+        setattr(target, leaf, nn.Parameter(tensor, requires_grad=False))

@@ -1,0 +1,50 @@
+"""The vocabulary: layers (matrix multiplications), their sites (tensors that may be quantized), LayerNorm pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WEIGHT = "weight"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tensor that may be quantized, and what it means.
+
+    ``module`` is the layer's dotted name (``blocks.3.attn.qkv``), ``tensor`` one of ``weight``, ``input``,
+    ``input2``, and ``role`` the same word in every family: ``image``, ``post_layernorm``, ``query``, ``key``,
+    ``post_softmax``, ``value``, ``attention_output``, ``post_gelu``, ``features``, ``weight``, …
+    """
+
+    module: str
+    tensor: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.tensor}"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One matrix multiplication: its sites, weight parameters and multiply-accumulates per picture."""
+
+    name: str
+    sites: tuple[Site, ...]
+    params: int
+    macs: int
+
+    @property
+    def inputs(self) -> tuple[Site, ...]:
+        return tuple(site for site in self.sites if site.tensor != WEIGHT)
+
+    @property
+    def weight(self) -> Site | None:
+        return next((site for site in self.sites if site.tensor == WEIGHT), None)
+
+
+@dataclass(frozen=True)
+class NormPair:
+    """A LayerNorm and every linear layer that reads its output: what reparameterization may rescale."""
+
+    norm: str
+    linears: tuple[str, ...]
