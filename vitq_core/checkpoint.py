@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from .errors import VitqError
-from .hub import CONFIG, WEIGHTS, first_line
+from .hub import CONFIG, WEIGHTS, brief
 
 # What a configuration that does not fit its architecture or its weights makes timm and torch raise.
 _MISFITS = (
@@ -35,9 +35,7 @@ def read_checkpoint(folder: Path, name: str) -> nn.Module:
     try:
         module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except _MISFITS as error:
-        raise VitqError(
-            f"the {CONFIG} of {name} does not fit timm or its weights: {first_line(error)}"
-        ) from error
+        raise VitqError(f"the {CONFIG} of {name} does not fit timm or its weights: {brief(error)}") from error
     _check_loaded(module, name)
     return module.float().eval().requires_grad_(False)
 
@@ -47,7 +45,7 @@ def _check_config(folder: Path, name: str) -> None:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise VitqError(f"the {CONFIG} of {name} is damaged: {first_line(error)}") from error
+        raise VitqError(f"the {CONFIG} of {name} is damaged: {brief(error)}") from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise VitqError(f"the {CONFIG} of {name} names no timm architecture, so it is not a timm model")
     if not timm.is_model(config["architecture"]):
@@ -63,7 +61,7 @@ def _check_weights(folder: Path, name: str) -> None:
             pass  # opening checks the header against the file's length
     except (SafetensorError, OSError) as error:
         raise VitqError(
-            f"the {WEIGHTS} of {name} is damaged or incomplete ({first_line(error)}); "
+            f"the {WEIGHTS} of {name} is damaged or incomplete ({brief(error)}); "
             f"delete {weights.parent} and get it again"
         ) from error
 

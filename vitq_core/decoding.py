@@ -10,7 +10,10 @@ MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 
 # What browsers and cameras write. Others stay out: PIL hands some of them (EPS) to other programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+# A build of PIL may lack a few.
+Image.init()
+_WANTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = tuple(kind for kind in _WANTED if kind in Image.OPEN)
 _READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
 from .errors import VitqError
 from .home import vitq_home
 
+SECONDS = 10
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -43,8 +44,13 @@ def _get(repo: str, filename: str, revision: str) -> Path:
         raise ValueError(
             f"{repo!r} is not the name of a repository; it should look like user/name"
         ) from error
+    endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
-        return Path(hf_hub_download(**where, endpoint=os.environ.get("HF_ENDPOINT") or None))
+        # A network that is down shows here at once; the download itself would keep trying for half a minute.
+        get_hf_file_metadata(
+            hf_hub_url(repo, filename, revision=revision, endpoint=endpoint), timeout=SECONDS
+        )
+        return Path(hf_hub_download(**where, endpoint=endpoint))
     except (
         Exception
     ) as error:  # the client lets errors of its HTTP library through, another one in each version
@@ -62,14 +68,14 @@ def _sentence(error: Exception, repo: str, filename: str) -> str:
         return f"{repo} on the Hugging Face hub has no such revision"
     if status is not None and status >= 500:
         return f"the Hugging Face hub could not serve {filename} of {repo} (error {status}); try again later"
-    if isinstance(error, LocalEntryNotFoundError):
+    if isinstance(error, LocalEntryNotFoundError) or _is_network(error):
         return (
             f"{repo} is not downloaded yet and the Hugging Face hub cannot be reached; "
             "pick a bundled model to work offline"
         )
     if isinstance(error, EntryNotFoundError):
         return f"{repo} has no {filename}; only models with {CONFIG} and {WEIGHTS} can be loaded"
-    return f"{filename} of {repo} could not be downloaded completely; try again ({first_line(error)})"
+    return f"{filename} of {repo} could not be downloaded completely; try again ({brief(error)})"
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -81,7 +87,13 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def first_line(error: BaseException, length: int = 160) -> str:
-    """The first line of an error's message, cut to `length` characters; its type if it has none."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= length else lines[0][: length - 1] + "…"
+def _is_network(error: Exception) -> bool:
+    """No connection, by the names in the HTTP libraries the client has used (requests, httpx, httpx2)."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "ProxyError"})
+
+
+def brief(error: BaseException, length: int = 160) -> str:
+    """An error's message as one line of at most `length` characters; its type if it has none."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= length else line[: length - 1] + "…"

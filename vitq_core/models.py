@@ -49,7 +49,7 @@ def load_model(model_id: str | Path) -> Model:
         return _load_bundled(info)
     if info is not None:
         return _read(fetch_model(info.source), info)
-    if Path(model_id).is_dir():
+    if str(model_id) and Path(model_id).is_dir():
         return _read(Path(model_id), _outside(str(model_id), source=str(model_id)))
     repo = _repository(str(model_id))
     return _read(fetch_model(repo), _outside(str(model_id), source=repo))
