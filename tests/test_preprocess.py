@@ -92,4 +92,4 @@ def test_refuses_what_is_no_picture_and_no_rgb_model() -> None:
 def test_describes_itself_in_one_sentence() -> None:
     text = Preprocessing(size=(48, 64), crop_pct=0.9).describe()
     assert text.count(". ") == 0 and text.endswith(".")
-    assert all(part in text for part in ("64×48 px", "bicubic", "0.9", "(0.485, 0.456, 0.406)"))
+    assert all(part in text for part in ("64×48 px", "bicubic", "crop of 90 %", "(0.485, 0.456, 0.406)"))

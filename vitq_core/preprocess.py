@@ -76,7 +76,7 @@ class Preprocessing:
     def describe(self) -> str:
         """One sentence for reports."""
         height, width = self.size
-        kept = f"{self.crop_mode} crop keeping {self.crop_pct:g}"
+        kept = f"{self.crop_mode} crop of {100 * self.crop_pct:g} %"
         return (
             f"Pictures are resized to {width}×{height} px ({self.interpolation}, {kept}) "
             f"and normalised with mean {_listed(self.mean)} and std {_listed(self.std)}."
