@@ -67,6 +67,36 @@ def test_patches_are_dropped_only_until_the_last_part(trainer):
         assert trainer.model.patch_drop.prob == expected
 
 
+def test_blocks_that_join_late_change_nothing_at_first(tmp_path):
+    config = TrainConfig("colors", batch_size=16, patch_drop=0.0, block_stride=2, full_depth_from=0.6)
+    trainer = Trainer(config, _colors(), _colors(), tmp_path)
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    trainer._train_step(torch.arange(16))
+    with torch.no_grad():
+        thin = trainer.model.eval()(images)
+        trainer.seconds = 60 * 0.7 * config.minutes
+        trainer._follow_schedule()
+        assert trainer.model.blocks.stride == 1
+        assert torch.allclose(trainer.model(images), thin, atol=1e-6)
+    before = trainer.model.blocks[1].mlp.fc2.weight.clone()
+    trainer._train_step(torch.arange(16))
+    assert not torch.equal(trainer.model.blocks[1].mlp.fc2.weight, before)
+
+
+def test_naming_patches_learns_where_the_label_stands(tmp_path):
+    pictures = draw_scenes(16, 3, 16, tmp_path)
+    config = TrainConfig("colors", batch_size=16, epochs=40, patch_drop=0.0, patch_labels=1.0)
+    trainer = Trainer(config, pictures, pictures, tmp_path)
+    images, masks = trainer._augmented(torch.arange(16))
+    assert images.shape == (16, 3, 16, 16)
+    assert masks.shape == (16, 1, 16, 16)
+    tokens = trainer.model.forward_features(images.float() / 255)
+    loss = trainer._patch_loss(tokens, masks, pictures.labels)
+    loss.backward()
+    assert 2 < loss.item() < 5  # near ln 21 at first
+    assert trainer.patch_head.weight.grad.abs().sum() > 0
+
+
 def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path):
     config = TrainConfig("colors", epochs=2, batch_size=16, patch_drop=0.0)
     whole = Trainer(config, _colors(), _colors(), tmp_path / "whole")
@@ -101,6 +131,7 @@ def test_the_command_trains_and_exports_a_folder_that_timm_loads(tmp_path, threa
     model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["label_names"] == ["red", "green", "blue"]
+    assert tuple(model.pretrained_cfg["mean"]) == NORM[0]
     assert tuple(model.pretrained_cfg["std"]) == NORM[1]
     assert tuple(model.pretrained_cfg["input_size"]) == (3, 16, 16)
     assert model.pretrained_cfg["label_names"] == ["red", "green", "blue"]
@@ -116,6 +147,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
         TrainConfig("scenes", minutes=0)
     with pytest.raises(ValueError, match="patch_drop must be at least 0 and below 1"):
         TrainConfig("scenes", patch_drop=1.0)
+    with pytest.raises(ValueError, match="set patch_drop to 0"):
+        TrainConfig("scenes", patch_labels=1.0)
     with pytest.raises(ValueError, match="needs --data"):
         TASKS["cifar10"].load(tmp_path, None)
     with pytest.raises(ValueError, match="no training in"):
@@ -149,6 +182,8 @@ def test_drawn_scenes_are_read_back(tmp_path):
     drawn, again = (draw_scenes(6, 3, 32, tmp_path) for _ in range(2))
     assert torch.equal(drawn.images, again.images)
     assert torch.equal(drawn.labels, again.labels)
+    assert torch.equal(drawn.masks, again.masks)
+    assert 0 < (drawn.masks == 255).float().mean() < 0.7
     assert drawn.names == again.names
 
 
@@ -168,11 +203,12 @@ def test_muon_steps_are_orthogonal_and_skip_embeddings(colors_task):
     sigma = torch.linalg.svdvals(orthogonalize(torch.randn(3, 24, 40)))
     assert sigma.min() > 0.5 and sigma.max() < 1.3
     model = build(colors_task, 3)
-    muon, adamw = optimizers(model, 1e-3, 0.1)
+    extra = torch.nn.Linear(4, 3)
+    muon, adamw = optimizers(model, extra, 1e-3, 0.1)
     assert isinstance(muon, Muon)
     counts = [sum(len(g["params"]) for g in o.param_groups) for o in (muon, adamw)]
     assert counts[0] == 8
-    assert sum(counts) == len(list(model.parameters()))
+    assert sum(counts) == len(list(model.parameters())) + 2
 
 
 def test_initialization_makes_tokens_attend_near_themselves(colors_task):

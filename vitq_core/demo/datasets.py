@@ -16,11 +16,15 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 @dataclass(frozen=True)
 class PictureSet:
-    """`images` uint8 [N, 3, H, W] with `labels` int64 [N], indices into `names`."""
+    """`images` uint8 [N, 3, H, W] with `labels` int64 [N], indices into `names`.
+
+    Where it is known what the label stands on, `masks` uint8 [N, 1, H, W] is 255 there and 0 elsewhere.
+    """
 
     images: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +73,7 @@ def _decode(data: bytes, size: int) -> np.ndarray:
 
 
 def augment(images: Tensor, margin: int, generator: torch.Generator) -> Tensor:
-    """Random shift by up to `margin` pixels (edges reflected) and mirroring of a uint8 batch [N, 3, H, W]."""
+    """Random shift by up to `margin` pixels (edges reflected) and mirroring of a uint8 batch [N, C, H, W]."""
     n, _, height, width = images.shape
     shift = torch.randint(-margin, margin + 1, (2, n, 1), generator=generator)
     rows = _reflect(torch.arange(height) + shift[0], height)

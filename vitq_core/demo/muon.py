@@ -54,8 +54,13 @@ class Muon(torch.optim.Optimizer):
         weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-group["lr"] * size)
 
 
-def optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for the rest; biases, norms and embeddings do not decay."""
+def optimizers(
+    model: nn.Module, extra: nn.Module, lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the rest and for `extra`.
+
+    Biases, norms and embeddings do not decay.
+    """
     named = dict(model.named_parameters())
     matrices = {n for n, p in named.items() if n.startswith("blocks.") and p.ndim == 2}
     decayed = {
@@ -63,7 +68,7 @@ def optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.o
         for n, p in named.items()
         if p.ndim > 1 and n not in matrices and "embed" not in n and "token" not in n
     }
-    rest = [p for n, p in named.items() if n not in matrices | decayed]
+    rest = [*(p for n, p in named.items() if n not in matrices | decayed), *extra.parameters()]
     groups = [
         {"params": [named[n] for n in named if n in decayed], "weight_decay": weight_decay},
         {"params": rest, "weight_decay": 0.0},

@@ -10,24 +10,22 @@ NAMED_HUES = {"wood": (0.06, 0.10), "leaf": (0.22, 0.42)}
 
 
 def color(
-    rng: Generator, hues: tuple[float, float] = (0, 1), light: tuple[float, float] = (0.15, 1.0)
+    rng: Generator,
+    light: tuple[float, float],
+    hues: tuple[float, float] = (0, 1),
+    saturation: tuple[float, float] = (0.1, 0.95),
 ) -> ndarray:
-    """A random colour [3] with its hue in `hues` and its brightness in `light`."""
-    rgb = colorsys.hsv_to_rgb(rng.uniform(*hues), rng.uniform(0.1, 0.95), rng.uniform(*light))
+    """A random colour [3] with brightness in `light`, hue in `hues` and saturation in `saturation`."""
+    rgb = colorsys.hsv_to_rgb(rng.uniform(*hues), rng.uniform(*saturation), rng.uniform(*light))
     return np.array(rgb, np.float32)
 
 
 def palette(rng: Generator, background: ndarray) -> dict[str, ndarray]:
-    """Colours for the roles of a shape's parts; the body's mostly differs from the `background` [3]."""
-    body = color(rng)
-    for _ in range(6):
-        if np.abs(body - background).mean() > 0.25:
-            break
-        body = color(rng)
-    roles = {"body": body, "accent": color(rng), "dark": color(rng, light=(0.05, 0.25))}
-    roles["light"] = (0.85 + 0.15 * color(rng)).clip(0, 1)
-    roles |= {name: color(rng, hues, (0.25, 0.75)) for name, hues in NAMED_HUES.items()}
-    return roles
+    """Colours for the roles of a shape's parts: bright on a dark `background` [3], dark on a bright one."""
+    bright = (0.65, 1.0) if background.mean() < 0.5 else (0.05, 0.45)
+    roles = {"body": color(rng, bright), "accent": color(rng, bright), "dark": color(rng, (0.05, 0.25))}
+    roles["light"] = color(rng, (0.9, 1.0), saturation=(0, 0.15))
+    return roles | {name: color(rng, bright, hues) for name, hues in NAMED_HUES.items()}
 
 
 def texture(rng: Generator, x: ndarray, y: ndarray, strength: float) -> ndarray:
@@ -47,13 +45,14 @@ def texture(rng: Generator, x: ndarray, y: ndarray, strength: float) -> ndarray:
 
 def backdrop(rng: Generator, x: ndarray, y: ndarray) -> ndarray:
     """Background [H, W, 3]: a gradient between two related colours under two patterns."""
-    first, second = color(rng), color(rng)
+    light = (0.1, 0.5) if rng.random() < 0.8 else (0.7, 1.0)
+    first, second = (color(rng, light, saturation=(0.05, 0.7)) for _ in range(2))
     second = first + 0.6 * (second - first)
     angle = rng.uniform(0, 2 * np.pi)
     along = 0.5 + 0.35 * (np.cos(angle) * x + np.sin(angle) * y)
     picture = first + along.clip(0, 1)[..., None].astype(np.float32) * (second - first)
     for _ in range(2):
-        picture = picture + texture(rng, x, y, rng.uniform(0.02, 0.1))[..., None]
+        picture = picture + texture(rng, x, y, rng.uniform(0.02, 0.08))[..., None]
     return picture.astype(np.float32)
 
 

@@ -97,8 +97,8 @@ def _grid(height: int, width: int) -> tuple[ndarray, ndarray]:
 
 def _arrange(rng: Generator, label: int, extent: tuple[float, float]) -> tuple[list[Pose], int]:
     """Poses back to front, and which is the main one; `extent` is half the picture's width and height."""
-    main = random_pose(rng, label, rng.uniform(0.52, 0.8), 0.3, (1, 1))
-    behind = [_clutter(rng, label, extent) for _ in range(rng.integers(1, 5))]
+    main = random_pose(rng, label, rng.uniform(0.55, 0.85), 0.22, (1, 1))
+    behind = [_clutter(rng, label, extent) for _ in range(rng.integers(0, 4))]
     before = []
     if rng.random() < 0.4:
         angle, reach = rng.uniform(0, 2 * np.pi), main.radius * rng.uniform(0.7, 1.1)
@@ -109,7 +109,7 @@ def _arrange(rng: Generator, label: int, extent: tuple[float, float]) -> tuple[l
 
 def _clutter(rng: Generator, label: int, extent: tuple[float, float], spot: tuple | None = None) -> Pose:
     other = (label + int(rng.integers(1, len(LABELS)))) % len(LABELS)
-    pose = random_pose(rng, other, rng.uniform(0.12, 0.3), 0.95, extent)
+    pose = random_pose(rng, other, rng.uniform(0.12, 0.26), 0.95, extent)
     return pose if spot is None else replace(pose, x=spot[0], y=spot[1])
 
 
@@ -121,9 +121,9 @@ def _draw(
     behind = picture[window].reshape(-1, 3)
     colors = paint.palette(rng, behind.mean(0) if len(behind) else np.zeros(3))
     u, v = to_object(pose, x[window], y[window])
-    pattern = paint.texture(rng, u, v, rng.uniform(0.03, 0.18))[..., None]
+    pattern = paint.texture(rng, u, v, rng.uniform(0.03, 0.13))[..., None]
     shade = rng.uniform(-0.15, 0.15) * v[..., None]
-    outline, fade = rng.uniform(0.4, 1.1), rng.uniform(0.75, 1.0)
+    outline, fade = rng.uniform(0.5, 1.1), rng.uniform(0.8, 1.0)
     sharpness = pose.radius * min(picture.shape[:2]) / 2  # pixels per unit of distance
     covered = np.zeros(u.shape, bool)
     for role, distance in SHAPES[LABELS[pose.label]].parts(u, v, pose.vary):

@@ -48,12 +48,12 @@ def ring(x, y, vary):
     return [("body", np.abs(np.hypot(x, y) - 0.7) - 0.14 - 0.1 * vary)]
 
 
-@_shape(np.pi)
+@_shape(0.5)
 def square(x, y, vary):
     return [("body", box(x, y, 0, 0, 0.74, 0.74))]
 
 
-@_shape(np.pi)
+@_shape(0.5)
 def triangle(x, y, vary):
     return [("body", polygon(x, y, (0, -0.8 - 0.15 * vary), (0.9, 0.66), (-0.9, 0.66)))]
 
@@ -64,7 +64,7 @@ def star(x, y, vary):
     return [("body", polygon(x, y, *(p for pair in zip(_around(5, 1), inner, strict=True) for p in pair)))]
 
 
-@_shape(np.pi)
+@_shape(0.5)
 def cross(x, y, vary):
     width = 0.2 + 0.12 * vary
     return [("body", union(box(x, y, 0, 0, 0.9, width), box(x, y, 0, 0, width, 0.9)))]
@@ -80,12 +80,12 @@ def heart(x, y, vary):
     ]
 
 
-@_shape(np.pi)
+@_shape(0.7)
 def crescent(x, y, vary):
     return [("body", cut(disc(x, y, 0, 0, 0.92), disc(x, y, 0.4 + 0.15 * vary, -0.1, 0.74)))]
 
 
-@_shape(np.pi)
+@_shape(0.8)
 def arrow(x, y, vary):
     neck, shaft = 0.05 + 0.2 * vary, 0.16 + 0.1 * vary
     half = [(0.98, 0), (neck, 0.7), (neck, shaft), (-0.95, shaft)]
@@ -153,7 +153,7 @@ def cloud(x, y, vary):
     return [("body", union(box(x, y, 0.03, 0.3, 0.72, 0.22, 0.2), *(disc(x, y, *puff) for puff in puffs)))]
 
 
-@_shape(np.pi)
+@_shape(0.7)
 def key(x, y, vary):
     head = cut(disc(x, y, -0.55, 0, 0.4), disc(x, y, -0.6, 0, 0.19))
     teeth = [box(x, y, cx, 0.22, 0.07, 0.15 + 0.06 * vary) for cx in (0.55, 0.82)]
@@ -196,4 +196,4 @@ def umbrella(x, y, vary):
     scallops = [disc(x, y, cx, 0.14, 0.26) for cx in (-0.66, -0.22, 0.22, 0.66)]
     canopy = cut(ellipse(x, y, 0, 0.1, 0.92, 0.85 + 0.1 * vary), *scallops, box(x, y, 0, 0.7, 1.2, 0.58))
     hook = cut(np.abs(disc(x, y, 0.15, 0.74, 0.17)) - 0.05, box(x, y, 0.15, 0.5, 0.4, 0.24))
-    return [("dark", union(box(x, y, -0.02, 0.2, 0.05, 0.55), hook)), ("body", canopy)]
+    return [("accent", union(box(x, y, -0.02, 0.2, 0.05, 0.55), hook)), ("body", canopy)]

@@ -10,7 +10,7 @@ import torch
 from .datasets import PictureSet, load_folder_split
 from .scenes import LABELS, scene, scene_label
 
-TRAIN_SCENES, TRAIN_SEED = 40_000, 1
+TRAIN_SCENES, TRAIN_SEED = 24_000, 1
 HELD_OUT_SCENES, HELD_OUT_SEED = 5_000, 2
 Pair = tuple[PictureSet, PictureSet]
 
@@ -51,9 +51,13 @@ def draw_scenes(count: int, seed: int, size: int, cache: Path) -> PictureSet:
     path = cache / f"scenes-seed{seed}-{count}x{size}.pt"
     if path.exists():
         return PictureSet(**torch.load(path, weights_only=True))
-    images = np.stack([scene(i, seed, size).image for i in range(count)])
+    images, masks = np.empty((count, size, size, 3), np.uint8), np.empty((count, 1, size, size), np.uint8)
+    for i in range(count):
+        drawn = scene(i, seed, size)
+        images[i], masks[i] = drawn.image, 255 * drawn.objects[0].mask
     labels = torch.tensor([scene_label(i, seed) for i in range(count)])
-    pictures = PictureSet(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels, LABELS)
+    channels_first = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    pictures = PictureSet(channels_first, labels, LABELS, torch.from_numpy(masks))
     torch.save(vars(pictures), path)
     return pictures
 

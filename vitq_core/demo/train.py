@@ -1,10 +1,10 @@
 """Train the bundled models: `python -m vitq_core.demo.train {scenes,cifar10} --out DIR`.
 
 Small vision transformers learn slowly on a CPU, so the script uses what helps most there: Muon, mimetic
-initialization, and half of the patches dropped until the last part of the training. Training ends with
-`--epochs` or `--minutes`, whichever comes first, and the learning rate falls to zero by then. `--resume`
-continues from the last checkpoint in `--out`, with the options it was started with; `--export FOLDER`
-writes that checkpoint as a folder that timm loads.
+initialization, and at first only half of the patches or a third of the blocks; for scenes, whose masks are
+known, also the naming of every patch. Training ends with `--epochs` or `--minutes`, whichever comes first, and
+the learning rate falls to zero by then. `--resume` continues from the last checkpoint in `--out`, with the
+options it was started with; `--export FOLDER` writes that checkpoint as a folder that timm loads.
 """
 
 import argparse
@@ -47,12 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     config = _config(options)
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, *TASKS[config.task].load(options.out, config.data), options.out)
-    if options.resume or options.export:
-        trainer.resume()
     if options.export:
+        trainer.load()
         print(export_model(trainer, options.export))
-    else:
-        trainer.run()
+        return
+    if options.resume:
+        trainer.resume()
+    trainer.run()
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from .datasets import PictureSet, augment, to_float
 from .export import accuracy
+from .growing import GrowingBlocks
 from .initialization import initialize
 from .muon import optimizers
 from .tasks import TASKS, Task
@@ -21,8 +22,10 @@ from .tasks import TASKS, Task
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. `warmup` and `keep_all_from` are
-    shares of the whole training: until when the learning rate rises, and from when on no patch is dropped.
+    Training ends after `epochs` or `minutes`, whichever comes first. `warmup`, `keep_all_from` and
+    `full_depth_from` are shares of the whole training: until when the learning rate rises, from when on no
+    patch is dropped, and from when on all blocks run (before, every `block_stride`-th). `patch_labels` weighs
+    the loss of naming what is in every patch, for pictures with masks; it needs all patches.
     """
 
     task: str
@@ -37,6 +40,9 @@ class TrainConfig:
     warmup: float = 0.03
     patch_drop: float = 0.5
     keep_all_from: float = 0.75
+    block_stride: int = 1
+    full_depth_from: float = 0.6
+    patch_labels: float = 0.0
     label_smoothing: float = 0.05
     checkpoint_minutes: float = 3
     report_minutes: float = 5
@@ -44,12 +50,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; available: {', '.join(TASKS)}")
-        for name in ("epochs", "minutes", "batch_size", "threads", "lr"):
+        for name in ("epochs", "minutes", "batch_size", "threads", "lr", "block_stride"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for name in ("warmup", "patch_drop", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if self.patch_labels and self.patch_drop:
+            raise ValueError("patch_labels needs all patches; set patch_drop to 0")
 
     def options(self) -> dict:
         """The options that differ from their defaults."""
@@ -66,7 +74,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build(self.task, len(train.names), config.patch_drop)
         initialize(self.model)
-        self.optimizers = optimizers(self.model, config.lr, config.weight_decay)
+        self.model.blocks = GrowingBlocks(self.model.blocks, config.block_stride)
+        self.patch_head = nn.Linear(self.model.embed_dim, len(train.names) + 1)
+        self.optimizers = optimizers(self.model, self.patch_head, config.lr, config.weight_decay)
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
 
@@ -112,32 +122,44 @@ class Trainer:
 
     def _train_step(self, indices: Tensor) -> float:
         self._follow_schedule()
-        images = augment(
-            self.train.images[indices], self.task.shift, _generator(self.config.seed + 1, self.step)
-        )
+        images, masks = self._augmented(indices)
+        labels, weight = self.train.labels[indices], self.config.patch_labels
         self.model.train()
-        logits = self.model(to_float(images, *self.task.norm))
-        loss = F.cross_entropy(
-            logits, self.train.labels[indices], label_smoothing=self.config.label_smoothing
-        )
-        loss.backward()
+        tokens = self.model.forward_features(to_float(images, *self.task.norm))
+        logits = self.model.forward_head(tokens)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        (loss + weight * self._patch_loss(tokens, masks, labels) if weight else loss).backward()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
         return loss.item()
 
+    def _augmented(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W] and, shifted and mirrored alike, masks [B, 1 or 0, H, W]."""
+        masks = self.train.masks
+        layers = [self.train.images[indices], *([] if masks is None else [masks[indices]])]
+        generator = _generator(self.config.seed + 1, self.step)
+        return augment(torch.cat(layers, 1), self.task.shift, generator).split([3, len(layers) - 1], 1)
+
+    def _patch_loss(self, tokens: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of naming every patch: the label where the mask covers 40 % of it, else background."""
+        covered = F.avg_pool2d(masks.float() / 255, self.model.patch_embed.patch_size).flatten(1) > 0.4
+        target = torch.where(covered, labels[:, None], len(self.train.names))
+        logits = self.patch_head(tokens[:, self.model.num_prefix_tokens :])
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+
     def _follow_schedule(self) -> None:
-        """Set the learning rate (linear rise, then linear fall to zero) and whether patches are dropped."""
-        progress, warmup = self.progress, self.config.warmup
-        scale = max(progress, 1e-3) / warmup if progress < warmup else (1 - progress) / (1 - warmup)
+        """Set the learning rate (linear rise, then linear fall to zero), the patches kept and the depth."""
+        progress, config = self.progress, self.config
+        rising = progress < config.warmup
+        scale = max(progress, 1e-3) / config.warmup if rising else (1 - progress) / (1 - config.warmup)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.config.lr * scale
-        if self.config.patch_drop:
-            self.model.patch_drop.prob = (
-                self.config.patch_drop if progress < self.config.keep_all_from else 0.0
-            )
+                group["lr"] = config.lr * scale
+        if config.patch_drop:
+            self.model.patch_drop.prob = config.patch_drop if progress < config.keep_all_from else 0.0
+        self.model.blocks.stride = config.block_stride if progress < config.full_depth_from else 1
 
     def _report(self) -> None:
         every = max(len(self.held_out) // 1000, 1)  # a sample across all classes
@@ -152,20 +174,27 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint under another name first, so that an interruption never leaves half a file."""
-        state = {"model": self.model.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers]}
+        state = {"model": self.model.state_dict(), "patch_head": self.patch_head.state_dict()}
+        state |= {"optimizers": [o.state_dict() for o in self.optimizers]}
         new = self.checkpoint.with_suffix(".new")
         torch.save(state | {"step": self.step, "seconds": self.seconds}, new)
         new.replace(self.checkpoint)
 
-    def resume(self) -> None:
-        """Go on from the checkpoint; ValueError where there is none."""
+    def load(self) -> dict:
+        """Take the model and how far it is from the checkpoint; returns the rest of it."""
         if not self.checkpoint.exists():
-            raise ValueError(f"there is no checkpoint in {self.checkpoint.parent} to go on from")
+            raise ValueError(f"there is no checkpoint in {self.checkpoint.parent}")
         state = torch.load(self.checkpoint, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state.pop("model"))
+        self.step, self.seconds = state.pop("step"), state.pop("seconds")
+        return state
+
+    def resume(self) -> None:
+        """Take everything from the checkpoint, so that training can go on."""
+        state = self.load()
+        self.patch_head.load_state_dict(state["patch_head"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
 
 
 def build(task: Task, num_classes: int, patch_drop: float = 0.0) -> nn.Module:
