@@ -2,7 +2,7 @@
 
 Small vision transformers learn slowly on a CPU, so the script uses what helps most there: Muon, mimetic
 initialization, and at first only half of the patches or a third of the blocks; for scenes, whose masks are
-known, also the naming of every patch. Training ends with `--epochs` or `--minutes`, whichever comes first, and
+known, also the naming of every patch. Training ends with `--epochs` or `--minutes`, whichever is first, and
 the learning rate falls to zero by then. `--resume` continues from the last checkpoint in `--out`, with the
 options it was started with; `--export FOLDER` writes that checkpoint as a folder that timm loads.
 """
