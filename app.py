@@ -1,0 +1,38 @@
+"""VitQ Studio: `python app.py` starts it and prints its address; Hugging Face Spaces runs this file."""
+
+import os
+from pathlib import Path
+from threading import Thread
+
+from ui.session import Workbench
+from ui.studio import build_studio, theme
+from ui.warm import warm_up
+
+ROOT = Path(__file__).resolve().parent
+QUEUE_SIZE = 32
+SESSIONS = 200
+
+
+def default_host() -> str:
+    """Every interface on Spaces, this machine alone elsewhere."""
+    return "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+
+
+def main() -> None:
+    bench = Workbench()
+    studio = build_studio(bench)
+    Thread(target=warm_up, args=(bench,), daemon=True).start()
+    studio.queue(max_size=QUEUE_SIZE)
+    studio.launch(
+        server_name=os.environ.get("GRADIO_SERVER_NAME", default_host()),
+        theme=theme(),
+        css_paths=ROOT / "assets" / "style.css",
+        max_file_size="200mb",  # zips of pictures; a single picture's own limit is smaller
+        state_session_capacity=SESSIONS,
+        footer_links=["api", "gradio", "settings"],
+        ssr_mode=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The real studio in a subprocess and a real Chromium looking at it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("VITQ_CHROMIUM", "/usr/bin/chromium")
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+START_SECONDS = 120
+PATIENCE = 60_000  # milliseconds an assertion keeps trying: test machines can be slow
+
+
+def missing(reason: str) -> None:
+    """Skips with the reason; under CI a missing browser is a failure, since nobody would notice the skip."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    try:
+        from playwright.sync_api import expect, sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        missing(f"no browser at {CHROMIUM}; install Debian's chromium or set VITQ_CHROMIUM")
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def studio(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running studio. It needs `browser`, so that nothing is started where there is none."""
+    port, log = free_port(), tmp_path_factory.mktemp("studio") / "log"
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": ""}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_until_up(f"http://127.0.0.1:{port}/", process, log)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(browser, studio: str) -> Iterator:
+    """The studio's page on a wide screen, loaded; a script error or a request to elsewhere fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+    page.on(
+        "request", lambda request: is_ours(request.url, studio) or wrong.append(f"asks for {request.url}")
+    )
+    page.goto(studio)
+    yield page
+    context.close()
+    assert not wrong, wrong
+
+
+def is_ours(url: str, studio: str) -> bool:
+    return url.startswith((studio, "data:", "blob:"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_up(url: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"the studio did not start:\n{log.read_text()[-3000:]}", pytrace=False)

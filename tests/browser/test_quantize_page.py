@@ -1,0 +1,159 @@
+"""The first page as a person uses it: pick, quantize, compare, upload, cancel."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+PERCENT = re.compile(r"\d+\.\d %")
+
+
+def quantize(page) -> None:
+    page.locator("#quantize").click()
+    expect(page.locator("#status")).to_contain_text("demo-vit · ADFQ-ViT · W4/A4")
+    expect(page.locator("#cards")).to_be_visible()
+
+
+def choose(page, label: str) -> None:
+    page.get_by_label(label, exact=True).check()
+
+
+def upload(page, path: Path) -> None:
+    page.locator("#picture input[type=file]").set_input_files(path)
+
+
+@pytest.fixture
+def quantized(page):
+    """The page with a result on it; the studio remembers results, so that only the first test computes it."""
+    quantize(page)
+    return page
+
+
+def test_opens_ready_to_use_and_without_empty_plots(page):
+    expect(page.get_by_role("heading", name="VitQ Studio")).to_be_visible()
+    expect(page.locator("#quantize")).to_be_enabled()
+    expect(page.locator("#cancel")).to_be_disabled()
+    expect(page.locator("#placeholder")).to_be_visible()
+    expect(page.locator("#results")).to_have_count(0)
+
+
+def test_shows_what_was_saved_and_what_was_lost(quantized):
+    cards = quantized.locator(".vq-card")
+    expect(cards).to_have_count(6)
+    expect(cards.nth(0)).to_contain_text(re.compile(r"Size\s*\d+\.\d MB.*× smaller than \d+\.\d MB"))
+    expect(cards.nth(1)).to_contain_text(PERCENT)
+    expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 predictions flipped"))
+    expect(quantized.locator("#placeholder")).to_be_hidden()
+    expect(quantized.locator("#download")).to_be_enabled()
+
+
+def test_gives_the_quantized_model_as_a_file(quantized):
+    button = quantized.locator("#download")
+    expect(button).to_be_enabled()
+    with quantized.expect_download() as download:
+        button.click()
+    assert download.value.suggested_filename == "demo-vit-adfq-w4a4.zip"
+
+
+def test_layers_show_a_plot_and_a_table(quantized):
+    quantized.get_by_text("Layer by layer").click()
+    expect(quantized.locator("#sqnr .js-plotly-plot")).to_be_visible()
+    expect(quantized.locator("#sites")).to_contain_text("blocks.0.attn.qkv")
+    expect(quantized.locator("#results")).to_contain_text("patch_embed.proj:input")
+
+
+def test_a_click_in_the_gallery_compares_both_models(quantized):
+    picture = quantized.locator("#gallery button.thumbnail-item").nth(2)
+    said = picture.inner_text().strip().split(" → ")
+    picture.click()
+    first_answers = quantized.locator(".vq-bars li:first-child .vq-label b")
+    expect(first_answers).to_have_text([said[0], said[-1]])
+    expect(quantized.locator(".vq-bars li")).to_have_count(10)
+
+
+def test_flipped_predictions_come_first(quantized):
+    captions = [
+        text.strip() for text in quantized.locator("#gallery button.thumbnail-item").all_inner_texts()
+    ]
+    flipped = ["→" in caption for caption in captions]
+    assert captions
+    assert flipped == sorted(flipped, reverse=True)
+
+
+def test_an_uploaded_photograph_is_answered(quantized, tmp_path):
+    Image.effect_mandelbrot((300, 200), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(tmp_path / "holiday.jpg")
+    upload(quantized, tmp_path / "holiday.jpg")
+    expect(quantized.locator("#verdict")).to_contain_text("holiday.jpg")
+    expect(quantized.locator(".vq-bars li")).to_have_count(10)
+
+
+def test_a_text_file_named_png_is_refused_with_a_sentence(quantized, tmp_path):
+    (tmp_path / "notes.png").write_text("not a picture at all")
+    upload(quantized, tmp_path / "notes.png")
+    expect(quantized.locator("#verdict")).to_contain_text("notes.png is not a picture")
+    upload_again = tmp_path / "fine.png"
+    Image.new("P", (40, 40), 3).save(upload_again)
+    upload(quantized, upload_again)
+    expect(quantized.locator("#verdict")).to_contain_text("fine.png")
+
+
+def test_a_photograph_from_inside_a_package_is_answered(quantized):
+    quantized.locator("#photographs button.thumbnail-item").first.click()
+    expect(quantized.locator("#verdict")).to_contain_text("cheetah.jpg")
+
+
+def test_changed_settings_mark_the_result_as_stale(quantized):
+    choose(quantized, "RepQ-ViT")
+    expect(quantized.locator("#status")).to_contain_text("The settings changed.")
+    choose(quantized, "ADFQ-ViT")
+    expect(quantized.locator("#status")).not_to_contain_text("The settings changed.")
+
+
+def test_options_can_be_used_where_the_method_has_them(page):
+    page.get_by_text("Method's own options").click()
+    absolute = page.get_by_label("absolute α", exact=True)
+    expect(absolute).to_be_enabled()
+    expect(page.locator("#alpha input")).to_be_disabled()
+    absolute.check()
+    expect(page.locator("#alpha input")).to_be_enabled()
+    choose(page, "RepQ-ViT")
+    expect(absolute).to_be_disabled()
+    expect(page.locator("#alpha input")).to_be_disabled()
+
+
+@pytest.mark.parametrize("wrong", ["0", "100000", ""])
+def test_a_wrong_calibration_size_is_explained_beside_its_box(page, wrong):
+    page.locator("#calibration input").fill(wrong)
+    page.locator("#quantize").click()
+    expect(page.locator("#calibration")).to_contain_text("Enter a whole number from 1 to 1024")
+    expect(page.locator("#quantize")).to_be_enabled()
+
+
+def test_cancel_stops_the_run_and_leaves_the_page_usable(page):
+    page.locator("#calibration input").fill("1024")
+    page.locator("#quantize").click()
+    expect(page.locator("#cancel")).to_be_enabled()
+    page.locator("#cancel").click()
+    expect(page.locator("#status")).to_contain_text("Cancelled.")
+    expect(page.locator("#quantize")).to_be_enabled()
+    expect(page.locator("#results")).to_have_count(0)
+    page.locator("#calibration input").fill("32")
+    quantize(page)
+
+
+def test_a_phone_needs_no_sideways_scrolling(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert_fits(page)
+    quantize(page)
+    page.get_by_text("Layer by layer").click()
+    expect(page.locator("#sqnr .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#sites")).to_be_visible()
+    assert_fits(page)
+
+
+def assert_fits(page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]

@@ -1,0 +1,1 @@
+"""The studio: a Gradio page on top of `vitq_core`. It holds no algorithm."""

@@ -1,0 +1,169 @@
+"""The page's small pieces of HTML; everything that comes from outside is escaped."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from .outcome import Outcome, Pair
+
+NEEDS_LABELS = "needs labelled pictures"
+
+
+def title() -> str:
+    return (
+        '<header class="vq-title"><h1>VitQ Studio</h1>'
+        "<p>Quantize a vision transformer after training, and see what was saved and what was lost.</p>"
+        "</header>"
+    )
+
+
+def note(text: str) -> str:
+    return f'<p class="vq-note">{escape(text)}</p>'
+
+
+def banner(kind: str, text: str, detail: str = "") -> str:
+    """One line of state; `kind` is idle, busy, done, stale, stopped or error."""
+    more = f"<span>{escape(detail)}</span>" if detail else ""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="vq-banner vq-{kind}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
+
+
+def placeholder() -> str:
+    steps = (
+        ("Pick", "a model, a method and the bits."),
+        ("Quantize", "takes seconds for the bundled models, on this machine alone."),
+        ("Compare", "sizes, accuracy, and every prediction that flipped."),
+    )
+    items = "".join(f"<li><b>{name}</b> {text}</li>" for name, text in steps)
+    return f'<div class="vq-placeholder"><p>Results appear here.</p><ol>{items}</ol></div>'
+
+
+def cards(outcome: Outcome) -> str:
+    """The numbers of a run."""
+    made = "".join(card(outcome) for card in (_size, _accuracy, _agreement, _bits, _compute, _time))
+    return f'<div class="vq-cards">{made}</div>'
+
+
+def _card(name: str, value: str, detail: str, extra: str = "") -> str:
+    return (
+        f'<section class="vq-card"><h3>{escape(name)}</h3><p class="vq-value">{escape(value)}</p>'
+        f"{extra}<p class='vq-detail'>{escape(detail)}</p></section>"
+    )
+
+
+def _size(outcome: Outcome) -> str:
+    report = outcome.result.report
+    share = 100 * report.size_mb / report.fp32_size_mb
+    meter = f'<div class="vq-meter"><i style="width:{share:.1f}%"></i></div>'
+    detail = f"{report.fp32_size_mb / report.size_mb:.1f}× smaller than {report.fp32_size_mb:.1f} MB"
+    return _card("Size", f"{report.size_mb:.1f} MB", detail, meter)
+
+
+def _accuracy(outcome: Outcome) -> str:
+    full, quantized = outcome.reference.evaluation, outcome.evaluation
+    if not outcome.reference.labelled:
+        return _card("Accuracy", "—", NEEDS_LABELS)
+    change = 100 * (quantized.top1 - full.top1)
+    detail = f"{percent(full.top1)} in full precision ({_signed(change)} points)"
+    return _card("Accuracy", percent(quantized.top1), detail)
+
+
+def _agreement(outcome: Outcome) -> str:
+    flipped, count = int(outcome.flips.sum()), len(outcome.flips)
+    return _card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
+
+
+def _bits(outcome: Outcome) -> str:
+    report = outcome.result.report
+    value = f"{_short(report.avg_weight_bits)} / {_short(report.avg_act_bits)}"
+    detail = f"weights / activations on average; activations effectively {_short(report.effective_act_bits)}"
+    return _card("Bits", value, detail)
+
+
+def _compute(outcome: Outcome) -> str:
+    return _card("Compute", f"{outcome.result.report.gbops:.1f} GBOP", "bit operations for one picture")
+
+
+def _time(outcome: Outcome) -> str:
+    report = outcome.result.report
+    return _card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {report.pictures} pictures")
+
+
+def verdict(pair: Pair, name: str = "") -> str:
+    """What happened to one picture, in a sentence."""
+    full, quantized = pair.full[0][0], pair.quantized[0][0]
+    kind = "flipped" if pair.flipped else "same"
+    said = f"Flipped: {full} → {quantized}" if pair.flipped else f"Both say {full}"
+    truth = f"It shows: {pair.truth}." if pair.truth else name
+    words = f"<strong>{escape(said)}</strong><span>{escape(truth)}</span>"
+    return f'<div class="vq-verdict vq-{kind}">{words}</div>'
+
+
+def bars(heading: str, best: Sequence[tuple[str, float]], kind: str, truth: str | None = None) -> str:
+    """The five best answers of one model as horizontal bars; `kind` (full, quantized) picks the colour."""
+    rows = "".join(_bar(name, p, name == truth) for name, p in best)
+    return f'<section class="vq-bars vq-{kind}"><h3>{escape(heading)}</h3><ol>{rows}</ol></section>'
+
+
+def _bar(name: str, probability: float, right: bool) -> str:
+    mark = ' <em title="what the picture shows">✓</em>' if right else ""
+    return (
+        f"<li><span class='vq-label'><b>{escape(name)}</b>{mark}</span>"
+        f"<span class='vq-track'><i style='width:{100 * probability:.1f}%'></i></span>"
+        f"<span class='vq-share'>{percent(probability)}</span></li>"
+    )
+
+
+def both(pair: Pair, bits: str) -> str:
+    """Both models' bars side by side, one above the other where there is no room."""
+    full = bars("Full precision", pair.full, "full", pair.truth)
+    quantized = bars(f"Quantized {bits}", pair.quantized, "quantized", pair.truth)
+    return f'<div class="vq-both">{full}{quantized}</div>'
+
+
+def facts(outcome: Outcome) -> str:
+    """What the audit and the report say in words: pictures, preprocessing, what is not quantized."""
+    report, evaluation = outcome.result.report, outcome.evaluation
+    rows = [
+        ("Pictures", f"{report.pictures} to calibrate, {evaluation.n} held out. {outcome.about}"),
+        ("Preprocessing", report.preprocessing),
+        ("In floating point", listed(report.kept_float)),
+        ("At 8 bits", listed(report.kept_8bit)),
+        ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
+    ]
+    if outcome.reference.skipped:
+        rows.insert(1, ("Left out", f"{outcome.reference.skipped} pictures that could not be read."))
+    if outcome.reference.labelled:
+        rows.insert(1, ("Top-5", _top5(outcome)))
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    return f'<dl class="vq-facts">{items}</dl>'
+
+
+def _top5(outcome: Outcome) -> str:
+    full, quantized = outcome.reference.evaluation, outcome.evaluation
+    return f"{percent(quantized.top5)} quantized, {percent(full.top5)} in full precision."
+
+
+def listed(items: Iterable[Any]) -> str:
+    return ", ".join(map(str, items)) or "nothing"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")
+
+
+def _short(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def gallery_note(outcome: Outcome) -> str:
+    flipped, count = int(outcome.flips.sum()), len(outcome.flips)
+    if not flipped:
+        return note(f"No prediction flipped on {count} held-out pictures; those that moved most come first.")
+    return note(
+        f"{flipped} of {count} predictions flipped; they come first, the largest changes before the others."
+    )

@@ -1,0 +1,94 @@
+"""Running a model over samples in small batches, and keeping its logits for the gallery."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .sources import Sample
+
+BATCH = 64
+UNKNOWN = -1
+
+Progress = Callable[[float, str], None]
+
+
+class Batches:
+    """(images [n, 3, H, W], labels [n], UNKNOWN where there is none); one batch in memory at a time."""
+
+    def __init__(self, samples: Sequence[Sample], preprocess: Callable[[Any], Tensor]):
+        self.samples, self.preprocess = samples, preprocess
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(self.samples), BATCH):
+            part = self.samples[start : start + BATCH]
+            labels = [UNKNOWN if sample.label is None else sample.label for sample in part]
+            yield torch.stack([self.preprocess(sample.read()) for sample in part]), torch.tensor(labels)
+
+
+def readable(samples: Sequence[Sample]) -> list[Sample]:
+    """Those whose picture can be decoded. Raises ValueError, with the first one's reason, where none can."""
+    kept, reasons = [], []
+    for sample in samples:
+        try:
+            sample.read()
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            kept.append(sample)
+    if not kept:
+        raise ValueError(reasons[0] if reasons else "There are no pictures to use.")
+    return kept
+
+
+@contextmanager
+def recording(module: nn.Module) -> Iterator[list[Tensor]]:
+    """The logits of every forward pass inside: one evaluation serves the numbers and the gallery."""
+    seen: list[Tensor] = []
+    hook = module.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach().float()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def last(seen: Sequence[Tensor], count: int) -> Tensor:
+    """[count, classes]: the end of what was recorded; the audit before an evaluation runs a picture too."""
+    return torch.cat(list(seen))[-count:]
+
+
+class Replay(nn.Module):
+    """Gives recorded logits again, batch after batch: a reference that costs no second forward pass."""
+
+    def __init__(self, logits: Tensor):
+        super().__init__()
+        self.recorded, self.position = logits, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        start, self.position = self.position, self.position + len(images)
+        return self.recorded[start : self.position]
+
+
+def top(logits: Tensor, labels: Sequence[str] | None, count: int = 5) -> list[tuple[str, float]]:
+    """The `count` most probable (name, probability) of logits [classes]."""
+    values, indices = logits.softmax(-1).topk(min(count, len(logits)))
+    return [(name_of(i, labels), p) for i, p in zip(indices.tolist(), values.tolist(), strict=True)]
+
+
+def name_of(index: int, labels: Sequence[str] | None) -> str:
+    return labels[index] if labels else f"class {index}"
+
+
+def part_of(progress: Progress | None, low: float, high: float) -> Progress:
+    """`progress` for a stage that covers `low`..`high` of the whole; a share may be unknown (None)."""
+
+    def report(fraction: float | None, message: str) -> None:
+        if progress is not None:
+            progress(low + (high - low) * (fraction or 0.0), message)
+
+    return report

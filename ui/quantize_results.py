@@ -1,0 +1,161 @@
+"""The right column: what a run saved and what it lost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from PIL import Image
+
+from . import html, plots, tables
+from .outcome import Outcome, Pair
+from .raw_image import raw_image
+from .sources import package_photographs
+
+GALLERY_LIMIT = 48
+THUMBNAIL = 160
+SHOWN_SIDE = 640
+READY = "Press Quantize: the settings on this page work as they are."
+DOWNLOAD_NOTE = (
+    "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
+    "vitq_core.load_quantized(folder) gives it back bit for bit."
+)
+
+PLOT_NOTE = (
+    "How much of each tensor survives its quantizer, from the picture on the left to the answer on the "
+    "right: 20 dB means that the error has a tenth of the values' size. Hover for the layer."
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The components of a result; `panel` is hidden until there is one."""
+
+    status: gr.HTML
+    placeholder: gr.HTML
+    panel: gr.Column
+    cards: gr.HTML
+    warning: gr.HTML
+    gallery_note: gr.HTML
+    gallery: gr.Gallery
+    photographs: gr.Gallery
+    picture: gr.Image
+    verdict: gr.HTML
+    bars: gr.HTML
+    plot: gr.Plot
+    facts: gr.HTML
+    sites: gr.Dataframe
+    download: gr.DownloadButton
+
+
+def build_results() -> Results:
+    status = gr.HTML(html.banner("idle", "Nothing quantized yet.", READY), elem_id="status", min_height=56)
+    placeholder = gr.HTML(html.placeholder(), elem_id="placeholder")
+    with gr.Column(visible=False, elem_id="results") as panel:
+        cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
+        with gr.Row(elem_classes="vq-download"):
+            download = gr.DownloadButton(
+                "Download", variant="primary", elem_id="download", interactive=False, scale=0, min_width=150
+            )
+            gr.HTML(html.note(DOWNLOAD_NOTE))
+        with gr.Row(elem_classes="vq-compare"):
+            gallery_note, gallery, photographs = _gallery()
+            picture, verdict, bars = _detail()
+        with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
+            plot, facts, sites = _layers()
+    return Results(
+        status, placeholder, panel, cards, warning, gallery_note, gallery, photographs, picture, verdict,
+        bars, plot, facts, sites, download,
+    )  # fmt: skip
+
+
+def _gallery() -> tuple[gr.HTML, gr.Gallery, gr.Gallery]:
+    with gr.Column(scale=1, min_width=300):
+        note = gr.HTML()
+        gallery = gr.Gallery(
+            columns=4, height=400, object_fit="cover", allow_preview=False, show_label=False,
+            interactive=False, buttons=[], elem_id="gallery",
+        )  # fmt: skip
+        photographs = _photographs()
+    return note, gallery, photographs
+
+
+def _photographs() -> gr.Gallery:
+    found = [str(path) for path in package_photographs()]
+    gr.HTML(html.note("Photographs to try, from inside installed packages."), visible=bool(found))
+    return gr.Gallery(
+        found, columns=6, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
+        buttons=[], elem_id="photographs", visible=bool(found),
+    )  # fmt: skip
+
+
+def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
+    with gr.Column(scale=1, min_width=300):
+        gr.HTML(html.note("Click a picture to see what both models say, or drop your own here."))
+        picture = raw_image(
+            show_label=False, sources=["upload", "clipboard"], height=240, elem_id="picture", buttons=[],
+            placeholder="Drop a picture here",
+        )  # fmt: skip
+        verdict, bars = gr.HTML(elem_id="verdict"), gr.HTML(elem_id="bars")
+    return picture, verdict, bars
+
+
+def _layers() -> tuple[gr.Plot, gr.HTML, gr.Dataframe]:
+    gr.HTML(html.note(PLOT_NOTE))
+    plot = gr.Plot(show_label=False, elem_id="sqnr")
+    facts = gr.HTML()
+    sites = gr.Dataframe(
+        headers=tables.HEADERS, datatype=tables.TYPES, interactive=False, max_height=420, show_label=False,
+        elem_id="sites",
+    )  # fmt: skip
+    return plot, facts, sites
+
+
+def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
+    """Everything a finished run puts on the page, its most telling picture included."""
+    report = outcome.result.report
+    return {
+        results.placeholder: gr.update(visible=False),
+        results.panel: gr.update(visible=True),
+        results.cards: html.cards(outcome),
+        results.warning: gr.update(
+            value=html.banner("stale", outcome.warning), visible=bool(outcome.warning)
+        ),
+        results.gallery_note: html.gallery_note(outcome),
+        results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
+        results.plot: plots.sqnr_figure(report.sites),
+        results.facts: html.facts(outcome),
+        results.sites: tables.site_rows(report.sites),
+        results.download: gr.update(value=None, interactive=False),
+        **show_sample(results, outcome, outcome.order[0]),
+    }
+
+
+def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
+    return [_thumbnail(outcome, index) for index in outcome.order[:GALLERY_LIMIT]]
+
+
+def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
+    full, quantized = outcome.answers(index)
+    picture = outcome.reference.samples[index].read().copy()
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture, f"{full} → {quantized}" if full != quantized else full
+
+
+def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Component, Any]:
+    sample = outcome.reference.samples[index]
+    return show_pair(results, outcome, outcome.pair(index), sample.read(), sample.name)
+
+
+def show_pair(
+    results: Results, outcome: Outcome, pair: Pair, picture: Image.Image, name: str
+) -> Mapping[Component, Any]:
+    """One picture with both models' answers."""
+    shown = picture.copy()
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return {
+        results.picture: shown,
+        results.verdict: html.verdict(pair, name),
+        results.bars: html.both(pair, outcome.settings.bits),
+    }

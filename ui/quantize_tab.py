@@ -1,0 +1,163 @@
+"""The studio's first page: pick, quantize, compare. Builds the columns and connects their events."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+from vitq_core.pictures import open_picture
+
+from . import html
+from .jobs import Jobs
+from .outcome import Outcome
+from .quantize_form import Form, build_form
+from .quantize_results import Results, build_results, show_outcome, show_pair, show_sample
+from .session import Workbench
+from .settings import RunSettings, from_form, problems
+from .sources import package_photographs
+
+HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
+LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+STOPPED = html.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
+SHOW_PICTURE = (
+    "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+)
+GONE = "This result is no longer in memory; press Quantize to compute it again."
+
+log = logging.getLogger(__name__)
+Updates = Mapping[Component, Any]
+
+
+def build(bench: Workbench) -> None:
+    """Adds the page to the Blocks being built."""
+    with gr.Row(elem_classes="vq-page"):
+        with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+            form = build_form()
+        with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+            results = build_results()
+    Page(bench, form, results).connect()
+
+
+class Page:
+    """The handlers of one page definition. Of a visitor it keeps only what stops their run."""
+
+    def __init__(self, bench: Workbench, form: Form, results: Results):
+        self.bench, self.form, self.results = bench, form, results
+        self.jobs = Jobs()
+        self.shown = gr.State(None)
+
+    def connect(self) -> None:
+        self._connect_run()
+        self._connect_pictures()
+        for field in self.form.fields.values():
+            field.change(
+                self.mark_stale, self.form.inputs | {self.shown}, self.results.status,
+                trigger_mode="always_last", **LIGHT,
+            )  # fmt: skip
+
+    def _connect_run(self) -> None:
+        form, results = self.form, self.results
+        buttons = [form.quantize, form.cancel]
+        begin = form.quantize.click(
+            self.begin, form.inputs, [results.status, *buttons], validator=form.validate,
+            concurrency_limit=None, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        outputs = {*vars(results).values(), self.shown, *buttons}
+        run = begin.success(self.run, form.inputs, outputs, show_progress_on=results.status, **HEAVY)
+        form.cancel.click(self.cancel, None, [results.status, *buttons], cancels=[run], **LIGHT)
+        run.success(self.pack, self.shown, results.download, show_progress="hidden", **HEAVY)
+
+    def _connect_pictures(self) -> None:
+        results = self.results
+        shown = [results.picture, results.verdict, results.bars]
+        results.gallery.select(self.pick, self.shown, shown, **LIGHT)
+        for pictures in (results.gallery, results.photographs):
+            pictures.select(None, js=SHOW_PICTURE)
+        results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
+        results.picture.upload(
+            self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
+        )
+
+    def begin(self, data: Mapping[Component, Any], request: gr.Request) -> tuple[str, Any, Any]:
+        self.jobs.start(request.session_hash)
+        busy = html.banner("busy", "Waiting for its turn …", from_form(self.form.values(data)).title)
+        return busy, gr.update(interactive=False), gr.update(interactive=True)
+
+    def run(
+        self,
+        data: Mapping[Component, Any],
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Updates:
+        chosen, stopped = from_form(self.form.values(data)), self.jobs.flag(request.session_hash)
+        try:
+            outcome = self.bench.quantize(chosen, lambda done, message: progress(done, desc=message), stopped)
+        except vq.Cancelled:
+            return {**self._ready(), self.results.status: STOPPED}
+        except Exception as error:
+            failed = html.banner("error", "That did not work.", sentence(error))
+            return {**self._ready(), self.results.status: failed}
+        finally:
+            self.jobs.finish(request.session_hash, stopped)
+        done = {self.results.status: html.banner("done", chosen.title), self.shown: chosen}
+        return {**self._ready(), **show_outcome(self.results, outcome), **done}
+
+    def cancel(self, request: gr.Request) -> Updates:
+        self.jobs.cancel(request.session_hash)
+        return {**self._ready(), self.results.status: STOPPED}
+
+    def _ready(self) -> Updates:
+        on, off = gr.update(interactive=True), gr.update(interactive=False)
+        return {self.form.quantize: on, self.form.cancel: off}
+
+    def mark_stale(self, data: Mapping[Component, Any]) -> Any:
+        """Says whether the numbers on the page are still those of the settings beside them."""
+        shown, values = data[self.shown], self.form.values(data)
+        if shown is None:
+            return gr.skip()
+        if not problems(values) and from_form(values) == shown:
+            return html.banner("done", shown.title)
+        still = f"Below is still {shown.title}; press Quantize to update."
+        return html.banner("stale", "The settings changed.", still)
+
+    def pack(self, shown: RunSettings | None) -> Any:
+        path = self.bench.download(shown) if shown else None
+        return gr.update(value=path and str(path), interactive=path is not None)
+
+    def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
+        outcome = self._outcome(shown)
+        return show_sample(self.results, outcome, outcome.order[event.index])
+
+    def try_photograph(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
+        return self._classify(package_photographs()[event.index], shown)
+
+    def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
+        return self._classify(Path(path), shown) if path else {}
+
+    def _classify(self, path: Path, shown: RunSettings | None) -> Updates:
+        outcome = self._outcome(shown)
+        try:
+            picture = open_picture(path)
+            pair = self.bench.classify(outcome.settings, picture)
+        except (vq.VitqError, ValueError) as error:
+            banner = html.banner("error", "That picture did not work.", str(error))
+            return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
+        return show_pair(self.results, outcome, pair, picture, path.name)
+
+    def _outcome(self, shown: RunSettings | None) -> Outcome:
+        outcome = self.bench.outcome(shown) if shown else None
+        if outcome is None:
+            raise gr.Error(GONE, print_exception=False)
+        return outcome
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the person: the engine's own words where it has some, and never a traceback."""
+    if isinstance(error, (vq.VitqError, ValueError)):
+        return str(error)
+    log.exception("a run failed", exc_info=error)
+    return f"The engine stopped with an unexpected {type(error).__name__}; the server's log has the details."

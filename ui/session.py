@@ -1,0 +1,123 @@
+"""The workbench behind the page: loads, quantizes, measures and classifies, and remembers what is costly."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import torch
+from PIL import Image
+
+import vitq_core as vq
+
+from .cache import Cache
+from .measure import Batches, Progress, Replay, last, part_of, readable, recording, top
+from .outcome import Outcome, Pair, Reference
+from .settings import RunSettings
+from .sources import Source
+from .user_sources import changed, choose_source
+
+MEMORY_MB = 2048
+KEPT_DOWNLOADS = 8
+
+Cancel = Callable[[], bool]
+
+
+class Workbench:
+    """Shared by everybody who uses this server; every entry is keyed by settings, none by person."""
+
+    def __init__(self, memory_mb: float = MEMORY_MB):
+        self._models: Cache[Any] = Cache(memory_mb, _megabytes)
+        self._sources: Cache[Source] = Cache(8)
+        self._references: Cache[Reference] = Cache(16)
+        self._outcomes: Cache[Outcome] = Cache(memory_mb, lambda outcome: _megabytes(outcome.model))
+        # One computation at a time: hooks sit on shared models, and two would only share the processor.
+        self._turn = RLock()
+        self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
+
+    def model(self, model_id: str) -> Any:
+        return self._models.get_or_make(model_id, lambda: vq.load_model(model_id))
+
+    def outcome(self, settings: RunSettings) -> Outcome | None:
+        """A result still in memory."""
+        return self._outcomes.get(settings)
+
+    def quantize(
+        self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> Outcome:
+        """The result of `settings`, computed unless it is still in memory; raises vq.Cancelled."""
+        with self._turn:
+            return self._outcomes.get_or_make(settings, lambda: self._quantize(settings, progress, cancel))
+
+    def source(self, settings: RunSettings) -> Source:
+        """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
+        key = (settings.model, settings.pictures, settings.folder, settings.uploads, changed(settings.folder))
+        return self._sources.get_or_make(key, lambda: choose_source(self.model(settings.model), settings))
+
+    def reference(
+        self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> Reference:
+        """What the full-precision model says about the held-out pictures of `settings`."""
+        key = (settings.model, self.source(settings).key, settings.held_out)
+        with self._turn:
+            return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
+
+    def classify(self, settings: RunSettings, picture: Image.Image) -> Pair:
+        """Both models' answers for a picture; quantizes first where the result is no longer in memory."""
+        outcome = self.quantize(settings)
+        batch = outcome.model.preprocess(picture)[None]
+        with torch.inference_mode():
+            full, quantized = (module(batch)[0] for module in (outcome.model.module, outcome.result.model))
+        return Pair(top(full, outcome.model.labels), top(quantized, outcome.model.labels))
+
+    def download(self, settings: RunSettings) -> Path | None:
+        """A zip of the quantized model; None where the result is no longer in memory."""
+        outcome = self.outcome(settings)
+        if outcome is None:
+            return None
+        self._forget_downloads()
+        folder = Path(tempfile.mkdtemp(dir=self._downloads.name))
+        vq.save_quantized(outcome.result, folder / settings.slug)
+        archive = shutil.make_archive(str(folder / settings.slug), "zip", folder, settings.slug)
+        shutil.rmtree(folder / settings.slug)
+        return Path(archive)
+
+    def _quantize(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Outcome:
+        recipe = settings.engine_recipe()
+        part_of(progress, 0, 1)(0.0, "Loading the model")
+        model, source = self.model(settings.model), self.source(settings)
+        reference = self.reference(settings, part_of(progress, 0.05, 0.35), cancel)
+        part_of(progress, 0.35, 1)(0.0, "Reading calibration pictures")
+        pictures = Batches(
+            readable(source.calibration(settings.calibration, settings.seed)), model.preprocess
+        )
+        calibrating = part_of(progress, 0.4, 0.75)
+        result = vq.quantize(model, pictures, recipe, progress=calibrating, cancel=cancel, seed=settings.seed)
+        loader, replay = Batches(reference.samples, model.preprocess), Replay(reference.logits)
+        with recording(result.model) as seen:
+            measuring = part_of(progress, 0.75, 1)
+            evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=cancel)
+        logits = last(seen, evaluation.n)
+        return Outcome(settings, model, result, reference, evaluation, logits, source.about, source.warning)
+
+    def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
+        part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
+        model, source = self.model(settings.model), self.source(settings)
+        wanted = source.held_out(settings.held_out)
+        samples = readable(wanted)
+        loader = Batches(samples, model.preprocess)
+        with recording(model.module) as seen:
+            evaluation = vq.evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
+        logits = last(seen, evaluation.n)
+        return Reference(samples, logits, evaluation, skipped=len(wanted) - len(samples))
+
+    def _forget_downloads(self) -> None:
+        folders = sorted(Path(self._downloads.name).iterdir(), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[: -KEPT_DOWNLOADS + 1]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _megabytes(model: Any) -> float:
+    return max(model.info.params * 4 / 2**20, 1)

@@ -1,0 +1,151 @@
+"""What a person chose on the page: one frozen value that also keys every cached result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import vitq_core as vq
+
+MAX_CALIBRATION = 1024
+MAX_HELD_OUT = 2000
+MAX_SEED = 2**31 - 1
+LOG_BASES = {"√2": "sqrt2", "2": 2.0}
+
+FIELDS = (
+    "model",
+    "recipe",
+    "weight_bits",
+    "act_bits",
+    "alpha_mode",
+    "alpha",
+    "clip_k",
+    "collapse",
+    "log_base",
+    "calibration",
+    "held_out",
+    "seed",
+    "pictures",
+    "folder",
+    "uploads",
+)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides a result; equal settings share one cached result."""
+
+    model: str
+    recipe: str
+    weight_bits: int = 4
+    act_bits: int = 4
+    options: tuple[tuple[str, Any], ...] = ()
+    calibration: int = 32
+    held_out: int = 256
+    seed: int = 0
+    pictures: str = "own"
+    folder: str = ""
+    uploads: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> str:
+        return f"W{self.weight_bits}/A{self.act_bits}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} · {vq.RECIPES[self.recipe].title} · {self.bits}"
+
+    @property
+    def slug(self) -> str:
+        return f"{self.model}-{self.recipe}-w{self.weight_bits}a{self.act_bits}".replace("/", "-")
+
+    def engine_recipe(self) -> Any:
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, **dict(self.options))
+
+
+def from_form(values: Mapping[str, Any]) -> RunSettings:
+    """The settings that valid form `values` (keys: FIELDS) ask for, without options the recipe lacks."""
+    applies = vq.RECIPES[values["recipe"]].applies
+    options = {name: value for name, value in _options(values).items() if name in applies}
+    return RunSettings(
+        model=values["model"],
+        recipe=values["recipe"],
+        weight_bits=int(values["weight_bits"]),
+        act_bits=int(values["act_bits"]),
+        options=tuple(sorted(options.items())),
+        calibration=int(values["calibration"]),
+        held_out=int(values["held_out"]),
+        seed=int(values["seed"]),
+        **_pictures(values),
+    )
+
+
+def _pictures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the place that is used counts: what stands in the other boxes makes no other result."""
+    place = values.get("pictures") or "own"
+    if place == "folder":
+        return {"pictures": place, "folder": values["folder"].strip()}
+    return {"pictures": place, "uploads": tuple(values["uploads"])} if place == "uploads" else {}
+
+
+def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the person set; the paper's defaults are asked for by saying nothing."""
+    options: dict[str, Any] = {}
+    if values.get("alpha_mode") == "alpha":
+        options["alpha"] = float(values["alpha"])
+    if values.get("alpha_mode") == "ratio":
+        options["alpha_ratio"] = float(values["alpha"]) / 100
+    if values.get("clip_k") not in (None, "auto"):
+        options["clip_k"] = float(values["clip_k"])
+    if values.get("collapse"):
+        options["collapse"] = True
+    if values.get("log_base") in LOG_BASES:
+        options["log_base"] = LOG_BASES[values["log_base"]]
+    return options
+
+
+def problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the form's values: {field: a sentence}; empty when they can be run."""
+    found = {
+        "model": _one_of(values.get("model"), [info.id for info in vq.list_models()]),
+        "recipe": _one_of(values.get("recipe"), list(vq.RECIPES)),
+        "weight_bits": _whole(values.get("weight_bits"), 2, 8),
+        "act_bits": _whole(values.get("act_bits"), 2, 8),
+        "alpha": _threshold(values),
+        "calibration": _whole(values.get("calibration"), 1, MAX_CALIBRATION),
+        "held_out": _whole(values.get("held_out"), 1, MAX_HELD_OUT),
+        "seed": _whole(values.get("seed"), 0, MAX_SEED),
+        "folder": _named(values),
+        "uploads": "Upload pictures or a .zip first." if _lacks(values, "uploads") else "",
+    }
+    return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def _one_of(value: Any, known: list[str]) -> str:
+    return "" if value in known else f"Choose one of {', '.join(known)}."
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    return "Name a folder or a .zip of pictures." if _lacks(values, "folder") else ""
+
+
+def _lacks(values: Mapping[str, Any], place: str) -> bool:
+    given = values.get(place)
+    return values.get("pictures") == place and not (given.strip() if isinstance(given, str) else given)
+
+
+def _whole(value: Any, low: int, high: int) -> str:
+    rule = f"Enter a whole number from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return f"{rule}."
+    return "" if value == int(value) and low <= value <= high else f"{rule}, not {value:g}."
+
+
+def _threshold(values: Mapping[str, Any]) -> str:
+    mode, value = values.get("alpha_mode"), values.get("alpha")
+    if values.get("recipe") not in vq.RECIPES or "alpha" not in vq.RECIPES[values["recipe"]].applies:
+        return ""
+    if mode == "alpha" and not (isinstance(value, (int, float)) and value > 0):
+        return "Enter a threshold above 0, for example 5."
+    if mode == "ratio" and not (isinstance(value, (int, float)) and 0 < value < 50):
+        return "Enter a share between 0 and 50 %, for example 0.5."
+    return ""

@@ -1,0 +1,51 @@
+"""The whole studio as one Gradio Blocks."""
+
+from collections.abc import Callable
+
+import gradio as gr
+
+from . import html, quantize_tab
+from .api import add_endpoints
+from .session import Workbench
+
+TABS: tuple[tuple[str, Callable[[Workbench], None]], ...] = (("Quantize", quantize_tab.build),)
+DAY = 24 * 60 * 60
+
+
+def build_studio(bench: Workbench | None = None) -> gr.Blocks:
+    """Every tab around one workbench; uploads and results older than a day are deleted."""
+    bench = bench or Workbench()
+    with gr.Blocks(
+        title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
+    ) as studio:
+        gr.HTML(html.title())
+        for name, build in TABS:
+            with gr.Tab(name):
+                build(bench)
+        add_endpoints(bench)
+    return studio
+
+
+def theme() -> gr.themes.Base:
+    """System fonts: a page that works offline cannot fetch others."""
+    return gr.themes.Default(
+        primary_hue="indigo",
+        secondary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="md",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+    ).set(
+        body_background_fill="*neutral_50",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_text_color="white",
+        body_text_color_subdued="*neutral_500",
+        slider_color="*primary_600",
+        checkbox_label_background_fill_selected="*primary_50",
+        checkbox_label_background_fill_selected_dark="*primary_950",
+        checkbox_label_border_color_selected="*primary_600",
+        checkbox_background_color_selected="*primary_600",
+        checkbox_border_color_selected="*primary_600",
+    )
