@@ -31,10 +31,28 @@ class SimulatedWeight(nn.Module):
         return weight if self.simulated is None else self.simulated
 
 
+# What only the layer itself reads: quantizing it in place saves a fresh tensor, most of the simulation's cost.
+# Not the picture, the residual stream or the pooled features, which belong to others too.
+OWN_INPUT = frozenset(
+    "post_layernorm post_norm query key post_softmax value attention_output post_gelu mlp_hidden".split()
+)
+
+
+class InputQuantizers(nn.ModuleList):
+    """The quantizers of a layer's inputs, in their order."""
+
+    def __init__(self, quantizers: list[Quantizer], roles: list[str]) -> None:
+        super().__init__(quantizers)
+        self.overwrite = [role in OWN_INPUT for role in roles]
+
+
 def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Forward pre-hook: every input through its quantizer, once that is fitted."""
     quantizers = layer.input_quantizers
-    simulated = [q(x) if q.fitted else x for q, x in zip(quantizers, inputs, strict=False)]
+    simulated = [
+        quantizer(x, overwrite) if quantizer.fitted else x
+        for quantizer, x, overwrite in zip(quantizers, inputs, quantizers.overwrite, strict=False)
+    ]
     return (*simulated, *inputs[len(quantizers) :])
 
 
@@ -66,7 +84,9 @@ class Simulation:
         """Make and hang up the quantizers that the recipe asks for."""
         for layer in self.layers.values():
             target = self.module.get_submodule(layer.name)
-            target.input_quantizers = nn.ModuleList(self._make(site) for site in layer.inputs)
+            target.input_quantizers = InputQuantizers(
+                [self._make(site) for site in layer.inputs], [site.role for site in layer.inputs]
+            )
             self._hooks.append(target.register_forward_pre_hook(quantize_inputs))
             if layer.weight is not None:
                 weight = SimulatedWeight(self._make(layer.weight))

@@ -149,6 +149,8 @@ def _hidden_role(mlp: nn.Module) -> str:
 
 
 def _norm_role(norm: nn.Module) -> str:
+    if isinstance(norm, nn.Identity):
+        return "residual_stream"
     return "post_layernorm" if _rescalable(norm) else "post_norm"
 
 

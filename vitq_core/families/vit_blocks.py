@@ -35,7 +35,9 @@ class ExplicitAttention(nn.Module):
         gate = None if self.gate is None else self.gate(x).sigmoid()
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = self.matmul1(self.q_norm(q), self.k_norm(k).transpose(-2, -1)) * self.scale
+        scores = self.matmul1(self.q_norm(q), self.k_norm(k).transpose(-2, -1))
+        # In place where nothing can look back: the scores are the block's largest tensor.
+        scores = scores * self.scale if torch.is_grad_enabled() else scores.mul_(self.scale)
         scores = masked(scores, attn_mask, is_causal)
         x = self.matmul2(self.attn_drop(self.softmax(scores)), v)
         x = self.norm(x.transpose(1, 2).reshape(batch, tokens, -1))

@@ -12,6 +12,7 @@ from ..registry import Registry
 from .statistics import Statistics
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
+PIECE = 2**17  # values simulated at a time: input and output together stay in a core's second-level cache
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -74,16 +75,20 @@ class Quantizer(nn.Module):
         return float(self.bits)
 
     # -- simulation and codes -------------------------------------------------------------------------
-    def forward(self, x: Tensor) -> Tensor:
-        """The value that the code of ``x`` stands for, same shape and dtype."""
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        """The value that the code of ``x`` stands for, same shape. ``overwrite``: in place where no gradient flows."""
         if not (torch.is_grad_enabled() and x.requires_grad):
-            return self.simulate(x)
+            return self.simulate(x, out=x if overwrite and not torch.is_grad_enabled() else None)
         with torch.no_grad():
             simulated = self.simulate(x)
         return _StraightThrough.apply(x, simulated)
 
-    def simulate(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
+    def simulate(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """``decode(encode(x))`` without the integers, in pieces that stay in the processor's cache."""
+        out = torch.empty_like(x) if out is None else out
+        for source, target in zip(self._pieces(x), self._pieces(out), strict=True):
+            self._simulate_into(source, target)
+        return out
 
     def encode(self, x: Tensor) -> Tensor:
         """Integer codes (int32), same shape as ``x``."""
@@ -98,6 +103,14 @@ class Quantizer(nn.Module):
         raise NotImplementedError("abstract: a quantizer defines levels")
 
     # -- for subclasses --------------------------------------------------------------------------------
+    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
+        target.copy_(self.decode(self.encode(source)))
+
+    def _pieces(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Cut along the batch; a tensor whose parameters differ along that axis stays whole."""
+        whole = x.ndim == 0 or (self.scale.ndim == x.ndim and self.scale.shape[0] > 1) or x.is_cuda
+        return (x,) if whole else x.split(max(1, PIECE * len(x) // max(x.numel(), 1)))
+
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return ()
 

@@ -6,8 +6,9 @@ from math import log2
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .base import PERCENTILES, QUANTIZERS, Quantizer
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer
 from .statistics import Statistics
 
 
@@ -35,27 +36,33 @@ class LogSqrt2(Quantizer):
         best = None
         for p in PERCENTILES:
             scale = positive(statistics.range(p)[1][0]).to(sample.device)
-            error = self._powers(self._exponents(sample, scale), scale).sub_(sample).square_().mean()
+            pieces = sample.flatten().split(PIECE)
+            error = sum(self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum() for x in pieces)
             if best is None or error < best[1]:
                 best = scale, error
-        return best
+        return best[0], best[1] / sample.numel()
 
-    def _exponents(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Codes as floats: 0 .. 2^b, the last one for zero."""
-        return (x / scale).log2_().mul_(-1 / log2(self.base)).round_().clamp_(0, 2**self.bits)
+    def _simulated(self, x: Tensor, scale: Tensor, out: Tensor) -> Tensor:
+        """Code and value in one go, into ``out``."""
+        return self._powers_(self._exponents_(torch.div(x, scale, out=out)), scale)
 
-    def _powers(self, exponents: Tensor, scale: Tensor) -> Tensor:
-        zero = exponents >= 2**self.bits
-        return (exponents * -log2(self.base)).exp2_().mul_(scale).masked_fill_(zero, 0.0)
+    def _exponents_(self, ratio: Tensor) -> Tensor:
+        """In place: x/s → minus the code, a whole number in −2^b .. 0 of which the lowest stands for zero."""
+        return ratio.log2_().mul_(1 / log2(self.base)).round_().clamp_(-(2.0**self.bits), 0.0)
 
-    def simulate(self, x: Tensor) -> Tensor:
-        return self._powers(self._exponents(x, self.scale), self.scale)
+    def _powers_(self, exponents: Tensor, scale: Tensor) -> Tensor:
+        """In place: minus the code → value."""
+        functional.threshold_(exponents, -(2.0**self.bits), float("-inf"))  # 2^−∞ is exactly 0
+        return exponents.mul_(log2(self.base)).exp2_().mul_(scale)
+
+    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
+        self._simulated(source, self.scale, target)
 
     def encode(self, x: Tensor) -> Tensor:
-        return self._exponents(x, self.scale).int()
+        return self._exponents_(x / self.scale).neg_().int()
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self._powers(codes.float(), self.scale)
+        return self._powers_(-codes.float(), self.scale)
 
     def levels(self) -> Tensor:
         return self.decode(torch.arange(2**self.bits + 1, device=self.scale.device)).flip(0)

@@ -68,9 +68,15 @@ class PerPatchOutlier(Uniform):
                 "one scale per position needs pictures of the calibration size"
             )
 
-    def simulate(self, x: Tensor) -> Tensor:
+    def simulate(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         self._check(x)
-        return torch.where(x.abs() > self.alpha, x, super().simulate(x))
+        return super().simulate(x, out)
+
+    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
+        kept = source.abs() > self.alpha
+        outliers = source[kept]  # before target, which may be the same memory, is written
+        super()._simulate_into(source, target)
+        target[kept] = outliers
 
     def encode(self, x: Tensor) -> Tensor:
         self._check(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .base import QUANTIZERS
@@ -27,20 +28,21 @@ class ShiftLog2(LogSqrt2):
         self.scale, error = self._search(shifted, shifted.sample)
         self._note_error(statistics.sample, error)
 
-    def _shift(self, x: Tensor) -> Tensor:
-        return (x - self.minimum).add_(EPSILON).clamp_min_(0.0)
+    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
+        ratio = self._shifted(source, target).div_(self.scale)
+        self._unshift_(self._powers_(self._exponents_(ratio), self.scale))
 
-    def _unshift(self, x: Tensor) -> Tensor:
-        return x.add_(self.minimum).sub_(EPSILON)
+    def _shifted(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.sub(x, self.minimum - EPSILON, out=out).clamp_min_(0.0)
 
-    def simulate(self, x: Tensor) -> Tensor:
-        return self._unshift(super().simulate(self._shift(x)))
+    def _unshift_(self, x: Tensor) -> Tensor:
+        return x.add_(self.minimum - EPSILON)
 
     def encode(self, x: Tensor) -> Tensor:
-        return super().encode(self._shift(x))
+        return super().encode(self._shifted(x))
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self._unshift(super().decode(codes))
+        return self._unshift_(super().decode(codes))
 
 
 class _Shifted:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 TAIL = 0.001  # quantiles in [0, TAIL] and [1 - TAIL, 1] can be asked for
+BLOCK = 64  # values whose extremes are compared first when looking for a tensor's tails
 SAMPLE = 2**20  # values kept of one site for ranking candidates
 
 
@@ -32,7 +33,7 @@ class Statistics:
         self.shape = broadcast_shape(x, self.axes)
         size = groups.shape[1]
         keep = min(ceil(TAIL * size / share) + 2, ceil(size / share))
-        low, high = _ends(groups.cpu().numpy(), keep)
+        low, high = _ends(groups, keep)
         self.low = np.sort(_joined(self.low, low), axis=1)[:, :keep]
         self.high = np.sort(_joined(self.high, high), axis=1)[:, -keep:]
         self.count += size
@@ -75,12 +76,28 @@ def broadcast_shape(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n if axis in kept else 1 for axis, n in enumerate(x.shape))
 
 
-def _ends(values: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    size = values.shape[1]
+def _ends(groups: Tensor, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``keep`` smallest and largest values of every group, unsorted (possibly a few more)."""
+    size = groups.shape[1]
     if keep >= size // 2:
+        values = groups.cpu().numpy()
         return values, values
-    split = np.partition(values, (keep - 1, size - keep), axis=1)
+    if len(groups) == 1:
+        return _ends_of_one(groups[0], keep)
+    split = np.partition(groups.cpu().numpy(), (keep - 1, size - keep), axis=1)
     return split[:, :keep], split[:, -keep:]
+
+
+def _ends_of_one(values: Tensor, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k-th largest block maximum is at most the k-th largest value: only what reaches it needs sorting."""
+    whole = values[: values.numel() - values.numel() % BLOCK].reshape(-1, BLOCK)
+    if len(whole) <= keep:
+        values = values.cpu().numpy()[None]
+        return values, values
+    low, high = (end.cpu().numpy() for end in whole.aminmax(dim=1))
+    floor = np.partition(high, -keep)[-keep]
+    ceiling = np.partition(low, keep - 1)[keep - 1]
+    return values[values <= float(ceiling)].cpu().numpy()[None], values[values >= float(floor)].cpu().numpy()[None]
 
 
 def _stride(total: float, size: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import PERCENTILES, QUANTIZERS, Quantizer
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer
 from .statistics import Statistics
 
 RANGES = ("percentile", "minmax")
@@ -62,9 +62,8 @@ class Uniform(Quantizer):
         """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
         return -self.zero_point, 2**self.bits - 1 - self.zero_point
 
-    def simulate(self, x: Tensor) -> Tensor:
-        low, high = self._limits()
-        return (x / self.scale).round_().clamp_(low, high).mul_(self.scale)
+    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
+        simulate_uniform(source, self.scale, *self._limits(), target)
 
     def encode(self, x: Tensor) -> Tensor:
         low, high = self._limits()
@@ -89,7 +88,22 @@ def affine(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     return scale, (-lo / scale).round()
 
 
+def simulate_uniform(x: Tensor, scale: Tensor, low: Tensor, high: Tensor, out: Tensor) -> Tensor:
+    """``s · clamp(⌊x/s⌉, low, high)`` into ``out``; parameters broadcast against ``x``."""
+    if scale.numel() == 1 and not x.is_cuda:  # plain numbers take the vectorized clamp
+        scale, low, high = scale.item(), low.item(), high.item()
+    return torch.div(x, scale, out=out).round_().clamp_(low, high).mul_(scale)
+
+
 def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
-    limit = 2**bits - 1
-    simulated = (sample / scale).round_().clamp_(-zero_point, limit - zero_point).mul_(scale)
-    return simulated.sub_(sample).square_().mean(dim=1)
+    """Mean squared error [groups] of simulating ``sample`` [groups, values], a cache-sized piece at a time."""
+    errors = []
+    rows = max(1, PIECE // sample.shape[1])
+    for part, s, z in zip(sample.split(rows), scale.split(rows), zero_point.split(rows), strict=True):
+        errors.append(sum(_error_sum(piece, s, z, bits) for piece in part.split(PIECE, dim=1)))
+    return torch.cat(errors) / sample.shape[1]
+
+
+def _error_sum(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    limits = -zero_point, 2**bits - 1 - zero_point
+    return simulate_uniform(x, scale, *limits, torch.empty_like(x)).sub_(x).square_().sum(dim=1)
