@@ -69,9 +69,11 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
 
 
 def _classify(bench: Workbench) -> Callable[..., dict]:
-    def classify(picture: str, model: str, recipe: str, weight_bits: int, act_bits: int) -> dict:
+    def classify(picture: str | None, model: str, recipe: str, weight_bits: int, act_bits: int) -> dict:
         """Both models' five best answers for one picture, as [name, probability] pairs, best first."""
         chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
+        if not picture:
+            raise gr.Error("picture: Send one.", print_exception=False)
         pair = _or_error(lambda: bench.classify(chosen, open_picture(picture)))
         return {"full_precision": pair.full, "quantized": pair.quantized, "flipped": pair.flipped}
 

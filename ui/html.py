@@ -22,7 +22,7 @@ def note(text: str) -> str:
 
 
 def banner(kind: str, text: str, detail: str = "") -> str:
-    """One line of state; `kind` is idle, busy, done, stale, stopped or error."""
+    """One line of state; `kind`: idle, busy, done, stale, stopped, warning, error."""
     more = f"<span>{escape(detail)}</span>" if detail else ""
     role = "alert" if kind == "error" else "status"
     return f'<div class="vq-banner vq-{kind}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
@@ -63,9 +63,9 @@ def _accuracy(outcome: Outcome) -> str:
     full, quantized = outcome.reference.evaluation, outcome.evaluation
     if not outcome.reference.labelled:
         return _card("Accuracy", "—", NEEDS_LABELS)
-    change = 100 * (quantized.top1 - full.top1)
-    detail = f"{percent(full.top1)} in full precision ({_signed(change)} points)"
-    return _card("Accuracy", percent(quantized.top1), detail)
+    change, margin = outcome.change_in_accuracy
+    points = f"{_signed(100 * change)} ± {100 * margin:.1f} points"
+    return _card("Accuracy", percent(quantized.top1), f"{percent(full.top1)} in full precision ({points})")
 
 
 def _agreement(outcome: Outcome) -> str:
@@ -86,7 +86,7 @@ def _compute(outcome: Outcome) -> str:
 
 def _time(outcome: Outcome) -> str:
     report = outcome.result.report
-    return _card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {report.pictures} pictures")
+    return _card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {pictures(report.pictures)}")
 
 
 def verdict(pair: Pair, name: str = "") -> str:
@@ -132,7 +132,7 @@ def facts(outcome: Outcome) -> str:
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
     ]
     if outcome.reference.skipped:
-        rows.insert(1, ("Left out", f"{outcome.reference.skipped} pictures that could not be read."))
+        rows.insert(1, ("Left out", f"{pictures(outcome.reference.skipped)} that could not be read."))
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
@@ -146,6 +146,10 @@ def _top5(outcome: Outcome) -> str:
 
 def listed(items: Iterable[Any]) -> str:
     return ", ".join(map(str, items)) or "nothing"
+
+
+def pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def percent(share: float) -> str:
@@ -163,7 +167,7 @@ def _short(number: float) -> str:
 def gallery_note(outcome: Outcome) -> str:
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     if not flipped:
-        return note(f"No prediction flipped on {count} held-out pictures; those that moved most come first.")
+        return note(f"No prediction flipped on {pictures(count)}; those that moved most come first.")
     return note(
         f"{flipped} of {count} predictions flipped; they come first, the largest changes before the others."
     )

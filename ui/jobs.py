@@ -27,6 +27,9 @@ class Jobs:
             stop = self._stops.get(session)
         return stop.is_set if stop else _stopped
 
+    def running(self, session: str) -> bool:
+        return session in self._stops
+
     def cancel(self, session: str) -> bool:
         """Asks the session's run to stop; False where none is under way."""
         with self._lock:

@@ -10,12 +10,22 @@ from gradio.components import Component
 import vitq_core as vq
 
 from . import html, settings
+from .sources import draws_scenes
 from .user_sources import default_folder, folders_allowed
 
 BITS_HINT = (
     "More bits stop helping where a method uses logarithmic codes with a fixed base "
     "(attention maps, GELU outputs): those stay near 20 dB from 4 to 8 bits."
 )
+OWN_SCENES = "Rendered scenes with labels; the model was trained on none of them."
+OWN_PHOTOGRAPHS = (
+    "No pictures of this model's own kind are bundled: crops of photographs in installed packages stand in. "
+    "They have no labels, and calibrating on another kind of pictures costs accuracy."
+)
+OTHERS_PICTURES = {
+    "folder": "Folders named like the model's labels give accuracy; train and test parts are used as such.",
+    "uploads": "Half of them calibrate, half are held out; a .zip may have folders named like the labels.",
+}
 ALPHA_LABELS = {"paper": "α", "alpha": "α: larger values stay float", "ratio": "Outliers to keep (%)"}
 DEFAULT_ALPHA = {"paper": 5, "alpha": 5, "ratio": 0.5}
 
@@ -27,6 +37,7 @@ class Form:
     fields: Mapping[str, Component]
     model_note: gr.HTML
     recipe_note: gr.HTML
+    pictures_note: gr.HTML
     quantize: gr.Button
     cancel: gr.Button
 
@@ -49,11 +60,11 @@ def build_form() -> Form:
     fields: dict[str, Component] = {}
     model_note, recipe_note = _method(fields)
     _precision(fields)
-    _pictures(fields)
+    pictures_note = _pictures(fields)
     with gr.Row(elem_classes="vq-actions"):
         quantize = gr.Button("Quantize", variant="primary", scale=3, elem_id="quantize")
         cancel = gr.Button("Cancel", scale=1, interactive=False, elem_id="cancel", min_width=90)
-    form = Form(fields, model_note, recipe_note, quantize, cancel)
+    form = Form(fields, model_note, recipe_note, pictures_note, quantize, cancel)
     _explain(form)
     return form
 
@@ -81,12 +92,8 @@ def first_recipe() -> str:
 
 def _precision(fields: dict[str, Component]) -> None:
     with gr.Group(elem_classes="vq-group"):
-        fields["weight_bits"] = gr.Slider(
-            2, 8, 4, step=1, precision=0, label="Weight bits", elem_id="weight-bits"
-        )
-        fields["act_bits"] = gr.Slider(
-            2, 8, 4, step=1, precision=0, label="Activation bits", elem_id="act-bits"
-        )
+        fields["weight_bits"] = gr.Slider(2, 8, 4, step=1, label="Weight bits", elem_id="weight-bits")
+        fields["act_bits"] = gr.Slider(2, 8, 4, step=1, label="Activation bits", elem_id="act-bits")
         gr.HTML(html.note(BITS_HINT), elem_classes="vq-noted")
     with gr.Accordion("Method's own options", open=False, elem_id="options"):
         _options(fields)
@@ -108,7 +115,7 @@ def _options(fields: dict[str, Component]) -> None:
         fields["collapse"] = gr.Checkbox(False, label="One scale per layer (CRL)", min_width=140)
 
 
-def _pictures(fields: dict[str, Component]) -> None:
+def _pictures(fields: dict[str, Component]) -> gr.HTML:
     with gr.Group(elem_classes="vq-group"):
         with gr.Row(equal_height=True):
             fields["calibration"] = gr.Number(
@@ -119,6 +126,8 @@ def _pictures(fields: dict[str, Component]) -> None:
             )
             fields["seed"] = gr.Number(0, precision=0, label="Seed", min_width=70, elem_id="seed")
         fields["pictures"] = gr.Radio(picture_places(), value="own", label="Pictures", elem_id="pictures")
+        sentence = pictures_sentence(fields["model"].value, "own")
+        pictures_note = gr.HTML(html.note(sentence), elem_classes="vq-noted")
         fields["folder"] = gr.Textbox(
             default_folder(), label="Folder or .zip on this machine", visible=False, elem_id="folder",
             placeholder="…/<class>/<file>, or pictures in one flat folder",
@@ -127,6 +136,7 @@ def _pictures(fields: dict[str, Component]) -> None:
             label="Pictures, or one .zip of them", file_count="multiple", type="filepath", height=140,
             visible=False, elem_id="uploads",
         )  # fmt: skip
+    return pictures_note
 
 
 def picture_places() -> list[tuple[str, str]]:
@@ -138,8 +148,14 @@ def _explain(form: Form) -> None:
     """Keep the sentences, and which options can be used, in step with the choices."""
     light = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     fields = form.fields
-    fields["model"].change(
-        lambda name: html.note(model_sentence(name)), fields["model"], form.model_note, **light
+    place, pictures_note = fields["pictures"], form.pictures_note
+    fields["model"].change(_model_chosen, [fields["model"], place], [form.model_note, place], **light)
+    gr.on(
+        [fields["model"].change, place.change],
+        lambda name, chosen: html.note(pictures_sentence(name, chosen)),
+        [fields["model"], place],
+        pictures_note,
+        **light,
     )
     options = [fields[name] for name in ("alpha_mode", "alpha", "log_base", "clip_k", "collapse")]
     fields["recipe"].change(
@@ -150,6 +166,19 @@ def _explain(form: Form) -> None:
         fields["pictures"], [fields["folder"], fields["uploads"]], **light,
     )  # fmt: skip
     fields["alpha_mode"].change(_alpha_mode_chosen, fields["alpha_mode"], fields["alpha"], **light)
+
+
+def _model_chosen(model_id: str, place: str) -> tuple[str, Any]:
+    """A folder named by VITQ_PICTURES is meant for the models that the studio has no pictures for."""
+    if not default_folder() or place == "uploads":
+        return html.note(model_sentence(model_id)), gr.skip()
+    return html.note(model_sentence(model_id)), "own" if draws_scenes(model_id) else "folder"
+
+
+def pictures_sentence(model_id: str, place: str) -> str:
+    if place == "own":
+        return OWN_SCENES if draws_scenes(model_id) else OWN_PHOTOGRAPHS
+    return OTHERS_PICTURES[place]
 
 
 def _recipe_chosen(recipe: str, alpha_mode: str) -> list[Any]:

@@ -74,7 +74,7 @@ def _gallery() -> tuple[gr.HTML, gr.Gallery, gr.Gallery]:
     with gr.Column(scale=1, min_width=300):
         note = gr.HTML()
         gallery = gr.Gallery(
-            columns=4, height=400, object_fit="cover", allow_preview=False, show_label=False,
+            columns=4, object_fit="cover", allow_preview=False, show_label=False,
             interactive=False, buttons=[], elem_id="gallery",
         )  # fmt: skip
         photographs = _photographs()
@@ -120,7 +120,8 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.panel: gr.update(visible=True),
         results.cards: html.cards(outcome),
         results.warning: gr.update(
-            value=html.banner("stale", outcome.warning), visible=bool(outcome.warning)
+            value=html.banner("warning", "Read these numbers with care.", outcome.warning),
+            visible=bool(outcome.warning),
         ),
         results.gallery_note: html.gallery_note(outcome),
         results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),

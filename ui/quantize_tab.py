@@ -32,14 +32,16 @@ log = logging.getLogger(__name__)
 Updates = Mapping[Component, Any]
 
 
-def build(bench: Workbench) -> None:
-    """Adds the page to the Blocks being built."""
+def build(bench: Workbench, studio: gr.Blocks) -> None:
+    """Adds the page to `studio`, which is being built."""
     with gr.Row(elem_classes="vq-page"):
         with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
             form = build_form()
         with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
             results = build_results()
-    Page(bench, form, results).connect()
+    page = Page(bench, form, results)
+    page.connect()
+    studio.unload(page.leave)
 
 
 class Page:
@@ -69,6 +71,8 @@ class Page:
         outputs = {*vars(results).values(), self.shown, *buttons}
         run = begin.success(self.run, form.inputs, outputs, show_progress_on=results.status, **HEAVY)
         form.cancel.click(self.cancel, None, [results.status, *buttons], cancels=[run], **LIGHT)
+        compared = [self.form.inputs | {self.shown}, results.status]
+        run.success(self.mark_stale, *compared, **LIGHT)  # the form may have changed meanwhile
         run.success(self.pack, self.shown, results.download, show_progress="hidden", **HEAVY)
 
     def _connect_pictures(self) -> None:
@@ -110,14 +114,18 @@ class Page:
         self.jobs.cancel(request.session_hash)
         return {**self._ready(), self.results.status: STOPPED}
 
+    def leave(self, request: gr.Request) -> None:
+        """Nobody waits for the run of a page that was closed."""
+        self.jobs.cancel(request.session_hash)
+
     def _ready(self) -> Updates:
         on, off = gr.update(interactive=True), gr.update(interactive=False)
         return {self.form.quantize: on, self.form.cancel: off}
 
-    def mark_stale(self, data: Mapping[Component, Any]) -> Any:
+    def mark_stale(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """Says whether the numbers on the page are still those of the settings beside them."""
         shown, values = data[self.shown], self.form.values(data)
-        if shown is None:
+        if shown is None or self.jobs.running(request.session_hash):
             return gr.skip()
         if not problems(values) and from_form(values) == shown:
             return html.banner("done", shown.title)

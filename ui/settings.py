@@ -134,10 +134,10 @@ def _lacks(values: Mapping[str, Any], place: str) -> bool:
 
 
 def _whole(value: Any, low: int, high: int) -> str:
-    rule = f"Enter a whole number from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"{rule}."
-    return "" if value == int(value) and low <= value <= high else f"{rule}, not {value:g}."
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (
+        "" if number and value % 1 == 0 and low <= value <= high else f"A whole number from {low} to {high}."
+    )
 
 
 def _threshold(values: Mapping[str, Any]) -> str:

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+import vitq_core as vq
 from vitq_core.pictures import open_picture
 
 # The person's seed is added to it; those of the training and the held-out scenes are far below.
 CALIBRATION_SEEDS = 1000
+SCENE_MODEL = "demo-vit"
 PHOTO_FOLDERS = {"gradio": ("media_assets/images", "test_data"), "skimage": ("data",)}
 PHOTO_SUFFIXES = {".jpg", ".jpeg"}  # the PNGs in there are icons and charts
 SMALLEST_PHOTO = 128
@@ -110,7 +112,7 @@ class Photographs:
 
     def _crop(self, number: int, x: float, y: float, share: float) -> Sample:
         path = self.paths[number % len(self.paths)]
-        return Sample(path.stem, None, lambda: _square(_photo(path), x, y, share))
+        return Sample(f"crop of {path.name}", None, lambda: _square(_photo(path), x, y, share))
 
 
 def _square(picture: Image.Image, x: float, y: float, share: float) -> Image.Image:
@@ -145,6 +147,11 @@ def _jpegs(root: Path, folders: Sequence[str]) -> list[Path]:
 def _size(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
         return picture.size
+
+
+def draws_scenes(model_id: str) -> bool:
+    """Whether the bundled scenes are this model's kind of pictures, known before it is loaded."""
+    return any(info.id == model_id and Path(info.source).name == SCENE_MODEL for info in vq.list_models())
 
 
 def builtin_source(model: Any) -> Source:

@@ -8,7 +8,7 @@ from . import html, quantize_tab
 from .api import add_endpoints
 from .session import Workbench
 
-TABS: tuple[tuple[str, Callable[[Workbench], None]], ...] = (("Quantize", quantize_tab.build),)
+TABS: tuple[tuple[str, Callable[[Workbench, gr.Blocks], None]], ...] = (("Quantize", quantize_tab.build),)
 DAY = 24 * 60 * 60
 
 
@@ -21,7 +21,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         gr.HTML(html.title())
         for name, build in TABS:
             with gr.Tab(name):
-                build(bench)
+                build(bench, studio)
         add_endpoints(bench)
     return studio
 

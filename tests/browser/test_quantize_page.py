@@ -129,7 +129,7 @@ def test_options_can_be_used_where_the_method_has_them(page):
 def test_a_wrong_calibration_size_is_explained_beside_its_box(page, wrong):
     page.locator("#calibration input").fill(wrong)
     page.locator("#quantize").click()
-    expect(page.locator("#calibration")).to_contain_text("Enter a whole number from 1 to 1024")
+    expect(page.locator("#calibration")).to_contain_text("A whole number from 1 to 1024.")
     expect(page.locator("#quantize")).to_be_enabled()
 
 
