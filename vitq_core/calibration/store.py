@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..home import vitq_home
 
-MEMORY_LIMIT = 64 * 2**20  # bytes held in memory by one store
+MEMORY_LIMIT = 16 * 2**20  # bytes held in memory by one store
 
 
 class TensorStore:

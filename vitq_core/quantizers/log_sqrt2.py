@@ -37,7 +37,9 @@ class LogSqrt2(Quantizer):
         for p in PERCENTILES:
             scale = positive(statistics.range(p)[1][0]).to(sample.device)
             pieces = sample.flatten().split(PIECE)
-            error = sum(self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum() for x in pieces)
+            error = sum(
+                self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum() for x in pieces
+            )
             if best is None or error < best[1]:
                 best = scale, error
         return best[0], best[1] / sample.numel()
