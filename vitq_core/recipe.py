@@ -23,21 +23,26 @@ def check_bits(bits: object, what: str) -> int:
 
 @dataclass(frozen=True)
 class Use:
-    """A quantizer by name, with the options of its constructor; ``bits`` fixes them whatever the recipe says."""
+    """A quantizer by name, with its constructor's options; ``bits`` holds whatever the recipe's are."""
 
     quantizer: str
     options: Mapping[str, Any] = field(default_factory=dict)
     bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bits is not None:
+            check_bits(self.bits, f"bits of a rule for {self.quantizer!r}")
 
 
 @dataclass(frozen=True)
 class Options:
     """What a user may tune beyond the bits. ``None`` means the paper's value, which the recipe's rules hold.
 
-    ``alpha``: outlier threshold on |x|. ``alpha_ratio``: the same as a share of values kept in floating point
-    (0.005 is 0.5 %), resolved per site on the calibration pictures. ``log_base``: base of every log quantizer,
-    a number above 1 or ``"sqrt2"``. ``clip_k``: CRL clips at mean ± k deviations; None tries 1, 1.5, 2 and 3.
-    ``collapse``: CRL then takes one scale per layer. ``effort``: reconstruction; this version knows ``"none"``.
+    ``alpha``: outlier threshold on |x|. ``alpha_ratio``: the same as a share of values kept in floating
+    point (0.005 is 0.5 %), resolved per site on the calibration pictures. ``log_base``: base of every log
+    quantizer, a number above 1 or ``"sqrt2"``. ``clip_k``: CRL clips at mean ± k deviations; None tries
+    1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``effort``: reconstruction; this
+    version knows ``"none"``.
     """
 
     alpha: float | None = None
@@ -58,7 +63,8 @@ class Options:
             raise ValueError(f"collapse must be True or False, got {self.collapse!r}")
         if self.effort != "none":
             raise ValueError(
-                f"effort={self.effort!r} asks for reconstruction, which this version does not have; effort='none' works"
+                f"effort={self.effort!r} asks for reconstruction, which this version does not have; "
+                "effort='none' works"
             )
         if self.alpha is not None and self.alpha_ratio is not None:
             raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
@@ -137,8 +143,8 @@ class Recipe:
             data = json.loads(text)
             data["rules"] = {key: Use(**use) for key, use in data["rules"].items()}
             data["options"] = Options(**data["options"])
-            data["passes"] = tuple(data["passes"])
-            data["applies"] = frozenset(data["applies"])
+            data["passes"] = tuple(_names(data, "passes"))
+            data["applies"] = frozenset(_names(data, "applies"))
             return cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
@@ -148,11 +154,20 @@ def _asdict(item: Any) -> dict[str, Any]:
     return {f.name: getattr(item, f.name) for f in fields(item)}
 
 
+def _names(data: dict[str, Any], key: str) -> list[str]:
+    names = data[key]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{key} must be a list of names, got {names!r}")
+    return names
+
+
 def _check_table(table: Mapping[str, Any]) -> dict[str, tuple[int | None, int]]:
     if not isinstance(table, Mapping):
         raise ValueError("bits must be a table {layer: (weight_bits or None, act_bits)}")
     checked = {}
     for layer, pair in table.items():
+        if not isinstance(layer, str):
+            raise ValueError(f"the keys of bits must be layer names, got {layer!r}")
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ValueError(f"bits[{layer!r}] must be (weight_bits or None, act_bits), got {pair!r}")
         weight, act = pair
@@ -169,8 +184,9 @@ def recipe(
 ) -> Recipe:
     """The named recipe at these bits.
 
-    ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see :class:`Options`.
-    Raises ValueError for an unknown recipe or option, an option that does nothing in this recipe, bits outside 2..8.
+    ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
+    :class:`Options`. Raises ValueError for an unknown recipe or option, an option that does nothing in this
+    recipe, bits outside 2..8.
     """
     base = RECIPES[name]
     known = {f.name for f in fields(Options)}
@@ -182,6 +198,5 @@ def recipe(
             raise ValueError(
                 f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
             )
-    return replace(
-        base, weight_bits=weight_bits, act_bits=act_bits, bits=bits or {}, options=Options(**options)
-    )
+    table = {} if bits is None else bits
+    return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=Options(**options))

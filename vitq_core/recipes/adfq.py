@@ -7,8 +7,8 @@ RECIPES.register("adfq")(
     Recipe(
         name="adfq",
         title="ADFQ-ViT",
-        summary="Leaves the few largest values in floating point, gives every patch its own scale, and uses log scales "
-        "where small values matter.",
+        summary="Leaves the few largest values in floating point, gives every patch its own scale, and "
+        "uses log scales where small values matter.",
         rules={
             "*:weight": Use("uniform", {"axis": 0}),
             "image": IMAGE,

@@ -2,15 +2,15 @@
 
 from ..recipe import RECIPES, Recipe, Use
 
-IMAGE = Use(
-    "uniform", bits=8
-)  # every published method keeps the picture itself at 8 bits; the report says so
+# Every published method keeps the picture itself at 8 bits; the report says so.
+IMAGE = Use("uniform", bits=8)
 
 RECIPES.register("minmax")(
     Recipe(
         name="minmax",
         title="Min–max",
-        summary="Spreads the codes evenly from the smallest to the largest value: the simplest method, hurt by outliers.",
+        summary="Spreads the codes evenly from the smallest to the largest value: the simplest method, "
+        "hurt by outliers.",
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "minmax"}),
             "image": Use("uniform", {"range": "minmax"}, bits=8),
@@ -23,7 +23,8 @@ RECIPES.register("percentile")(
     Recipe(
         name="percentile",
         title="Percentile",
-        summary="Cuts off the rarest values (at most 0.1 %) where that lowers the error, then spreads the codes evenly.",
+        summary="Cuts off the rarest values (at most 0.1 % at each end) where that lowers the error, then "
+        "spreads the codes evenly.",
         rules={"*:weight": Use("uniform", {"axis": 0}), "image": IMAGE, "*": Use("uniform")},
     )
 )

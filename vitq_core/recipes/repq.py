@@ -15,7 +15,8 @@ RECIPES.register("repq")(
     Recipe(
         name="repq",
         title="RepQ-ViT",
-        summary="Moves the spread between channels into the weights, so that one scale per layer fits; attention on a log scale.",
+        summary="Moves the spread between channels into the weights, so that one scale per layer fits; "
+        "attention on a log scale.",
         rules=RULES,
         passes=("calibrate", "reparameterize_mean"),
         applies=frozenset({"log_base"}),
