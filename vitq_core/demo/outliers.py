@@ -1,7 +1,8 @@
 """ImageNet-like channel spread for models that lack it, put in by a function-preserving rescaling.
 
-Small models trained on small pictures have no channel outliers, which are what the LayerNorm methods are for. Here each
-LayerNorm channel is multiplied by s and the next layer's column divided by it: the same function, harder to quantize.
+Small models trained on small pictures have no channel outliers, which are what the LayerNorm methods are for.
+Here each LayerNorm channel is multiplied by s and the next layer's column divided by it: the same function,
+harder to quantize.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FACTOR = 8.0
 
 
 def spread_channels(module: nn.Module, seed: int = 0) -> None:
-    """In place: s log-normal with σ 0.8, 3 % of the channels 8 times larger. Float outputs stay equal to 1e-4.
+    """In place: s log-normal with σ 0.8, 3 % of the channels 8 times larger. Outputs stay equal to 1e-4.
 
     Raises VitqError for a module of no known family.
     """

@@ -1,4 +1,4 @@
-"""What every quantizer is: it watches, fits itself, simulates with a straight-through gradient, encodes and decodes."""
+"""What every quantizer does: watch, fit itself, simulate with a straight-through gradient, encode, decode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE = 2**17  # values simulated at a time: input and output together stay in a
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward the simulated value, backward as if nothing had been rounded (the gradient of rounding is zero)."""
+    """Forward the simulated value, backward as if nothing were rounded (rounding has gradient zero)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, simulated: Tensor) -> Tensor:
@@ -76,7 +76,10 @@ class Quantizer(nn.Module):
 
     # -- simulation and codes -------------------------------------------------------------------------
     def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
-        """The value that the code of ``x`` stands for, same shape. ``overwrite``: in place where no gradient flows."""
+        """The value that the code of ``x`` stands for, same shape and type.
+
+        ``overwrite``: ``x`` may be written over, which happens where gradients are off.
+        """
         if not (torch.is_grad_enabled() and x.requires_grad):
             return self.simulate(x, out=x if overwrite and not torch.is_grad_enabled() else None)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Log-√2 quantizer for post-softmax attention (RepQ-ViT, arXiv 2212.08254): code k stands for scale · 2^(−k/2)."""
+"""Log-√2 quantizer for post-softmax attention (RepQ-ViT, arXiv 2212.08254): code k is scale · 2^(−k/2)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .statistics import Statistics
 class LogSqrt2(Quantizer):
     """``q = ⌊−log_base(x/s)⌉`` clamped at 0 from below; ``q ≥ 2^b`` stands for exactly 0.
 
-    For ``x ≥ 0``. ``base``: √2 unless given. The zero takes one code more than the 2^b powers. With a fixed base more
-    bits only add ever smaller values: the signal-to-noise ratio stays near 20 dB from 4 bits on.
+    For ``x ≥ 0``. ``base``: √2 unless given. The zero takes one code more than the 2^b powers. With a fixed
+    base more bits only add ever smaller values: signal to noise stays near 20 dB from 4 bits on.
     """
 
     SETTINGS = (*Quantizer.SETTINGS, "base")
@@ -36,13 +36,13 @@ class LogSqrt2(Quantizer):
         best = None
         for p in PERCENTILES:
             scale = positive(statistics.range(p)[1][0]).to(sample.device)
-            pieces = sample.flatten().split(PIECE)
-            error = sum(
-                self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum() for x in pieces
-            )
+            error = sum(self._squared_error(x, scale) for x in sample.flatten().split(PIECE))
             if best is None or error < best[1]:
                 best = scale, error
         return best[0], best[1] / sample.numel()
+
+    def _squared_error(self, x: Tensor, scale: Tensor) -> Tensor:
+        return self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum()
 
     def _simulated(self, x: Tensor, scale: Tensor, out: Tensor) -> Tensor:
         """Code and value in one go, into ``out``."""

@@ -15,9 +15,10 @@ from .uniform import Uniform
 class PerPatchOutlier(Uniform):
     """Values with ``|x| > α`` stay as they are; the rest is uniform with one (s, z) per patch position.
 
-    Input [batch, positions…, channels]; every axis that is neither batch nor channel is a position (arXiv 2407.02763
-    section 3.2; for Swin that is the window position or (h, w)). ``alpha``: the threshold; ``alpha_ratio``: a share
-    of values to keep instead, resolved to a threshold on the calibration data. Kept values count as 0 for the fit.
+    Input [batch, positions…, channels]; every axis that is neither batch nor channel is a position (arXiv
+    2407.02763 section 3.2; for Swin that is the window position or (h, w)). ``alpha``: the threshold;
+    ``alpha_ratio``: a share of values to keep instead, resolved to a threshold on the first batch. Kept
+    values count as 0 for the fit.
 
     Codes of kept values are their float32 bit patterns read as int32, which no b-bit code collides with.
     """
@@ -58,13 +59,14 @@ class PerPatchOutlier(Uniform):
 
     @property
     def effective_bits(self) -> float:
-        """``b + ratio · (16 + ⌈log2 D⌉)``: a kept value costs an fp16 number and its index among D channels."""
+        """``b + ratio · (16 + ⌈log2 D⌉)``: a kept value is an fp16 number and its index among D."""
         return self.bits + self.outlier_ratio * (16 + ceil(log2(max(self.channels, 2))))
 
     def _check(self, x: Tensor) -> None:
-        if x.shape[1:-1] != self.scale.shape[1:-1]:
+        fitted, got = tuple(self.scale.shape[1:-1]), tuple(x.shape[1:-1])
+        if got != fitted:
             raise ValueError(
-                f"calibrated for {tuple(self.scale.shape[1:-1])} patch positions, got {tuple(x.shape[1:-1])}: "
+                f"calibrated for {fitted} patch positions, got {got}: "
                 "one scale per position needs pictures of the calibration size"
             )
 

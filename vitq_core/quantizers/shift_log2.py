@@ -1,4 +1,4 @@
-"""Shift-log2 quantizer for post-GELU activations (ADFQ-ViT, arXiv 2407.02763): a log quantizer above the minimum."""
+"""Shift-log2 for post-GELU activations (ADFQ-ViT, arXiv 2407.02763): a log quantizer above the minimum."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ EPSILON = 1e-6
 class ShiftLog2(LogSqrt2):
     """``x' = x − m + ε`` with the calibrated minimum m, then the log quantizer, then back.
 
-    ``base``: √2 as in the authors' published code, more accurate than the 2 of the paper's text. Values below the
-    calibrated minimum get the zero code, which stands for ``m − ε``.
+    ``base``: √2 as in the authors' published code, more accurate than the 2 of the paper's text. Values
+    below the calibrated minimum get the zero code, which stands for ``m − ε``.
     """
 
     PARAMETERS = ("scale", "minimum")
 
     def _solve(self, statistics: Statistics) -> None:
-        self.minimum = statistics.range()[0][0]
-        shifted = _Shifted(statistics, EPSILON - self.minimum)
+        minimum = statistics.range()[0][0]
+        self.minimum = minimum.to(statistics.sample.device)
+        shifted = _Shifted(statistics, EPSILON - minimum)
         self.scale, error = self._search(shifted, shifted.sample)
         self._note_error(statistics.sample, error)
 

@@ -1,7 +1,8 @@
-"""What a quantizer remembers of the calibration stream: exact tails, extremes and a bounded sample, per group.
+"""What a quantizer remembers of the calibration stream, per group: exact tails and a bounded sample.
 
-Quantiles near 0 and 1 are exact over the whole stream (the tails are kept, 0.1 % of the values), so a range does not
-depend on how the pictures were batched; squared errors are ranked on an evenly strided sample of bounded size.
+Quantiles near 0 and 1 are exact over the whole stream (the tails are kept, 0.1 % of the values), so a range
+does not depend on how the pictures were batched; squared errors are ranked on an evenly strided sample of
+bounded size.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ def _stride(total: float, size: int) -> int:
 
 
 def _rank(p: float, count: int) -> tuple[int, np.float32]:
-    """The order statistic below quantile ``p`` and the way to the next one, rounded as ``torch.quantile`` does.
+    """The order statistic below quantile ``p`` and the way to the next, as ``torch.quantile`` rounds them.
 
-    The published methods use that function, and at 8 bits its rounding decides which codes some pixels get: p is
-    rounded to float32, the rank is not.
+    The published methods use that function, and at 8 bits its rounding decides which codes some pixels get:
+    p is rounded to float32, the rank is not.
     """
     position = float(np.float32(p)) * (count - 1)
     below = int(position)

@@ -36,7 +36,7 @@ class Tails:
 
 
 def _ends(values: Tensor, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k-th largest block maximum is at most the k-th largest value: only what reaches it needs sorting."""
+    """The k-th largest block maximum is at most the k-th largest value: all below it are out."""
     blocks = values[: values.numel() - values.numel() % BLOCK].reshape(-1, BLOCK)
     if len(blocks) <= keep:
         everything = values.cpu().numpy()[None]

@@ -15,11 +15,12 @@ RANGES = ("percentile", "minmax")
 class Uniform(Quantizer):
     """``x̂ = s · (clamp(⌊x/s⌉ + z, 0, 2^b − 1) − z)``.
 
-    ``axis``: the axis with one (s, z) per index; None: one for the tensor. ``range``: ``"percentile"`` searches the
-    quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254), ``"minmax"`` does not.
+    ``axis``: the axis with one (s, z) per index; None: one for the tensor. ``range``: ``"percentile"``
+    searches the quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254),
+    ``"minmax"`` takes the extremes.
 
-    A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp then
-    cuts between codes, and the codes number 2^b + 1.
+    A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
+    then cuts between codes, and the codes number 2^b + 1.
     """
 
     PARAMETERS = ("scale", "zero_point")
@@ -80,7 +81,7 @@ class Uniform(Quantizer):
 
 
 def affine(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """(scale, integer zero point) of the range [lo, hi]; a range of one value c gets a scale that holds c exactly."""
+    """(scale, integer zero point) of the range [lo, hi]; for a range of one value a scale that holds it."""
     scale = (hi - lo) / (2**bits - 1)
     largest = torch.maximum(lo.abs(), hi.abs())
     empty = scale <= largest * 1e-7
@@ -96,7 +97,7 @@ def simulate_uniform(x: Tensor, scale: Tensor, low: Tensor, high: Tensor, out: T
 
 
 def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
-    """Mean squared error [groups] of simulating ``sample`` [groups, values], a cache-sized piece at a time."""
+    """Mean squared error [groups] of simulating ``sample`` [groups, values], in cache-sized pieces."""
     errors = []
     rows = max(1, PIECE // sample.shape[1])
     for part, s, z in zip(sample.split(rows), scale.split(rows), zero_point.split(rows), strict=True):

@@ -1,4 +1,4 @@
-"""b-bit codes in a byte stream: eight codes take b bytes, the first code in the lowest bits (little-endian)."""
+"""b-bit codes in a byte stream: eight codes take b bytes, the first in the lowest bits (little-endian)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def packed_bytes(codes: int, bits: int) -> int:
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
-    """Integer ``codes`` in 0..2^bits − 1, any shape → uint8 [packed_bytes]. Raises ValueError for a larger code."""
+    """Integer ``codes`` in 0..2^bits − 1, any shape → uint8 [packed_bytes]. ValueError for a larger code."""
     flat = codes.flatten().cpu().numpy()
     if flat.size and not 0 <= flat.min() <= flat.max() < 2**bits:
         raise ValueError(f"codes from {flat.min()} to {flat.max()} do not fit {bits} bits")

@@ -1,0 +1,368 @@
+"""What every registered quantizer promises; a new entry is tested by being registered."""
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from vitq_core.errors import VitqError
+from vitq_core.quantizers import QUANTIZERS, Quantizer, base, log_sqrt2, uniform
+from vitq_core.recipe import MAX_BITS, MIN_BITS
+
+BITS = range(MIN_BITS, MAX_BITS + 1)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def post_layernorm(seed: int = 0) -> Tensor:
+    """[8, 9, 16] with a channel of outliers and one that is shifted."""
+    x = noise(8, 9, 16, seed=seed)
+    x[..., 3] *= 12.0
+    x[..., 5] += 4.0
+    return x
+
+
+def post_softmax(seed: int = 0) -> Tensor:
+    return (3 * noise(8, 2, 9, 9, seed=seed)).softmax(-1)
+
+
+def post_gelu(seed: int = 0) -> Tensor:
+    return functional.gelu(2 * noise(8, 9, 16, seed=seed))
+
+
+def weight(seed: int = 0) -> Tensor:
+    return noise(12, 40, seed=seed) * torch.logspace(-2, 0, 12)[:, None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A quantizer with options, data of its role, the axis along which that data comes in batches."""
+
+    quantizer: str
+    make_data: Any = post_softmax  # what every quantizer has to stand
+    options: dict[str, Any] = field(default_factory=dict)
+    batch_axis: int = 0
+    plateau: bool = False  # a fixed base: more bits only add smaller values
+    one_batch: bool = False  # resolves an option on the first batch
+
+    def __str__(self) -> str:
+        return "-".join([self.quantizer, *(f"{name}={value}" for name, value in self.options.items())])
+
+    def make(self, bits: int) -> Quantizer:
+        return QUANTIZERS[self.quantizer](bits, **self.options)
+
+    def fitted(self, bits: int = 4) -> tuple[Quantizer, Tensor]:
+        data = self.make_data()
+        return self.make(bits).fit(data), data
+
+
+KNOWN = [
+    Case("uniform", post_layernorm),
+    Case("uniform", post_layernorm, {"axis": -1}),
+    Case("uniform", weight, {"axis": 0}, batch_axis=1),
+    Case("uniform", post_gelu, {"range": "minmax"}),
+    Case("log_sqrt2", post_softmax, plateau=True),
+    Case("log_sqrt2", post_softmax, {"base": 2.0}, plateau=True),
+    Case("shift_log2", post_gelu, plateau=True),
+    Case("shift_log2", post_gelu, {"base": 2.0}, plateau=True),
+    Case("per_patch_outlier", post_layernorm),
+    Case("per_patch_outlier", post_layernorm, {"alpha_ratio": 0.01}, one_batch=True),
+]
+NEW = [Case(name) for name in QUANTIZERS if name not in {case.quantizer for case in KNOWN}]
+every_case = pytest.mark.parametrize("case", KNOWN + NEW, ids=str)
+every_quantizer = pytest.mark.parametrize("name", list(QUANTIZERS))
+
+
+def outliers(quantizer: Quantizer, x: Tensor) -> Tensor:
+    """Where values are kept in floating point."""
+    return x.abs() > getattr(quantizer, "alpha", float("inf"))
+
+
+def error(quantizer: Quantizer, x: Tensor) -> float:
+    return float((quantizer(x).double() - x.double()).square().mean())
+
+
+# -- codes ---------------------------------------------------------------------------------------------
+@every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_decoding_the_code_gives_what_forward_gives_bit_for_bit(case: Case, bits: int) -> None:
+    quantizer, data = case.fitted(bits)
+    for x in (data, case.make_data(seed=1), 3 * case.make_data(seed=2)):  # seen, unseen and out of range
+        codes = quantizer.encode(x)
+        assert codes.dtype == torch.int32
+        assert codes.shape == x.shape
+        assert torch.equal(quantizer.decode(codes), quantizer(x))
+
+
+@every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_codes_number_what_the_bits_allow(case: Case, bits: int) -> None:
+    quantizer, data = case.fitted(bits)
+    codes = quantizer.encode(data)[~outliers(quantizer, data)]  # which have no b-bit code
+    zero_code = int(case.plateau)  # log quantizers: exactly 0, besides the 2^b powers
+    assert 0 <= codes.min() <= codes.max() < 2**bits + zero_code
+
+
+@every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_levels_are_sorted_and_stand_for_themselves(case: Case, bits: int) -> None:
+    quantizer, _ = case.fitted(bits)
+    levels = quantizer.levels()
+    assert len(levels) <= 2**bits + int(case.plateau)
+    assert (levels.diff() >= 0).all()
+    simulated = quantizer(in_first_group(levels, quantizer.scale))
+    torch.testing.assert_close(first_group(simulated, quantizer.scale), levels, atol=1e-6, rtol=1e-5)
+
+
+@every_case
+def test_what_forward_gives_are_levels(case: Case) -> None:
+    quantizer, data = case.fitted()
+    inliers = data.masked_fill(outliers(quantizer, data), 0.0)
+    values = first_group(quantizer(inliers), quantizer.scale)
+    distance = (values[:, None] - quantizer.levels()).abs().amin(dim=1)
+    assert distance.max() == 0
+
+
+def in_first_group(values: Tensor, scale: Tensor) -> Tensor:
+    """``values`` along an axis that shares parameters, repeated for every group of ``scale``."""
+    if scale.numel() == 1 and scale.ndim == 0:
+        return values
+    axis = next(axis for axis in range(scale.ndim) if scale.shape[axis] == 1)
+    shape = [1] * scale.ndim
+    shape[axis] = -1
+    target = list(scale.shape)
+    target[axis] = len(values)
+    return values.reshape(shape).expand(target).contiguous()
+
+
+def first_group(x: Tensor, scale: Tensor) -> Tensor:
+    return x[torch.arange(scale.numel()).reshape(scale.shape).expand_as(x) == 0]
+
+
+# -- values --------------------------------------------------------------------------------------------
+@every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_twice_equals_once(case: Case, bits: int) -> None:
+    quantizer, data = case.fitted(bits)
+    once = quantizer(data)
+    assert not torch.equal(once, data)
+    torch.testing.assert_close(quantizer(once), once, atol=1e-6, rtol=1e-5)
+
+
+@every_case
+def test_more_bits_are_never_worse(case: Case) -> None:
+    """Fixed-base log quantizers stop gaining near 20 dB (test_log_sqrt2), but must not get worse."""
+    errors = [error(*case.fitted(bits)) for bits in BITS]
+    allowed = 1.02 if case.plateau else 1.0
+    assert all(more <= allowed * fewer for fewer, more in pairwise(errors))
+    assert errors[-1] < errors[0]
+
+
+@every_case
+def test_signal_to_noise_is_that_of_the_calibration_data(case: Case) -> None:
+    quantizer, data = case.fitted()
+    data = data.masked_fill(outliers(quantizer, data), 0.0)  # they have no error and no say
+    measured = 10 * torch.log10(data.double().square().mean() / error(quantizer, data))
+    assert quantizer.sqnr_db == pytest.approx(float(measured), abs=0.01)
+
+
+@every_case
+def test_gradient_passes_straight_through(case: Case) -> None:
+    quantizer, data = case.fitted()
+    x = torch.cat((data, torch.zeros_like(data), 100 * data), dim=case.batch_axis).requires_grad_()
+    direction = noise(*x.shape, seed=3)
+    y = quantizer(x, overwrite=True)  # must not write into what a gradient needs
+    assert y.data_ptr() != x.data_ptr()
+    (y * direction).sum().backward()
+    assert torch.equal(x.grad, direction)
+    with torch.no_grad():
+        assert torch.equal(y, quantizer(x))
+
+
+@every_case
+def test_parameters_take_no_gradient_from_fitting_a_trainable_tensor(case: Case) -> None:
+    quantizer = case.make(4)
+    with torch.no_grad():
+        quantizer.fit(case.make_data().requires_grad_())
+    assert not any(getattr(quantizer, name).requires_grad for name in quantizer.PARAMETERS)
+
+
+# -- memory --------------------------------------------------------------------------------------------
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_shape_dtype_and_input_are_kept(case: Case, dtype: torch.dtype) -> None:
+    quantizer, data = case.fitted()
+    x = data.to(dtype)
+    before = x.clone()
+    y = quantizer(x)
+    assert (y.shape, y.dtype) == (x.shape, x.dtype)
+    assert torch.equal(x, before)
+
+
+@every_case
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_layout_in_memory_does_not_matter(case: Case, overwrite: bool) -> None:
+    quantizer, data = case.fitted()
+    expected = quantizer(data)
+    transposed = data.transpose(0, -1).contiguous().transpose(0, -1)
+    strided = torch.stack((data, data), dim=-1)[..., 0]
+    with torch.no_grad():
+        for x in (transposed, strided):
+            assert not x.is_contiguous()
+            y = quantizer(x, overwrite)
+            assert torch.equal(y, expected)
+            assert (y.data_ptr() == x.data_ptr()) == overwrite
+        assert quantizer(transposed).stride() == transposed.stride()
+
+
+@every_case
+def test_overwriting_writes_the_same_values_over_its_own_input_only(case: Case) -> None:
+    quantizer, data = case.fitted()
+    expected = quantizer(data)
+    three = torch.stack((data, data, data), dim=1)  # like q, k and v out of one linear layer
+    with torch.no_grad():
+        y = quantizer(three[:, 1], overwrite=True)
+    assert y.data_ptr() == three[:, 1].data_ptr()
+    assert torch.equal(three[:, 1], expected)
+    assert torch.equal(three[:, 0], data)
+    assert torch.equal(three[:, 2], data)
+    assert torch.equal(quantizer(data), expected)  # and nothing was written into the quantizer
+
+
+@every_case
+def test_with_gradients_on_nothing_is_overwritten(case: Case) -> None:
+    quantizer, data = case.fitted()
+    before = data.clone()
+    quantizer(data, overwrite=True)
+    assert torch.equal(data, before)
+
+
+@every_case
+@pytest.mark.parametrize("piece", [64, 1000])
+def test_cutting_into_pieces_changes_nothing(case: Case, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, data = case.fitted()
+    expected = whole(data)
+    for module in (base, uniform, log_sqrt2):
+        monkeypatch.setattr(module, "PIECE", piece)
+    assert torch.equal(whole(data), expected)
+    torch.testing.assert_close(case.make(4).fit(data)(data), expected)
+
+
+# -- calibration ---------------------------------------------------------------------------------------
+@every_case
+@pytest.mark.parametrize("sizes", [(1, 7), (3, 3, 2), (1,) * 8])
+def test_batches_fit_as_the_whole_does(case: Case, sizes: tuple[int, ...]) -> None:
+    if case.one_batch:
+        pytest.skip("resolves its threshold on the first batch")
+    whole, data = case.fitted()
+    batches = data.tensor_split(torch.tensor(sizes).cumsum(0)[:-1].tolist(), dim=case.batch_axis)
+    streamed = case.make(4)
+    for batch in batches:
+        assert not streamed.fitted
+        streamed.observe(batch, share=batch.numel() / data.numel())
+    streamed.finish()
+    for name in whole.PARAMETERS:
+        torch.testing.assert_close(getattr(streamed, name), getattr(whole, name), atol=0, rtol=0)
+    assert streamed.sqnr_db == pytest.approx(whole.sqnr_db, abs=1e-3)
+    assert streamed.effective_bits == whole.effective_bits
+
+
+@every_case
+def test_fitting_again_forgets_the_first_time(case: Case) -> None:
+    quantizer, _ = case.fitted()
+    other = case.make_data(seed=9)
+    quantizer.fit(other)
+    assert torch.equal(quantizer(other), case.make(4).fit(other)(other))
+    assert quantizer.settings() == case.make(4).fit(other).settings()
+    assert quantizer.statistics is None
+
+
+@every_quantizer
+def test_fitting_nothing_is_refused(name: str) -> None:
+    quantizer = QUANTIZERS[name](4)
+    assert not quantizer.fitted
+    with pytest.raises(VitqError, match="without having seen any calibration data"):
+        quantizer.finish()
+
+
+@every_quantizer
+@pytest.mark.parametrize("value", [0.0, 1e-42, 1e-30, 1e-6, 1.0, 1000.0, 1e30, 3e38])
+@pytest.mark.parametrize("shape", [(4, 3, 8), (1, 1, 1), (1,)])
+def test_constant_tiny_and_huge_values_stay_finite_and_close(name: str, value: float, shape: tuple) -> None:
+    ramp = value * torch.linspace(0.0, 1.0, torch.Size(shape).numel()).reshape(shape)
+    for x in (torch.full(shape, value), ramp):
+        quantizer = QUANTIZERS[name](4).fit(x)
+        y = quantizer(x)
+        assert y.isfinite().all()
+        assert torch.equal(quantizer.decode(quantizer.encode(x)), y)
+        assert (y - x).abs().max() <= 0.35 * value + 2e-6  # a step of √2; the shift's ε
+        assert all(getattr(quantizer, parameter).isfinite().all() for parameter in quantizer.PARAMETERS)
+
+
+@every_quantizer
+def test_a_constant_is_kept(name: str) -> None:
+    for value in (0.0, 0.3, 7.0):
+        x = torch.full((2, 3, 4), value)
+        torch.testing.assert_close(QUANTIZERS[name](3).fit(x)(x), x, atol=2e-6, rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), name=st.sampled_from(list(QUANTIZERS)), bits=st.integers(MIN_BITS, MAX_BITS))
+def test_any_values_have_codes_that_decode_to_forward(data: st.DataObject, name: str, bits: int) -> None:
+    values = st.floats(0, 2.0**100, width=32)  # not negative: the log quantizer is for probabilities
+    x = torch.tensor(data.draw(st.lists(values, min_size=1, max_size=40))).reshape(1, -1, 1)
+    quantizer = QUANTIZERS[name](bits).fit(x)
+    y = quantizer(x)
+    assert y.isfinite().all()
+    assert torch.equal(quantizer.decode(quantizer.encode(x)), y)
+    largest = float(x.abs().max())
+    torch.testing.assert_close(quantizer(y), y, atol=1e-6 + 1e-6 * largest, rtol=1e-5)
+
+
+# -- storage -------------------------------------------------------------------------------------------
+@every_case
+def test_settings_and_tensors_restore_an_equal_quantizer(case: Case) -> None:
+    quantizer, data = case.fitted(5)
+    stored = json.loads(json.dumps(quantizer.settings()))
+    tensors = {name: getattr(quantizer, name).clone() for name in quantizer.PARAMETERS}
+    restored = QUANTIZERS[case.quantizer](2)
+    restored.restore(tensors, stored)
+    assert restored.fitted
+    assert restored.bits == 5
+    assert restored.settings() == quantizer.settings()
+    assert restored.effective_bits == quantizer.effective_bits
+    assert torch.equal(restored(data), quantizer(data))
+    assert torch.equal(restored.levels(), quantizer.levels())
+
+
+@every_case
+def test_a_copy_is_equal_and_independent(case: Case) -> None:
+    quantizer, data = case.fitted()
+    expected = quantizer(data)
+    copy = deepcopy(quantizer)
+    assert torch.equal(copy(data), expected)
+    copy.scale.mul_(2.0)
+    assert torch.equal(quantizer(data), expected)
+
+
+@every_case
+def test_a_copy_made_while_calibrating_goes_on_alone(case: Case) -> None:
+    data = case.make_data()
+    quantizer = case.make(4)
+    quantizer.observe(data, share=0.5)
+    copy = deepcopy(quantizer)
+    copy.observe(5 * data, share=0.5)
+    quantizer.finish()
+    copy.finish()
+    assert torch.equal(quantizer(data), case.make(4).fit(data)(data))
+    assert not torch.equal(copy.scale, quantizer.scale)

@@ -1,0 +1,89 @@
+"""Log-√2: the formula and the search against plain loops, exact zeros, the plateau."""
+
+from math import inf, log2
+
+import pytest
+import torch
+from torch import Tensor
+
+from vitq_core.quantizers import LogSqrt2
+from vitq_core.quantizers.base import PERCENTILES
+
+
+def post_softmax(*shape: int, seed: int = 0) -> Tensor:
+    return (3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).softmax(-1)
+
+
+def naive_code(x: float, scale: float, base: float, bits: int) -> int:
+    """``⌊−log_base(x/s)⌉`` within 0 .. 2^b, whose last stands for zero."""
+    exponent = inf if x == 0 else -log2(x / scale) / log2(base)
+    return 2**bits if exponent == inf else min(max(round(exponent), 0), 2**bits)
+
+
+def naive_value(x: float, scale: float, base: float, bits: int) -> float:
+    code = naive_code(x, scale, base, bits)
+    return 0.0 if code == 2**bits else scale * base**-code
+
+
+def near_tie(x: float, scale: float, base: float) -> bool:
+    return x > 0 and abs(-log2(x / scale) / log2(base) % 1.0 - 0.5) < 1e-4
+
+
+@pytest.mark.parametrize("base", [2**0.5, 2.0, 1.2])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_formula(bits: int, base: float) -> None:
+    x = post_softmax(3, 10, 12)
+    quantizer = LogSqrt2(bits, base).fit(x)
+    scale = float(quantizer.scale)
+    x = torch.cat((x.flatten(), torch.tensor([0.0, 1e-30, 1e-12, 2.0, scale])))
+    sure = [value for value in x.tolist() if not near_tie(value, scale, base)]
+    assert len(sure) > 0.98 * len(x)
+    expected = torch.tensor([naive_value(value, scale, base, bits) for value in sure], dtype=torch.float64)
+    torch.testing.assert_close(quantizer(torch.tensor(sure)).double(), expected, atol=1e-12, rtol=1e-5)
+    codes = [naive_code(value, scale, base, bits) for value in sure]
+    assert quantizer.encode(torch.tensor(sure)).tolist() == codes
+
+
+def test_base_sqrt2_is_base_2_with_a_factor_for_odd_codes() -> None:
+    """What integer hardware computes: 2^(−q/2) = 2^(−⌈q/2⌉) · (√2 if q is odd)."""
+    quantizer = LogSqrt2(4).fit(post_softmax(3, 9, 9))
+    codes = torch.arange(16)
+    shifted = 2.0 ** -((codes + 1) // 2) * torch.where(codes % 2 == 1, 2**0.5, 1.0)
+    torch.testing.assert_close(quantizer.decode(codes), quantizer.scale * shifted)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_search_takes_the_percentile_of_least_error(bits: int, seed: int) -> None:
+    x = post_softmax(8, 40, 17, seed=seed)
+    errors = {}
+    for p in PERCENTILES:
+        scale = float(torch.quantile(x, p))
+        simulated = torch.tensor([naive_value(v, scale, 2**0.5, bits) for v in x.flatten().tolist()])
+        errors[scale] = float((simulated.double() - x.flatten()).square().mean())
+    assert LogSqrt2(bits).fit(x).scale.item() == pytest.approx(min(errors, key=errors.get), rel=1e-6)
+
+
+def test_zero_has_its_own_code_and_comes_back_as_exactly_zero() -> None:
+    quantizer = LogSqrt2(3).fit(post_softmax(3, 9, 9))
+    x = torch.tensor([0.0, 1e-20, float(quantizer.scale) * 2**-4.0])
+    assert quantizer.encode(x).tolist() == [8, 8, 8]
+    assert quantizer(x).tolist() == [0.0, 0.0, 0.0]
+    assert quantizer.levels()[0] == 0.0
+    assert len(quantizer.levels()) == 9
+
+
+def test_above_the_scale_everything_is_the_scale() -> None:
+    quantizer = LogSqrt2(4).fit(post_softmax(3, 9, 9))
+    x = quantizer.scale * torch.tensor([1.0, 1.1, 5.0])
+    torch.testing.assert_close(quantizer(x), quantizer.scale.expand(3))
+
+
+def test_more_bits_stop_helping_near_20_decibels() -> None:
+    """The step near the top is √2 at any bits, so is the error; a finer base does gain."""
+    x = post_softmax(8, 3, 40, 40)
+    noise = {bits: LogSqrt2(bits).fit(x).sqnr_db for bits in (4, 5, 6, 7, 8)}
+    assert all(19.0 < decibels < 21.5 for decibels in noise.values()), noise
+    assert max(noise.values()) - min(noise.values()) < 0.5
+    assert LogSqrt2(8, base=2**0.125).fit(x).sqnr_db > noise[8] + 8
+    assert LogSqrt2(8, base=2.0).fit(x).sqnr_db < noise[8] - 3
