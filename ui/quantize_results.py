@@ -16,7 +16,7 @@ from .sources import package_photographs
 GALLERY_LIMIT = 48
 THUMBNAIL = 160
 SHOWN_SIDE = 640
-READY = "Press Quantize: the settings on this page work as they are."
+IDLE = html.banner("idle", "Nothing quantized yet.", "Press Quantize: the settings work as they are.")
 DOWNLOAD_NOTE = (
     "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
     "vitq_core.load_quantized(folder) gives it back bit for bit."
@@ -50,7 +50,7 @@ class Results:
 
 
 def build_results() -> Results:
-    status = gr.HTML(html.banner("idle", "Nothing quantized yet.", READY), elem_id="status", min_height=56)
+    status = gr.HTML(IDLE, elem_id="status", min_height=56)
     placeholder = gr.HTML(html.placeholder(), elem_id="placeholder")
     with gr.Column(visible=False, elem_id="results") as panel:
         cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)

@@ -15,7 +15,7 @@ from . import html
 from .jobs import Jobs
 from .outcome import Outcome
 from .quantize_form import Form, build_form
-from .quantize_results import Results, build_results, show_outcome, show_pair, show_sample
+from .quantize_results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 from .session import Workbench
 from .settings import RunSettings, from_form, problems
 from .sources import package_photographs
@@ -50,14 +50,15 @@ class Page:
     def __init__(self, bench: Workbench, form: Form, results: Results):
         self.bench, self.form, self.results = bench, form, results
         self.jobs = Jobs()
-        self.shown = gr.State(None)
+        self.shown = gr.State(None)  # the settings of the result on the page
+        self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
 
     def connect(self) -> None:
         self._connect_run()
         self._connect_pictures()
         for field in self.form.fields.values():
             field.change(
-                self.mark_stale, self.form.inputs | {self.shown}, self.results.status,
+                self.reflect, self.form.inputs | {self.shown}, self.results.status,
                 trigger_mode="always_last", **LIGHT,
             )  # fmt: skip
 
@@ -68,12 +69,11 @@ class Page:
             self.begin, form.inputs, [results.status, *buttons], validator=form.validate,
             concurrency_limit=None, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-        outputs = {*vars(results).values(), self.shown, *buttons}
+        outputs = {*vars(results).values(), self.shown, self.done, *buttons}
         run = begin.success(self.run, form.inputs, outputs, show_progress_on=results.status, **HEAVY)
         form.cancel.click(self.cancel, None, [results.status, *buttons], cancels=[run], **LIGHT)
-        compared = [self.form.inputs | {self.shown}, results.status]
-        run.success(self.mark_stale, *compared, **LIGHT)  # the form may have changed meanwhile
-        run.success(self.pack, self.shown, results.download, show_progress="hidden", **HEAVY)
+        run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
+        run.success(self.pack, self.done, results.download, show_progress="hidden", **HEAVY)
 
     def _connect_pictures(self) -> None:
         results = self.results
@@ -98,17 +98,19 @@ class Page:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
         chosen, stopped = from_form(self.form.values(data)), self.jobs.flag(request.session_hash)
+        ended = {**self._ready(), self.done: None}
         try:
             outcome = self.bench.quantize(chosen, lambda done, message: progress(done, desc=message), stopped)
         except vq.Cancelled:
-            return {**self._ready(), self.results.status: STOPPED}
+            return {**ended, self.results.status: STOPPED}
         except Exception as error:
             failed = html.banner("error", "That did not work.", sentence(error))
-            return {**self._ready(), self.results.status: failed}
+            return {**ended, self.results.status: failed}
         finally:
             self.jobs.finish(request.session_hash, stopped)
-        done = {self.results.status: html.banner("done", chosen.title), self.shown: chosen}
-        return {**self._ready(), **show_outcome(self.results, outcome), **done}
+        status = {self.results.status: html.banner("done", chosen.title)}
+        shown = {self.shown: chosen, self.done: chosen}
+        return {**ended, **show_outcome(self.results, outcome), **status, **shown}
 
     def cancel(self, request: gr.Request) -> Updates:
         self.jobs.cancel(request.session_hash)
@@ -122,18 +124,30 @@ class Page:
         on, off = gr.update(interactive=True), gr.update(interactive=False)
         return {self.form.quantize: on, self.form.cancel: off}
 
-    def mark_stale(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
-        """Says whether the numbers on the page are still those of the settings beside them."""
-        shown, values = data[self.shown], self.form.values(data)
-        if shown is None or self.jobs.running(request.session_hash):
-            return gr.skip()
-        if not problems(values) and from_form(values) == shown:
+    def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
+        """After a change of the form: what is wrong with it, and whether the result is still its own."""
+        return gr.skip() if self.jobs.running(request.session_hash) else self._compare(data, data[self.shown])
+
+    def settle(self, data: Mapping[Component, Any]) -> Any:
+        """After a run: the form may have changed meanwhile."""
+        return gr.skip() if data[self.done] is None else self._compare(data, data[self.done])
+
+    def _compare(self, data: Mapping[Component, Any], shown: RunSettings | None) -> str:
+        values = self.form.values(data)
+        wrong = [f"{self.form.fields[name].label}: {text}" for name, text in problems(values).items()]
+        if wrong:
+            return html.banner("error", "Check the settings.", " ".join(wrong))
+        if shown is None:
+            return IDLE
+        if from_form(values) == shown:
             return html.banner("done", shown.title)
         still = f"Below is still {shown.title}; press Quantize to update."
         return html.banner("stale", "The settings changed.", still)
 
-    def pack(self, shown: RunSettings | None) -> Any:
-        path = self.bench.download(shown) if shown else None
+    def pack(self, done: RunSettings | None) -> Any:
+        if done is None:
+            return gr.skip()
+        path = self.bench.download(done)
         return gr.update(value=path and str(path), interactive=path is not None)
 
     def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:

@@ -19,7 +19,7 @@ from .settings import RunSettings
 from .sources import Source
 from .user_sources import changed, choose_source
 
-MEMORY_MB = 2048
+MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
 
 Cancel = Callable[[], bool]
@@ -32,7 +32,7 @@ class Workbench:
         self._models: Cache[Any] = Cache(memory_mb, _megabytes)
         self._sources: Cache[Source] = Cache(8)
         self._references: Cache[Reference] = Cache(16)
-        self._outcomes: Cache[Outcome] = Cache(memory_mb, lambda outcome: _megabytes(outcome.model))
+        self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
         self._turn = RLock()
         self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
@@ -117,6 +117,11 @@ class Workbench:
         folders = sorted(Path(self._downloads.name).iterdir(), key=lambda folder: folder.stat().st_mtime)
         for folder in folders[: -KEPT_DOWNLOADS + 1]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _weight(outcome: Outcome) -> float:
+    """A quantized model holds its weights twice: as they were and as their codes stand for them."""
+    return 2 * _megabytes(outcome.model)
 
 
 def _megabytes(model: Any) -> float:

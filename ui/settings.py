@@ -114,7 +114,7 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
         "calibration": _whole(values.get("calibration"), 1, MAX_CALIBRATION),
         "held_out": _whole(values.get("held_out"), 1, MAX_HELD_OUT),
         "seed": _whole(values.get("seed"), 0, MAX_SEED),
-        "folder": _named(values),
+        "folder": "Name a folder or a .zip of pictures." if _lacks(values, "folder") else "",
         "uploads": "Upload pictures or a .zip first." if _lacks(values, "uploads") else "",
     }
     return {field: sentence for field, sentence in found.items() if sentence}
@@ -122,10 +122,6 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _one_of(value: Any, known: list[str]) -> str:
     return "" if value in known else f"Choose one of {', '.join(known)}."
-
-
-def _named(values: Mapping[str, Any]) -> str:
-    return "Name a folder or a .zip of pictures." if _lacks(values, "folder") else ""
 
 
 def _lacks(values: Mapping[str, Any], place: str) -> bool:

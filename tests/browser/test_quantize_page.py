@@ -113,6 +113,25 @@ def test_changed_settings_mark_the_result_as_stale(quantized):
     expect(quantized.locator("#status")).not_to_contain_text("The settings changed.")
 
 
+def test_an_error_is_said_in_a_sentence_and_the_result_stays(quantized):
+    choose(quantized, "a folder here")
+    quantized.locator("#folder textarea").fill("/no/such/folder")
+    quantized.locator("#quantize").click()
+    expect(quantized.locator("#status")).to_contain_text("/no/such/folder cannot be opened")
+    expect(quantized.locator("#cards")).to_be_visible()
+    expect(quantized.locator("#quantize")).to_be_enabled()
+
+
+def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
+    page.locator("#model input").click()
+    page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
+    expect(page.locator(".vq-form")).to_contain_text("crops of photographs in installed packages stand in")
+    page.locator("#quantize").click()
+    expect(page.locator("#status")).to_contain_text("cifar10-vit · ADFQ-ViT · W4/A4")
+    expect(page.locator(".vq-card").nth(1)).to_contain_text("needs labelled pictures")
+    expect(page.locator("#results")).to_contain_text("calibrating on another domain costs accuracy")
+
+
 def test_options_can_be_used_where_the_method_has_them(page):
     page.get_by_text("Method's own options").click()
     absolute = page.get_by_label("absolute α", exact=True)
@@ -127,10 +146,14 @@ def test_options_can_be_used_where_the_method_has_them(page):
 
 @pytest.mark.parametrize("wrong", ["0", "100000", ""])
 def test_a_wrong_calibration_size_is_explained_beside_its_box(page, wrong):
+    sentence = "A whole number from 1 to 1024."
     page.locator("#calibration input").fill(wrong)
+    expect(page.locator("#status")).to_contain_text(f"Calibration: {sentence}")
     page.locator("#quantize").click()
-    expect(page.locator("#calibration")).to_contain_text("A whole number from 1 to 1024.")
+    expect(page.locator("#calibration")).to_contain_text(sentence)
     expect(page.locator("#quantize")).to_be_enabled()
+    page.locator("#calibration input").fill("8")
+    expect(page.locator("#status")).to_contain_text("Nothing quantized yet.")
 
 
 def test_cancel_stops_the_run_and_leaves_the_page_usable(page):

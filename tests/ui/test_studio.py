@@ -24,7 +24,7 @@ def test_heavy_events_wait_for_each_other(studio):
 
 def test_no_model_lives_in_the_state_of_a_page(studio):
     states = [block for block in studio.blocks.values() if isinstance(block, gr.State)]
-    assert [state.value for state in states] == [None]
+    assert {state.value for state in states} == {None}
 
 
 def test_every_choice_of_the_form_has_a_label(studio):
