@@ -1,4 +1,4 @@
-"""The audit before every evaluation: each quantizer that the recipe asks for is there, fitted and really used.
+"""The audit before every evaluation: each quantizer the recipe asks for is there, fitted and really used.
 
 Published results were wrong for years because half of the activations had silently stayed in floating point.
 """
@@ -16,7 +16,7 @@ from .site import WEIGHT, Layer, Site
 
 
 def audit(module: nn.Module, images: Tensor) -> None:
-    """Check a quantized ``module`` on ``images`` [N, C, H, W] (one is used). Raises VitqError naming what fails."""
+    """Check a quantized ``module`` on ``images`` [N, C, H, W] (one is used); VitqError names what fails."""
     simulation: Simulation = module.vitq
     complaints = [
         text for layer in simulation.layers.values() for text in _check_layer(module, simulation, layer)

@@ -1,4 +1,4 @@
-"""The engine's own exceptions: every message is one sentence that says what was wrong and what would be right."""
+"""The engine's own exceptions: each message is a sentence that says what was wrong and what is right."""
 
 
 class VitqError(Exception):

@@ -37,7 +37,7 @@ def evaluate(
     module, reference = _module(module), None if reference is None else _module(reference)
     total, batches = _length(loader), _batches(loader)
     tally, monitor = Tally(), Monitor(cancel=cancel)
-    with _evaluating(module), _evaluating(reference), torch.inference_mode():
+    with evaluating(module), evaluating(reference), torch.inference_mode():
         for done, (images, labels) in enumerate(batches):
             monitor.check()
             if done == 0:
@@ -95,7 +95,7 @@ def _logits(module: nn.Module, images: Tensor, who: str) -> Tensor:
 
 
 @contextmanager
-def _evaluating(module: nn.Module | None) -> Iterator[None]:
+def evaluating(module: nn.Module | None) -> Iterator[None]:
     """Evaluation mode inside; afterwards each submodule's own mode again (some are frozen on purpose)."""
     modes = [] if module is None else [(part, part.training) for part in module.modules()]
     try:

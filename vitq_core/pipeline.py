@@ -56,15 +56,18 @@ def quantize(
     cancel: object = None,
     seed: int = 0,
 ) -> QuantizeResult:
-    """Quantize ``model`` after training, calibrated on ``images`` [N, C, H, W] or an iterable of such batches.
+    """Quantize ``model`` after training, calibrated on ``images`` [N, C, H, W] or an iterable of batches.
 
-    The model given is left untouched, whatever happens. ``progress(fraction, message)`` hears how far it is; ``cancel``
-    (a callable, or an object with ``is_set``) stops it with :class:`Cancelled`. ``seed``: all randomness.
-    Raises ValueError for unusable pictures or bits of unknown layers, VitqError for a model of no known family.
+    The model given is left untouched, whatever happens. ``progress(fraction, message)`` hears how far it is;
+    ``cancel`` (a callable, or an object with ``is_set``) stops it with :class:`Cancelled`. ``seed``: all
+    randomness. Raises ValueError for unusable pictures or bits of unknown layers, VitqError for a model of no
+    known family.
     """
     started = time.perf_counter()
     source, module = _unwrap(model)
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
     family = family_of(module)
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "preparing")
@@ -76,8 +79,8 @@ def quantize(
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
         _run_passes(simulation, pictures, monitor)
-    simulation.module.vitq = simulation
-    report = build_report(simulation, time.perf_counter() - started, pictures.count, source)
+    simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
+    report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source)
     monitor.report(1.0, "done")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
 
@@ -103,7 +106,7 @@ def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
         raise ValueError(
             f"bits name a layer that the model does not have: {unknown[0]!r}; it has {_few(layers)}"
         )
-    return Simulation(module, family, recipe, layers)
+    return Simulation(module, family, recipe, layers, tuple(picture.shape[1:]))
 
 
 def _few(layers: dict) -> str:

@@ -1,6 +1,6 @@
 """LayerNorm reparameterization: move the spread between channels from the activation into the next weights.
 
-RepQ-ViT (arXiv 2212.08254) leaves one scale per layer; CRL (LRP-QViT, arXiv 2401.11243) clips the per-channel scales.
+RepQ-ViT (arXiv 2212.08254) leaves one scale per layer; CRL (LRP-QViT, arXiv 2401.11243) clips the scales.
 In floating point the block computes what it computed before.
 """
 
@@ -70,7 +70,7 @@ def _clip(values: Tensor, k: float) -> Tensor:
 
 
 def rescaling(current: Uniform, target: Uniform) -> tuple[Tensor, Tensor]:
-    """Per channel [D]: the divisor ``r1 = s/s̃`` and the shift ``s ⊙ (z − z̃)`` of the LayerNorm's output."""
+    """Per channel [D]: divisor ``r1 = s/s̃`` and shift ``s ⊙ (z − z̃)`` of the LayerNorm's output."""
     scale, zero_point = current.scale.flatten(), current.zero_point.flatten()
     return scale / target.scale.flatten(), scale * (zero_point - target.zero_point.flatten())
 
@@ -81,7 +81,7 @@ def _output_error(simulation: Simulation, site: Site, target: Uniform, tokens: T
     weight = simulation.float_weight(site.module).detach()
     rescaled = weight * divisor
     simulated = deepcopy(simulation.simulated_weight(site.module).quantizer).fit(rescaled)(rescaled)
-    inputs = target((tokens + shift) / divisor).reshape(tokens.shape)
+    inputs = target(((tokens + shift) / divisor)[None])[0]  # as wide as its parameters: [1, rows, D]
     return float((inputs @ simulated.T - (tokens + shift) @ weight.T).square().mean())
 
 
@@ -107,7 +107,7 @@ def rescale_norm(norm: nn.LayerNorm, divisor: Tensor, shift: Tensor) -> None:
 
 
 def rescale_linear(layer: nn.Module, weight: nn.Parameter, divisor: Tensor, shift: Tensor) -> None:
-    """``b̃ = b − W shift``, ``W̃ = W · diag(r1)``; a layer without bias gets one. ``weight``: its float weight."""
+    """``b̃ = b − W shift``, ``W̃ = W · diag(r1)``; without bias it gets one. ``weight``: the float weight."""
     moved = weight @ shift
     bias = torch.zeros_like(moved) if layer.bias is None else layer.bias
     layer.bias = nn.Parameter(bias - moved, requires_grad=False)

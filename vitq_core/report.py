@@ -23,7 +23,7 @@ ALWAYS_FLOAT = (
 
 @dataclass(frozen=True)
 class SiteRow(Record):
-    """One site: its quantizer, bits, what a value really takes, share of outliers kept, signal to noise in dB."""
+    """One site: its quantizer, bits, what a value really takes, share of outliers kept, SQNR in dB."""
 
     layer: str
     tensor: str
@@ -39,10 +39,10 @@ class SiteRow(Record):
 
 @dataclass(frozen=True)
 class Report(Record):
-    """Sizes in MB (10⁶ bytes, of what save_quantized writes); average bits weighted by parameters and by MACs.
+    """Sizes in MB (10⁶ bytes, as save_quantized writes them); average bits weighted by parameters and MACs.
 
-    ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits · activation
-    bits / 10⁹ for one picture. ``kept_float`` and ``kept_8bit``: what the nominal bits do not cover.
+    ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits ·
+    activation bits / 10⁹ for one picture. ``kept_float``, ``kept_8bit``: what the nominal bits do not cover.
     """
 
     recipe: str
@@ -64,15 +64,17 @@ class Report(Record):
         return self.fp32_size_mb / self.size_mb
 
 
-def build_report(simulation: Simulation, seconds: float, pictures: int, source: Model | None) -> Report:
-    """``seconds``: the run so far; ``pictures``: how many it was calibrated on."""
+def build_report(
+    simulation: Simulation, original: nn.Module, seconds: float, pictures: int, source: Model | None
+) -> Report:
+    """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
     rows = tuple(_row(simulation, site) for site in simulation.sites())
     weights = [row for row in rows if row.tensor == WEIGHT]
     inputs = [row for row in rows if row.tensor != WEIGHT]
     return Report(
         recipe=simulation.recipe.name,
         size_mb=quantized_bytes(simulation) / MEGABYTE,
-        fp32_size_mb=float_bytes(simulation) / MEGABYTE,
+        fp32_size_mb=float_bytes(original) / MEGABYTE,
         avg_weight_bits=_average([(row.bits, row.params) for row in weights]),
         avg_act_bits=_average([(row.bits, row.macs) for row in inputs]),
         effective_act_bits=_average([(row.effective_bits, row.macs) for row in inputs]),

@@ -31,19 +31,22 @@ class SimulatedWeight(nn.Module):
         return weight if self.simulated is None else self.simulated
 
 
-# What only the layer itself reads: quantizing it in place saves a fresh tensor, most of the simulation's cost.
+# Made for the layer that reads it: quantizing it in place saves a fresh tensor, most of what simulation costs.
 # Not the picture, the residual stream or the pooled features, which belong to others too.
 OWN_INPUT = frozenset(
-    "post_layernorm post_norm query key post_softmax value attention_output post_gelu mlp_hidden".split()
+    (
+        *("post_layernorm", "post_norm", "query", "key", "post_softmax", "value"),
+        *("attention_output", "post_gelu", "mlp_hidden"),
+    )
 )
 
 
 class InputQuantizers(nn.ModuleList):
-    """The quantizers of a layer's inputs, in their order."""
+    """The quantizers of a layer's inputs, in their order; ``overwrite``: which inputs they may reuse."""
 
-    def __init__(self, quantizers: list[Quantizer], roles: list[str]) -> None:
+    def __init__(self, quantizers: list[Quantizer], overwrite: list[bool]) -> None:
         super().__init__(quantizers)
-        self.overwrite = [role in OWN_INPUT for role in roles]
+        self.overwrite = overwrite
 
 
 def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -58,7 +61,7 @@ def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tenso
 
 @dataclass
 class Simulation:
-    """``module`` is rewritten by ``family``; inside the context its sites are quantized, outside it is the float model.
+    """``module`` as rewritten by ``family``; in the context its sites are quantized, outside it is float.
 
     The quantizers live on the layers, so that they move, copy and save with the module.
     """
@@ -67,6 +70,7 @@ class Simulation:
     family: Family
     recipe: Recipe
     layers: dict[str, Layer]
+    input_size: tuple[int, int, int]  # (channels, height, width) of the calibration pictures
     _hooks: list = field(default_factory=list)
 
     @property
@@ -84,9 +88,8 @@ class Simulation:
         """Make and hang up the quantizers that the recipe asks for."""
         for layer in self.layers.values():
             target = self.module.get_submodule(layer.name)
-            target.input_quantizers = InputQuantizers(
-                [self._make(site) for site in layer.inputs], [site.role for site in layer.inputs]
-            )
+            overwrite = [site.role in OWN_INPUT and not layer.shares_input for site in layer.inputs]
+            target.input_quantizers = InputQuantizers([self._make(site) for site in layer.inputs], overwrite)
             self._hooks.append(target.register_forward_pre_hook(quantize_inputs))
             if layer.weight is not None:
                 weight = SimulatedWeight(self._make(layer.weight))

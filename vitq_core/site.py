@@ -1,4 +1,4 @@
-"""The vocabulary: layers (matrix multiplications), their sites (tensors that may be quantized), LayerNorm pairs."""
+"""The vocabulary: layers (matrix multiplications), their sites (tensors to quantize), LayerNorm pairs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Layer:
-    """One matrix multiplication: its sites, weight parameters and multiply-accumulates per picture."""
+    """One matrix multiplication: its sites, weight parameters and multiply-accumulates per picture.
+
+    ``shares_input``: other layers read the same tensor (query, key and value of a gated attention, a SwiGLU).
+    """
 
     name: str
     sites: tuple[Site, ...]
     params: int
     macs: int
+    shares_input: bool = False
 
     @property
     def inputs(self) -> tuple[Site, ...]:

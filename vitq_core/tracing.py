@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -10,35 +12,57 @@ from .site import Layer, Site
 
 
 def trace_layers(module: nn.Module, family: Family, picture: Tensor) -> dict[str, Layer]:
-    """``picture``: [1, C, H, W]. Layers in the family's order; one that the forward does not reach is left out."""
+    """``picture``: [1, C, H, W]. Layers in the family's order, without those that the forward does not reach.
+
+    Raises ValueError for a picture that the model cannot take.
+    """
     by_module: dict[str, list[Site]] = {}
     for site in family.sites(module):
         by_module.setdefault(site.module, []).append(site)
-    macs = _count_macs(module, list(by_module), picture)
+    trace = _run(module, list(by_module), picture)
     return {
-        name: Layer(name, tuple(sites), _params(module.get_submodule(name)), macs[name])
+        name: Layer(
+            name,
+            tuple(sites),
+            _params(module.get_submodule(name)),
+            trace.macs[name],
+            trace.shares_input(name),
+        )
         for name, sites in by_module.items()
-        if name in macs
+        if name in trace.macs
     }
 
 
-def _count_macs(module: nn.Module, names: list[str], picture: Tensor) -> dict[str, int]:
-    macs: dict[str, int] = {}
+class _Trace:
+    """What one forward did: multiply-accumulates and first input of every layer."""
 
-    def note(name: str):
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            macs[name] = macs.get(name, 0) + output.numel() * _terms(layer, inputs) // len(picture)
+    def __init__(self) -> None:
+        self.macs: dict[str, int] = {}
+        self._inputs: dict[str, Tensor] = {}
 
-        return hook
+    def hook(self, name: str) -> Callable:
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.macs[name] = self.macs.get(name, 0) + output.numel() * _terms(layer, inputs)
+            self._inputs[name] = inputs[0]
 
-    hooks = [module.get_submodule(name).register_forward_hook(note(name)) for name in names]
+        return note
+
+    def shares_input(self, name: str) -> bool:
+        return any(x is self._inputs[name] for other, x in self._inputs.items() if other != name)
+
+
+def _run(module: nn.Module, names: list[str], picture: Tensor) -> _Trace:
+    trace = _Trace()
+    hooks = [module.get_submodule(name).register_forward_hook(trace.hook(name)) for name in names]
     try:
         with torch.no_grad():
             module(picture)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"the model cannot take pictures of {tuple(picture.shape[1:])}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
-    return macs
+    return trace
 
 
 def _terms(layer: nn.Module, inputs: tuple[Tensor, ...]) -> int:

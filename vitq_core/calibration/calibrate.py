@@ -1,7 +1,7 @@
 """Calibration: every quantizer fits itself on what reaches it, with all quantizers before it already active.
 
-One chunk of pictures takes one forward pass. More are processed module after module on stored activations, so that
-every site sees all pictures, memory does not grow with their number, and the way they were batched does not matter.
+One chunk of pictures takes one forward pass. More are processed module after module on stored activations, so
+that every site sees all pictures, memory does not grow with their number, and their batches do not matter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Reached(Exception):
 
 
 def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> dict[Site, Tensor]:
-    """Fit all quantizers. Returns activation rows [≤ 512, D] of the sites that reparameterization may rescale."""
+    """Fit all quantizers. Returns activation rows [≤ 512, D] of sites that reparameterization rescales."""
     weighted = [layer.name for layer in simulation.layers.values() if layer.weight is not None]
     for index, name in enumerate(weighted):
         monitor.report(0.3 * index / len(weighted), f"weights: {name}")
@@ -112,19 +112,23 @@ def _by_module(simulation: Simulation, pictures: CalibrationPictures, watcher: _
             following = _run_segment(link, activations, pictures.count, watcher)
         activations = following
     with activations:
-        _run_segment(tail(module, chain), Paired(pictures, activations), pictures.count, watcher).__exit__()
+        _run_segment(tail(module, chain), Paired(pictures, activations), pictures.count, watcher).close()
 
 
 def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> TensorStore:
     """Run over all inputs until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
         outputs, reached = TensorStore(), False
-        for chunk in inputs:
-            watcher.share = len(chunk[0] if isinstance(chunk, tuple) else chunk) / count
-            try:
-                outputs.append(run(chunk))
-            except _Reached:
-                reached = True
+        try:
+            for chunk in inputs:
+                watcher.share = len(chunk[0] if isinstance(chunk, tuple) else chunk) / count
+                try:
+                    outputs.append(run(chunk))
+                except _Reached:
+                    reached = True
+        except BaseException:
+            outputs.close()
+            raise
         if not reached:
             return outputs
         watcher.fit_waiting()

@@ -13,7 +13,7 @@ CHUNK = 32  # pictures a forward pass of calibration takes
 
 
 class CalibrationPictures:
-    """``images``: [N, 3, H, W] floats, or an iterable of such batches (or of (images, labels) pairs), read once.
+    """``images``: [N, 3, H, W] floats, or an iterable of such batches or (images, labels) pairs, read once.
 
     Raises ValueError for an empty set, a wrong shape, integers, values that are not finite.
     """
@@ -31,17 +31,29 @@ class CalibrationPictures:
             raise ValueError("no calibration pictures: give at least one")
 
     def _spool(self, batches: Iterable) -> TensorStore:
-        store, rest = TensorStore(), None
-        for batch in batches:
-            images = _checked(batch[0] if isinstance(batch, (tuple, list)) else batch, self._size)
+        store = TensorStore()
+        try:
+            for chunk in self._chunks(batches):
+                store.append(chunk)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _chunks(self, batches: Iterable) -> Iterator[Tensor]:
+        rest = None
+        for batch in _iterated(batches):
+            images = _checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, self._size)
+            if rest is not None and rest.shape[1:] != images.shape[1:]:
+                sizes = f"{tuple(rest.shape[1:])} and {tuple(images.shape[1:])}"
+                raise ValueError(f"all calibration pictures must have one size, got {sizes}")
             images = images if rest is None else torch.cat((rest, images))
             whole = len(images) - len(images) % CHUNK
             for start in range(0, whole, CHUNK):
-                store.append(images[start : start + CHUNK].clone())
+                yield images[start : start + CHUNK].clone()
             rest = images[whole:].clone()
         if rest is not None and len(rest):
-            store.append(rest)
-        return store
+            yield rest
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._tensor is None:
@@ -63,7 +75,15 @@ class CalibrationPictures:
 
     def __exit__(self, *error: object) -> None:
         if self._store is not None:
-            self._store.__exit__()
+            self._store.close()
+
+
+def _iterated(batches: object) -> Iterator:
+    try:
+        return iter(batches)
+    except TypeError as error:
+        kind = type(batches).__name__
+        raise ValueError(f"pictures must be a tensor or an iterable of batches, got {kind}") from error
 
 
 def _checked(images: object, size: tuple[int, int, int] | None) -> Tensor:

@@ -26,6 +26,10 @@ class TensorStore:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the tensors and delete their files."""
         self._items.clear()
         if self._folder is not None:
             self._folder.cleanup()

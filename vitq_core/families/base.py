@@ -1,4 +1,4 @@
-"""What the engine asks of a model family: rewrite, list sites, pair LayerNorms with linears, order the modules."""
+"""What the engine asks of a model family: rewrite, list sites, pair norms with linears, order the modules."""
 
 from __future__ import annotations
 

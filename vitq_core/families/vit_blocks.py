@@ -20,12 +20,12 @@ def adopt(target: nn.Module, source: nn.Module) -> None:
 
 
 class ExplicitAttention(nn.Module):
-    """timm ``Attention``, unfused. Input [B, N, C]; query and key are quantized before the 1/√d of the scores."""
+    """timm ``Attention``, unfused. Input [B, N, C]; query and key are quantized before the scores' 1/√d."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.gate = None
         adopt(self, attention)
+        self.gate = getattr(attention, "gate", None)  # timm keeps None where there is none
         self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
         self.scale = attention.scale
         self.matmul1, self.softmax, self.matmul2 = MatMul(), nn.Softmax(dim=-1), MatMul()

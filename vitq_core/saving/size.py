@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..simulation import Simulation
 from .packing import packed_bytes
 from .tensors import float_tensors, quantizer_tensors
 
 
-def float_bytes(simulation: Simulation) -> int:
+def float_bytes(module: nn.Module) -> int:
     """Bytes of the parameters at four bytes each."""
-    return 4 * sum(parameter.numel() for parameter in simulation.module.parameters())
+    return 4 * sum(parameter.numel() for parameter in module.parameters())
 
 
 def quantized_bytes(simulation: Simulation) -> int:
