@@ -1,0 +1,122 @@
+"""Tiny transformers of every kind, random pictures, and a home for files that tests spill."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from timm.layers import Attention, GluMlp, RmsNorm, SwiGLU
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
+from torch import Tensor, nn
+
+SMALL = {
+    "img_size": 16,
+    "patch_size": 8,
+    "embed_dim": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "mlp_ratio": 2,
+    "num_classes": 5,
+}
+
+
+class Subclass(VisionTransformer):
+    """What a user might write: another name, the same computation."""
+
+
+# Name → constructor arguments; "class" where it is not VisionTransformer itself.
+VARIANTS = {
+    "class token": {},
+    "average pooled": {"global_pool": "avg", "class_token": False},
+    "max pooled": {"global_pool": "max"},
+    "average and max pooled": {"global_pool": "avgmax"},
+    "attention pooled": {"global_pool": "map", "class_token": False},
+    "not pooled": {"global_pool": "", "num_classes": 3},
+    "registers": {"reg_tokens": 3, "no_embed_class": True},
+    "layer scale": {"init_values": 0.1},
+    "query and key norm": {"qk_norm": True},
+    "no qkv bias": {"qkv_bias": False},
+    "no proj bias": {"proj_bias": False},
+    "norm first": {"pre_norm": True},
+    "scale norms": {"scale_attn_norm": True, "scale_mlp_norm": True},
+    "swiglu": {"mlp_layer": SwiGLU, "act_layer": "silu"},
+    "swiglu packed": {"mlp_layer": partial(GluMlp, gate_last=False), "act_layer": "silu"},
+    "glu": {"mlp_layer": GluMlp, "proj_bias": False},
+    "rms norm": {"norm_layer": partial(RmsNorm, eps=1e-5), "mlp_layer": SwiGLU},
+    "plain norm": {"norm_layer": partial(nn.LayerNorm, elementwise_affine=False, eps=1e-5)},
+    "post norm": {"block_fn": ResPostBlock, "init_values": 0.5},
+    "parallel": {"block_fn": partial(ParallelThingsBlock, num_parallel=3), "init_values": 0.2},
+    "gated": {"gated": True, "qkv_bias": False},
+    "any size": {"dynamic_img_size": True},
+    "rectangular": {"img_size": (16, 24)},
+    "no position": {"pos_embed": "none"},
+    "norm in embedding": {"embed_norm_layer": nn.LayerNorm, "final_norm": False},
+    "distilled": {"class": VisionTransformerDistilled},
+    "no head": {"num_classes": 0},
+    "one channel": {"in_chans": 1},
+    "tanh gelu": {"act_layer": "gelu_tanh"},
+    "relu": {"act_layer": nn.ReLU},
+    "subclass": {"class": Subclass},
+}
+
+
+def build(seed: int = 0, **options) -> VisionTransformer:
+    """A tiny model in evaluation mode whose every parameter is random, channels spread as LayerNorms' are."""
+    arguments = {**SMALL, **options}
+    gated = arguments.pop("gated", False)
+    model = arguments.pop("class", VisionTransformer)(**arguments)
+    if gated:
+        for block in model.blocks:
+            block.attn = Attention(16, 2, gated=True, qkv_bias=arguments.get("qkv_bias", True))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim > 1:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+            else:
+                parameter.copy_(noise.mul(0.5).exp() if name.endswith("weight") else 0.3 * noise)
+    return model.eval()
+
+
+def random_pictures(model: VisionTransformer, count: int = 6, seed: int = 1) -> Tensor:
+    shape = (count, model.in_chans, *model.patch_embed.img_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def tiny() -> Callable[..., VisionTransformer]:
+    """``tiny(seed=0, **VisionTransformer's arguments)``."""
+    return build
+
+
+@pytest.fixture
+def pictures() -> Callable[..., Tensor]:
+    """``pictures(model, count=6, seed=1)``: [count, C, H, W] as the model takes them."""
+    return random_pictures
+
+
+@pytest.fixture
+def model() -> VisionTransformer:
+    """Two plain blocks with a class token."""
+    return build(depth=2)
+
+
+@pytest.fixture
+def images(model: VisionTransformer) -> Tensor:
+    return random_pictures(model)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> VisionTransformer:
+    """One tiny model of every kind."""
+    return build(**VARIANTS[request.param])
+
+
+@pytest.fixture
+def spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh VITQ_HOME, where calibration puts what does not fit in memory."""
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

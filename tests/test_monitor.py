@@ -1,0 +1,44 @@
+"""Progress of nested passes adds up to 0..1; a stop is noticed at the next report or check."""
+
+import threading
+
+import pytest
+
+from vitq_core.errors import Cancelled
+from vitq_core.monitor import Monitor
+
+
+def test_parts_of_parts_report_their_share_of_the_whole() -> None:
+    heard: list[tuple[float, str]] = []
+    inner = Monitor(lambda *said: heard.append(said)).part(0.5, 1.0).part(0.0, 0.5)
+    for fraction in (0.0, 0.5, 1.0, 7.0):
+        inner.report(fraction, f"at {fraction:g}")
+    assert heard == [(0.5, "at 0"), (0.625, "at 0.5"), (0.75, "at 1"), (0.75, "at 7")]
+
+
+def test_an_event_or_a_callable_stops_it_in_every_part() -> None:
+    event = threading.Event()
+    for monitor in (
+        Monitor(cancel=event),
+        Monitor(cancel=event.is_set),
+        Monitor(cancel=event).part(0.2, 0.3),
+    ):
+        event.clear()
+        monitor.check()
+        monitor.report(0.5, "on")
+        event.set()
+        with pytest.raises(Cancelled, match="cancelled; the model that was given is unchanged"):
+            monitor.check()
+        with pytest.raises(Cancelled):
+            monitor.report(0.6, "on")
+
+
+def test_nothing_is_said_after_the_stop() -> None:
+    heard: list[float] = []
+    with pytest.raises(Cancelled):
+        Monitor(lambda fraction, _: heard.append(fraction), lambda: True).report(0.1, "on")
+    assert heard == []
+
+
+def test_silence_is_fine() -> None:
+    Monitor().part(0.0, 0.1).report(0.5, "nobody listens")

@@ -1,0 +1,237 @@
+"""``quantize`` from end to end: every recipe on every kind of model, nothing happens to what it is given."""
+
+import random
+from copy import deepcopy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from timm.models.resnet import resnet18
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+import vitq_core as vq
+from vitq_core.audit import audit
+
+
+def fingerprint(model: nn.Module) -> list:
+    """Whatever quantization could have changed about a model; compares equal where all is as it was."""
+    parts: list = [(name, type(module), module.training) for name, module in model.named_modules()]
+    parts += [sorted(vars(module).keys()) for module in model.modules()]
+    parts += [list(m._forward_hooks) + list(m._forward_pre_hooks) for m in model.modules()]
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        gradient = None if tensor.grad is None else tensor.grad.numpy().tobytes()
+        data = tensor.detach().view(torch.uint8).numpy().tobytes() if tensor.ndim else float(tensor)
+        parts.append((name, id(tensor), tensor.requires_grad, tensor.dtype, data, gradient))
+    return parts
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_every_recipe_quantizes_every_variant(variant, pictures, recipe: str, bits: int) -> None:
+    images = pictures(variant, 2)
+    before, given = fingerprint(variant), images.clone()
+    result = vq.quantize(variant, images, vq.recipe(recipe, bits, bits))
+    assert fingerprint(variant) == before
+    assert torch.equal(images, given)
+    audit(result.model, images)
+    with torch.no_grad():
+        outputs, expected = result(images), variant(images)
+    assert outputs.shape == expected.shape and torch.isfinite(outputs).all()
+    error = float((outputs - expected).square().mean() / expected.square().mean())
+    assert 0 < error < (0.05 if bits == 8 else 2.0)
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_more_bits_are_closer(model, pictures, recipe: str) -> None:
+    images = pictures(model, 16)
+    errors = []
+    for bits in (3, 8):
+        result = vq.quantize(model, images, vq.recipe(recipe, bits, bits))
+        with torch.no_grad():
+            errors.append(float((result(images) - model(images)).square().mean()))
+    assert errors[1] < errors[0] / 2
+
+
+def busy(model: VisionTransformer, images: Tensor) -> VisionTransformer:
+    """In the middle of its training: dropout, gradients, a hook, a frozen part."""
+    model.train()
+    model.blocks[0].eval()
+    model.head.requires_grad_(False)
+    model(images).sum().backward()
+    model.blocks[1].norm1.register_forward_hook(lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_a_model_in_training_stays_as_it_is(tiny, pictures, recipe: str) -> None:
+    model = tiny(depth=2, proj_drop_rate=0.3, attn_drop_rate=0.3, drop_path_rate=0.3, drop_rate=0.3)
+    images = pictures(model)
+    before = fingerprint(busy(model, images))
+    result = vq.quantize(model, images, recipe)
+    assert fingerprint(model) == before
+    assert not any(module.training for module in result.model.modules())
+    assert not any(p.requires_grad for p in result.model.parameters())
+    with torch.no_grad():
+        assert torch.equal(result(images), result(images)), "no dropout in the result"
+
+
+class Broken(Exception):
+    """What a callback may raise."""
+
+
+@pytest.mark.parametrize("chunk", [32, 2])
+@pytest.mark.parametrize("when", [1, 5, 15, 25, -1])
+def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, when: int, chunk: int) -> None:
+    monkeypatch.setattr("vitq_core.calibration.pictures.CHUNK", chunk)
+    busy(model, images)
+    before, steps = fingerprint(model), []
+    vq.quantize(model, images, "crl", progress=lambda *said: steps.append(said))
+    limit = when % len(steps)
+    asked: list[int] = []
+
+    def progress(*_: object) -> None:
+        asked.append(1)
+        if len(asked) > limit:
+            raise Broken
+
+    with pytest.raises(Broken):
+        vq.quantize(model, images, "crl", progress=progress)
+    assert fingerprint(model) == before
+    asked.clear()
+    with pytest.raises(vq.Cancelled, match="unchanged"):
+        vq.quantize(model, images, "crl", cancel=lambda: asked.append(1) or len(asked) > limit)
+    assert fingerprint(model) == before
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize("chunk", [32, 4])
+def test_progress_goes_from_0_to_1(model, images, monkeypatch, recipe: str, chunk: int) -> None:
+    monkeypatch.setattr("vitq_core.calibration.pictures.CHUNK", chunk)
+    heard: list[tuple[float, str]] = []
+    vq.quantize(model, images, recipe, progress=lambda *said: heard.append(said))
+    fractions = [fraction for fraction, _ in heard]
+    assert fractions[0] == 0.0 and heard[-1] == (1.0, "done")
+    assert fractions == sorted(fractions)
+    assert len(set(fractions)) > 20
+    assert max(b - a for a, b in pairwise(fractions)) < 0.3
+    assert all(isinstance(message, str) and message for _, message in heard)
+
+
+def test_half_precision_is_quantized_as_float(model, images) -> None:
+    half = deepcopy(model).half()
+    before = fingerprint(half)
+    result = vq.quantize(half, images.half(), "repq")
+    assert fingerprint(half) == before
+    reference = vq.quantize(deepcopy(half).float(), images.half().float(), "repq")
+    with torch.no_grad():
+        assert torch.equal(result(images), reference(images))
+
+
+def test_the_seed_is_all_randomness_and_the_callers_is_left_alone(model, images) -> None:
+    torch.manual_seed(3)
+    random.seed(3)
+    np.random.seed(3)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    results = [vq.quantize(model, images, "crl", seed=7) for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.random.get_state()[1].tolist() == states[2]
+    torch.randn(5)
+    results.append(vq.quantize(model, images, "crl", seed=7))
+    tensors = [result.model.state_dict() for result in results]
+    for other in tensors[1:]:
+        assert tensors[0].keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in tensors[0].items() if value is not None)
+
+
+def test_mixed_precision_is_respected(model, images) -> None:
+    bits = {"blocks.0.attn.qkv": (3, 5), "blocks.1.attn.matmul2": (None, 6), "head": (8, 8)}
+    result = vq.quantize(model, images, vq.recipe("minmax", 4, 4, bits=bits))
+    expected = dict.fromkeys(result.bits, (4, 4))
+    expected |= {name: (None, 4) for name in expected if "matmul" in name}
+    expected |= {"patch_embed.proj": (4, 8), **bits}
+    assert result.bits == expected
+    for name, (_, act) in bits.items():
+        layer = result.model.get_submodule(name)
+        assert {q.bits for q in layer.input_quantizers} == {act}
+    codes = result.model.get_submodule("blocks.0.attn.qkv").weight
+    assert max(row.unique().numel() for row in codes) <= 2**3
+    assert max(row.unique().numel() for row in result.model.head.weight) > 2**3
+
+
+def test_models_and_recipe_names_are_taken(model, images) -> None:
+    wrapped = vq.wrap_model(model, labels=list("abcde"))
+    result = vq.quantize(wrapped, images, "percentile")
+    assert result.source is wrapped
+    assert result.recipe == vq.recipe("percentile")
+    assert result.report.preprocessing == wrapped.preprocessing.describe()
+
+
+def test_masks_reach_the_quantized_model(model, images) -> None:
+    result = vq.quantize(model, images, vq.recipe("minmax", 8, 8))
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()
+    with torch.no_grad():
+        features = result.model.forward_features(images, attn_mask=mask)
+        expected = model.forward_features(images, attn_mask=mask)
+        other = model.forward_features(images)
+    assert (features - expected).norm() < 0.2 * (other - expected).norm()
+
+
+def test_any_size_may_be_calibrated_with_any_size(tiny, pictures) -> None:
+    model = tiny(dynamic_img_size=True)
+    result = vq.quantize(model, torch.randn(3, 3, 24, 32), "repq")
+    assert result(torch.randn(1, 3, 16, 16)).shape == (1, 5)
+    with pytest.raises(ValueError, match=r"cannot take pictures of \(3, 20, 16\)"):
+        vq.quantize(model, torch.randn(3, 3, 20, 16), "repq")
+    with pytest.raises(ValueError, match=r"cannot take pictures of \(1, 16, 16\)"):
+        vq.quantize(model, torch.randn(3, 1, 16, 16), "repq")
+
+
+def quantized(model: nn.Module, images: Tensor) -> nn.Module:
+    return vq.quantize(model, images, "minmax").model
+
+
+BAD = {
+    "no family": (lambda m, x: (resnet18(), x, "repq"), vq.VitqError, "no model family knows ResNet"),
+    "no model": (lambda m, x: ("demo-vit", x, "repq"), ValueError, "an nn.Module, got str"),
+    "quantized": (lambda m, x: (quantized(m, x), x, "repq"), ValueError, "is quantized already"),
+    "a result": (lambda m, x: (vq.quantize(m, x, "minmax"), x, "repq"), ValueError, "got QuantizeResult"),
+    "recipe": (lambda m, x: (m, x, "rebq"), ValueError, "unknown recipe 'rebq'; available: adfq, crl,"),
+    "no recipe": (lambda m, x: (m, x, None), ValueError, "a recipe's name or .* got NoneType"),
+    "no pictures": (lambda m, x: (m, x[:0], "repq"), ValueError, "no calibration pictures"),
+    "other size": (lambda m, x: (m, x[..., :8], "repq"), ValueError, r"pictures of \(3, 16, 16\), got"),
+    "one picture": (lambda m, x: (m, x[0], "repq"), ValueError, "must be a float tensor"),
+    "integers": (lambda m, x: (m, x.int(), "repq"), ValueError, "preprocessed floats"),
+    "not a number": (lambda m, x: (m, x * torch.nan, "repq"), ValueError, "NaN or infinite"),
+    "unknown layer": (
+        lambda m, x: (m, x, vq.recipe("repq", bits={"blocks.9.attn.qkv": (4, 4)})),
+        ValueError,
+        r"does not have: 'blocks.9.attn.qkv'; it has patch_embed.proj, blocks.0.attn.qkv, .*…",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "sentence"), BAD.values(), ids=BAD)
+def test_bad_input_is_a_sentence(model, images, make, error: type, sentence: str) -> None:
+    arguments = make(model, images)
+    before = fingerprint(model)
+    with pytest.raises(error, match=sentence) as caught:
+        vq.quantize(*arguments)
+    assert "\n" not in str(caught.value)
+    assert fingerprint(model) == before
+
+
+def test_a_pickle_is_refused_but_the_state_can_be_kept(model, images, tmp_path) -> None:
+    """torch refuses to pickle parametrized modules; ``save_quantized`` and the state dict are the ways."""
+    result = vq.quantize(model, images, "repq")
+    with pytest.raises(RuntimeError, match="state_dict"):
+        torch.save(result.model, tmp_path / "model.pt")
+    torch.save(result.model.state_dict(), tmp_path / "state.pt")
+    other = deepcopy(result.model)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    with torch.no_grad():
+        assert torch.equal(other(images), result(images))
