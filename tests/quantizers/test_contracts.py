@@ -279,7 +279,8 @@ def test_batches_fit_as_the_whole_does(case: Case, sizes: tuple[int, ...]) -> No
 
 @every_case
 def test_fitting_again_forgets_the_first_time(case: Case) -> None:
-    quantizer, _ = case.fitted()
+    quantizer, data = case.fitted()
+    quantizer.observe(10 * data, share=0.5)
     other = case.make_data(seed=9)
     quantizer.fit(other)
     assert torch.equal(quantizer(other), case.make(4).fit(other)(other))

@@ -123,10 +123,11 @@ def test_the_sample_skips_no_channel_and_no_token(monkeypatch: pytest.MonkeyPatc
     assert sample.div(channels, rounding_mode="floor").unique().numel() == tokens
 
 
-def test_the_watched_tensor_is_neither_changed_nor_held_on_to() -> None:
+@pytest.mark.parametrize("axes", [(), (0,), (1,)])
+def test_the_watched_tensor_is_neither_changed_nor_held_on_to(axes: tuple[int, ...]) -> None:
     x = noise(4, 5, 6)
     before = x.clone()
-    found = watched(x, (1,))
+    found = watched(x, axes)
     expected = [found.sample.clone(), *(end.clone() for end in found.range(0.999))]
     assert torch.equal(x, before)
     x.fill_(1e9)  # in-place quantization follows calibration
