@@ -27,8 +27,9 @@ def fingerprint(model: nn.Module) -> list:
     return parts
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize(
+    ("recipe", "bits"), [*((recipe, 4) for recipe in vq.RECIPES), ("repq", 8), ("adfq", 8)]
+)
 def test_every_recipe_quantizes_every_variant(variant, pictures, recipe: str, bits: int) -> None:
     images = pictures(variant, 2)
     before, given = fingerprint(variant), images.clone()
@@ -51,7 +52,7 @@ def test_more_bits_are_closer(model, pictures, recipe: str) -> None:
         result = vq.quantize(model, images, vq.recipe(recipe, bits, bits))
         with torch.no_grad():
             errors.append(float((result(images) - model(images)).square().mean()))
-    assert errors[1] < errors[0] / 2
+    assert 0 < errors[1] < errors[0] / 2
 
 
 def busy(model: VisionTransformer, images: Tensor) -> VisionTransformer:

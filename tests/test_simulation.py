@@ -105,11 +105,10 @@ def test_gradients_and_inference_mode_give_the_same_outputs(model, images) -> No
         torch.testing.assert_close(result(images), outputs.detach(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["percentile", "adfq"])
-def test_nobody_sees_what_was_quantized_in_place(variant, pictures, recipe: str) -> None:
+def test_nobody_sees_what_was_quantized_in_place(variant, pictures) -> None:
     """Without gradients inputs may be overwritten; outputs must be those of a run that overwrites nothing."""
     images = pictures(variant)
-    result = vq.quantize(variant, images, vq.recipe(recipe, 3, 3))
+    result = vq.quantize(variant, images, vq.recipe("adfq", 3, 3))
     with torch.no_grad():
         usual = result(images)
         for module in result.model.modules():

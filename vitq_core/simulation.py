@@ -31,7 +31,7 @@ class SimulatedWeight(nn.Module):
         return weight if self.simulated is None else self.simulated
 
 
-# Made for the layer that reads it: quantizing it in place saves a fresh tensor, most of what simulation costs.
+# Made for the layer that reads it: quantizing it in place saves a fresh tensor, most of its cost.
 # Not the picture, the residual stream or the pooled features, which belong to others too.
 OWN_INPUT = frozenset(
     (

@@ -1,6 +1,6 @@
 """A quantized model as a folder: ``model.safetensors`` with packed codes, ``vitq.json`` with the rest.
 
-Loading gives back the same model bit for bit. Nothing in the folder is code: it names architectures of timm.
+Loading gives back the same model bit for bit. The folder holds no code: it names architectures of timm.
 """
 
 from __future__ import annotations
