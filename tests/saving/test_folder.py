@@ -1,4 +1,4 @@
-"""What is saved loads bit for bit, really packed; the damaged, foreign and altered are refused in a sentence."""
+"""What is saved loads bit for bit, really packed; damaged, foreign and altered things are refused."""
 
 import json
 import shutil
