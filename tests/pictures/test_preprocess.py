@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
-from vitq_core.preprocess import Preprocessing
+from vitq_core.pictures.preprocess import Preprocessing
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
+from ..errors import VitqError
+from ..pictures.labels import checkpoint_labels
+from ..pictures.preprocess import Preprocessing, default_crop
 from .catalog import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
 from .checkpoint import read_checkpoint
-from .errors import VitqError
 from .hub import fetch_model
-from .labels import checkpoint_labels
-from .preprocess import Preprocessing, default_crop
 
 __all__ = ["Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
 
@@ -90,7 +90,7 @@ def _load_bundled(info: ModelInfo) -> Model:
     model = _read(folder_of(info), info)
     if info.id.endswith(OUTLIERS):
         # Imported only here: most models need none of the demonstration code.
-        from .demo.outliers import spread_channels
+        from ..demo.outliers import spread_channels
 
         spread_channels(model.module)
     return model

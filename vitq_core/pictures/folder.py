@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from .archive import open_storage
 from .decoding import open_picture
 from .labels import match_labels
 from .layout import class_of, find_pictures
-from .storage import open_storage
 
 __all__ = ["PictureFolder", "PictureLoader", "open_picture"]
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vitq_core.decoding import MAX_BYTES
 from vitq_core.pictures import PictureFolder, open_picture
-from vitq_core.preprocess import Preprocessing
+from vitq_core.pictures.decoding import MAX_BYTES
+from vitq_core.pictures.preprocess import Preprocessing
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 TINY = Preprocessing(size=8, crop_pct=1.0)
@@ -245,7 +245,7 @@ def test_class_folders_become_the_models_label_numbers(shelf: Path) -> None:
 
 
 def test_imagenet_class_folders_may_be_synsets(tmp_path: Path) -> None:
-    from vitq_core.labels import checkpoint_labels
+    from vitq_core.pictures.labels import checkpoint_labels
 
     names = checkpoint_labels({}, 1000)
     for name in ("n01440764", "goldfish"):

@@ -14,8 +14,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .errors import VitqError
-from .home import vitq_home
+from ..errors import VitqError
+from ..home import vitq_home
 
 SECONDS = 10
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
