@@ -69,7 +69,7 @@ TASKS = {
             "A vision transformer of DeiT-Tiny's shape that names the main object of a synthetic scene\n"
             "(64×64, drawn by `vitq_core.demo.scenes`: random pose, colour, texture, clutter,\n"
             "occlusion, light, blur and noise). Trained from scratch for VitQ Studio, on no photographs and\n"
-            "from no other weights."
+            "from no other weights; its scenes are those of seed 1, the held-out ones those of seed 2."
         ),
         num_classes=len(LABELS),
         architecture="deit_tiny_patch16_224",
