@@ -1,6 +1,6 @@
 """The page's small pieces of HTML; everything that comes from outside is escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -119,6 +119,15 @@ def both(pair: Pair, bits: str) -> str:
     full = bars("Full precision", pair.full, "full", pair.truth)
     quantized = bars(f"Quantized {bits}", pair.quantized, "quantized", pair.truth)
     return f'<div class="vq-both">{full}{quantized}</div>'
+
+
+def legend(colors: Mapping[str, str]) -> str:
+    """What the plot's colours stand for."""
+    items = "".join(
+        f'<li><i style="background:{color}"></i>{escape(role.replace("_", " "))}</li>'
+        for role, color in colors.items()
+    )
+    return f'<ul class="vq-legend">{items}</ul>'
 
 
 def facts(outcome: Outcome) -> str:

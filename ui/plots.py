@@ -24,7 +24,6 @@ HOVER = (
     "%{customdata[0]} · %{customdata[1]} · %{customdata[2]} bits"
     "<br>%{y:.1f} dB<extra>%{fullData.name}</extra>"
 )
-LEGEND = {"orientation": "h", "y": -0.04, "yanchor": "top", "x": 0, "entrywidth": 104, "font": {"size": 11}}
 UNUSED_BUTTONS = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
 
 
@@ -32,11 +31,16 @@ def sqnr_figure(rows: Sequence[Any]) -> go.Figure:
     """Signal-to-noise ratio of every site in the model's order, coloured by role; low points hurt."""
     figure = go.Figure()
     place = {layer: i for i, layer in enumerate(dict.fromkeys(row.layer for row in rows))}
-    for color, role in zip(cycle(COLORS), dict.fromkeys(row.role for row in rows), strict=False):
+    for role, color in role_colors(rows).items():
         figure.add_trace(_role_trace([row for row in rows if row.role == role], role, color, place))
     figure.update_xaxes(showgrid=False, zeroline=False, showticklabels=False)
     figure.update_yaxes(title="signal to noise (dB)", gridcolor=GRID, zeroline=False)
-    return _plain(figure, height=380)
+    return _plain(figure, height=300)
+
+
+def role_colors(rows: Sequence[Any]) -> dict[str, str]:
+    """{role: colour} in the model's order; the page draws the legend, Plotly's own scrolls on a phone."""
+    return dict(zip(dict.fromkeys(row.role for row in rows), cycle(COLORS), strict=False))
 
 
 def _role_trace(rows: Sequence[Any], role: str, color: str, place: dict[str, int]) -> go.Scatter:
@@ -59,9 +63,9 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "size": 12, "family": "system-ui, sans-serif"},
-        margin={"l": 56, "r": 12, "t": 28, "b": 8},
+        margin={"l": 48, "r": 12, "t": 28, "b": 8},
         modebar={"remove": UNUSED_BUTTONS},
-        legend=LEGEND,
+        showlegend=False,
         hoverlabel={"font": {"family": "system-ui, sans-serif"}},
     )
     return figure

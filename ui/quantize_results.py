@@ -43,6 +43,7 @@ class Results:
     picture: gr.Image
     verdict: gr.HTML
     bars: gr.HTML
+    legend: gr.HTML
     plot: gr.Plot
     facts: gr.HTML
     sites: gr.Dataframe
@@ -63,10 +64,10 @@ def build_results() -> Results:
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars = _detail()
         with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
-            plot, facts, sites = _layers()
+            legend, plot, facts, sites = _layers()
     return Results(
         status, placeholder, panel, cards, warning, gallery_note, gallery, photographs, picture, verdict,
-        bars, plot, facts, sites, download,
+        bars, legend, plot, facts, sites, download,
     )  # fmt: skip
 
 
@@ -101,15 +102,16 @@ def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
     return picture, verdict, bars
 
 
-def _layers() -> tuple[gr.Plot, gr.HTML, gr.Dataframe]:
+def _layers() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.Dataframe]:
     gr.HTML(html.note(PLOT_NOTE))
+    legend = gr.HTML(elem_id="legend")
     plot = gr.Plot(show_label=False, elem_id="sqnr")
     facts = gr.HTML()
     sites = gr.Dataframe(
         headers=tables.HEADERS, datatype=tables.TYPES, interactive=False, max_height=420, show_label=False,
         elem_id="sites",
     )  # fmt: skip
-    return plot, facts, sites
+    return legend, plot, facts, sites
 
 
 def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
@@ -125,6 +127,7 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         ),
         results.gallery_note: html.gallery_note(outcome),
         results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
+        results.legend: html.legend(plots.role_colors(report.sites)),
         results.plot: plots.sqnr_figure(report.sites),
         results.facts: html.facts(outcome),
         results.sites: tables.site_rows(report.sites),
