@@ -73,7 +73,7 @@ def quantize(
     monitor.report(0.0, "preparing")
     with (
         torch.random.fork_rng(devices=[]),
-        CalibrationPictures(images, family.input_size(module)) as pictures,
+        CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
         simulation = _prepare(module, recipe, pictures.first)
@@ -83,6 +83,10 @@ def quantize(
     report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source)
     monitor.report(1.0, "done")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:

@@ -1,8 +1,8 @@
 """The README's accuracy table: every recipe at every width, measured on held-out pictures.
 
     python -m tests.benchmarks.accuracy --models demo-vit demo-vit-outliers
-    python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder with train/ and test/
-    python -m tests.benchmarks.accuracy --print                                   # the table, from what was measured
+    python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder of the same
+    python -m tests.benchmarks.accuracy --print                                   # what was measured, as tables
 
 Each cell is kept in ``--results`` as soon as it is measured; cells that are there are not measured again.
 """
@@ -162,13 +162,10 @@ def table(model_id: str, cells: dict) -> str:
         row = [describe([c for key, c in cells.items() if key.startswith(f"{recipe} W{w}/")]) for w in widths]
         if any(row):
             lines.append(f"| `{recipe}` | " + " | ".join(row) + " |")
-    sizes = [
-        next((c["size_mb"] for key, c in cells.items() if f" W{w}/" in key), float("nan")) for w in widths
-    ]
+    sizes = [next((c["size_mb"] for key, c in cells.items() if f" W{w}/" in key), None) for w in widths]
     full = next(c["fp32_size_mb"] for key, c in cells.items() if key != "float")
-    return "\n".join(
-        [*lines, f"| size, MB (float {full:.1f}) | " + " | ".join(f"{s:.2f}" for s in sizes) + " |"]
-    )
+    shown = " | ".join("" if size is None else f"{size:.2f}" for size in sizes)
+    return "\n".join([*lines, f"| size, MB (float {full:.1f}) | {shown} |"])
 
 
 def describe(cells: list[dict]) -> str:

@@ -1,4 +1,4 @@
-"""Peak memory while calibrating, each number of pictures in a process of its own that makes them on the way."""
+"""Peak memory while calibrating, each number of pictures in a process that makes them on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 PROGRAM = """
 import resource, sys, torch, vitq_core as vq
 from timm.models.vision_transformer import VisionTransformer
-model = VisionTransformer(img_size=96, patch_size=8, embed_dim=192, depth=3, num_heads=3, num_classes=10).eval()
+size = dict(img_size=96, patch_size=8, embed_dim=192, depth=2, num_heads=3, num_classes=10)
+model = VisionTransformer(**size).eval()
 random = torch.Generator().manual_seed(0)
 batches = (torch.randn(32, 3, 96, 96, generator=random) for _ in range(int(sys.argv[1]) // 32))
 vq.quantize(model, batches, vq.recipe("repq", weight_bits=4, act_bits=4))
@@ -26,11 +27,7 @@ def peak_mb(pictures: int) -> float:
 def test_memory_does_not_grow_from_64_to_1024_pictures():
     few, many = peak_mb(64), peak_mb(1024)
     activations = 1024 * 145 * 192 * 4 / 2**20
-    print(
-        f"\npeak memory: {few:.0f} MB with 64 pictures, {many:.0f} MB with 1,024 (one block's activations of all"
-    )
-    print(
-        f"1,024 pictures alone would be {activations:.0f} MB, the pictures {1024 * 3 * 96 * 96 * 4 / 2**20:.0f} MB)"
-    )
-    # Two stores may each hold 64 MB before they go on in files; nothing else may grow.
-    assert many - few < 200, "memory grew"
+    print(f"\npeak memory: {few:.0f} MB with 64 pictures, {many:.0f} MB with 1,024")
+    print(f"(the activations between two blocks alone are {activations:.0f} MB for 1,024 pictures)")
+    # Three stores may each hold 16 MB before they go on in files, and the tails are 0.2 % of one activation.
+    assert many - few < 80

@@ -45,7 +45,8 @@ def test_calibrating_repq_costs_at_most_8_forward_passes(deit_small, pictures):
         forward = seconds(lambda: deit_small(pictures))
         ratios.append(seconds(lambda: vq.quantize(deit_small, pictures, recipe)) / forward)
     print(
-        f"\ncalibrate repq W4/A4, DeiT-S, {PICTURES} pictures: {median(ratios):.1f} forward passes {spread(ratios)}"
+        f"\ncalibrate repq W4/A4 on {PICTURES} pictures, DeiT-S: "
+        f"{median(ratios):.1f} forward passes {spread(ratios)}"
     )
     assert median(ratios) <= 8
 

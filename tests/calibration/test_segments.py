@@ -5,7 +5,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitq_core.calibration.segments import Paired, stem, tail
+import vitq_core as vq
+from vitq_core.calibration.segments import Paired, runs_as_chain, stem, tail
 from vitq_core.families import family_of
 
 
@@ -41,3 +42,26 @@ def test_a_chain_that_is_not_run_is_noticed(images) -> None:
 def test_pairs_can_be_read_twice() -> None:
     pairs = Paired([1, 2], [3, 4])
     assert list(pairs) == list(pairs) == [(1, 3), (2, 4)]
+
+
+class Interleaved(VisionTransformer):
+    """Does something of its own between the blocks."""
+
+    def forward_features(self, x, attn_mask=None, is_causal=False):
+        x = self._pos_embed(self.patch_embed(x))
+        for block in self.blocks:
+            x = block(x) * 0.9
+        return self.norm(x)
+
+
+def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures():
+    torch.manual_seed(0)
+    size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 4}
+    plain, own = VisionTransformer(**size).eval(), Interleaved(**size).eval()
+    picture = torch.randn(1, 3, 16, 16)
+    assert runs_as_chain(plain, list(plain.blocks), picture)
+    assert not runs_as_chain(own, list(own.blocks), picture)
+    pictures = torch.randn(40, 3, 16, 16)
+    result = vq.quantize(own, pictures, vq.recipe("repq", weight_bits=8, act_bits=8))
+    with torch.no_grad():
+        assert (result.model(pictures) - own(pictures)).abs().max() < 0.1 * own(pictures).abs().max()

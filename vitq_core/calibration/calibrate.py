@@ -16,7 +16,7 @@ from ..monitor import Monitor
 from ..simulation import Simulation
 from ..site import Site
 from .pictures import CalibrationPictures
-from .segments import Paired, stem, tail
+from .segments import Paired, runs_as_chain, stem, tail
 from .store import TensorStore
 
 TOKENS = 512  # activation rows kept of a site for passes that weigh candidates on a layer's output
@@ -33,11 +33,17 @@ def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Mo
         monitor.report(0.3 * index / len(weighted), f"weights: {name}")
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, monitor.part(0.3, 1.0))
-    with torch.no_grad(), watcher.watching():
-        if len(pictures) == 1:
-            simulation.module(next(iter(pictures)))
-        else:
-            _by_module(simulation, pictures, watcher)
+    with torch.no_grad():
+        chain = [simulation.layer(name) for name in simulation.family.chain(simulation.module)]
+        chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
+        with watcher.watching():
+            if len(pictures) == 1:
+                simulation.module(next(iter(pictures)))
+            elif chained:
+                _by_module(simulation.module, chain, pictures, watcher)
+            else:  # a forward of its own between the blocks: start from the pictures for every layer
+                watcher.stop_there = True
+                _run_segment(simulation.module, pictures, pictures.count, watcher).close()
     return watcher.tokens
 
 
@@ -102,10 +108,10 @@ def _paired_sites(simulation: Simulation) -> set[Site]:
     return {site for site in sites if getattr(simulation.quantizer(site), "axis", None) == -1}
 
 
-def _by_module(simulation: Simulation, pictures: CalibrationPictures, watcher: _Watcher) -> None:
+def _by_module(
+    module: nn.Module, chain: list[nn.Module], pictures: CalibrationPictures, watcher: _Watcher
+) -> None:
     watcher.stop_there = True
-    module = simulation.module
-    chain = [module.get_submodule(name) for name in simulation.family.chain(module)]
     activations = _run_segment(stem(module, chain), pictures, pictures.count, watcher)
     for link in chain:
         with activations:

@@ -15,12 +15,18 @@ CHUNK = 32  # pictures a forward pass of calibration takes
 class CalibrationPictures:
     """``images``: [N, 3, H, W] floats, or an iterable of such batches or (images, labels) pairs, read once.
 
-    Raises ValueError for an empty set, a wrong shape, integers, values that are not finite.
+    They come out on ``device``, the model's. Raises ValueError for an empty set, a wrong shape, integers and
+    values that are not finite.
     """
 
-    def __init__(self, images: Tensor | Iterable, size: tuple[int, int, int] | None) -> None:
+    def __init__(
+        self,
+        images: Tensor | Iterable,
+        size: tuple[int, int, int] | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._store: TensorStore | None = None
-        self._size = size
+        self._size, self._device = size, device
         if isinstance(images, Tensor):
             self._tensor, self.count = _checked(images, size), len(images)
         else:
@@ -56,10 +62,9 @@ class CalibrationPictures:
             yield rest
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self._tensor is None:
-            yield from self._store
-        else:
-            yield from self._tensor.split(CHUNK)
+        chunks = self._store if self._tensor is None else self._tensor.split(CHUNK)
+        for chunk in chunks:
+            yield chunk.to(self._device, torch.float32)
 
     def __len__(self) -> int:
         """Number of chunks."""
@@ -94,6 +99,6 @@ def _checked(images: object, size: tuple[int, int, int] | None) -> Tensor:
         raise ValueError(f"pictures must be preprocessed floats, got {images.dtype}; use model.preprocess")
     if size is not None and tuple(images.shape[1:]) != size:
         raise ValueError(f"the model takes pictures of {size}, got {tuple(images.shape[1:])}")
-    if not torch.isfinite(images).all():
+    if not all(torch.isfinite(chunk).all() for chunk in images.split(CHUNK)):
         raise ValueError("the pictures contain NaN or infinite values")
-    return images.detach().float()
+    return images.detach()

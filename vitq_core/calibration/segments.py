@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -11,6 +12,25 @@ from torch import Tensor, nn
 class _Captured(Exception):
     def __init__(self, value: Tensor) -> None:
         self.value = value
+
+
+def runs_as_chain(module: nn.Module, chain: list[nn.Module], picture: Tensor) -> bool:
+    """Whether each module of the chain runs once, on nothing but what the one before returned."""
+    passed: list[tuple[nn.Module, tuple, Tensor]] = []
+    hooks = [
+        link.register_forward_hook(lambda link, inputs, output: passed.append((link, inputs, output)))
+        for link in chain
+    ]
+    try:
+        module(picture)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    order = [link for link, _, _ in passed] == chain
+    handed_on = all(len(inputs) == 1 for _, inputs, _ in passed) and all(
+        after[1][0] is before[2] for before, after in pairwise(passed)
+    )
+    return bool(chain) and order and handed_on
 
 
 def stem(module: nn.Module, chain: list[nn.Module]) -> Callable[[Tensor], Tensor]:
