@@ -143,7 +143,7 @@ class Trainer:
         return augment(torch.cat(layers, 1), self.task.shift, generator).split([3, len(layers) - 1], 1)
 
     def _patch_loss(self, tokens: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of naming every patch: the label where the mask covers 40 % of it, else background."""
+        """Cross-entropy of naming patches: the label where the mask covers 40 % of one, else background."""
         covered = F.avg_pool2d(masks.float() / 255, self.model.patch_embed.patch_size).flatten(1) > 0.4
         target = torch.where(covered, labels[:, None], len(self.train.names))
         logits = self.patch_head(tokens[:, self.model.num_prefix_tokens :])
