@@ -1,7 +1,7 @@
 """The README's accuracy table: every recipe at every width, measured on held-out pictures.
 
     python -m tests.benchmarks.accuracy --models demo-vit demo-vit-outliers
-    python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder of the same
+    python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder
     python -m tests.benchmarks.accuracy --print                                   # what was measured, as tables
 
 Each cell is kept in ``--results`` as soon as it is measured; cells that are there are not measured again.
