@@ -32,6 +32,7 @@ def quantize(page: Page, address: str, dark: bool) -> None:
 def shoot(browser: Browser, address: str, name: str, options: dict) -> None:
     page = browser.new_context(**options).new_page()
     quantize(page, address, options.get("color_scheme") == "dark")
+    page.add_style_tag(content="#photographs img { visibility: hidden }")  # other people's photographs
     phone = options["viewport"]["width"] < 500
     if phone:
         page.evaluate(

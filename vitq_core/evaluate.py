@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .errors import VitqError
 from .models import Model
 from .monitor import Monitor
+from .pipeline import QuantizeResult
 from .tally import Evaluation, Tally
 
 __all__ = ["Evaluation", "evaluate"]
@@ -41,8 +42,8 @@ def evaluate(
         for done, (images, labels) in enumerate(batches):
             monitor.check()
             if done == 0:
-                _audit(module, images)
-                _audit(reference, images)
+                _audit(module, images, "the model")
+                _audit(reference, images, "the reference")
             logits = _logits(module, images, "the model")
             theirs = None if reference is None else _logits(reference, images, "the reference")
             tally.add(logits, labels, theirs)
@@ -52,7 +53,7 @@ def evaluate(
 
 
 def _module(model: nn.Module | Model) -> nn.Module:
-    module = model.module if isinstance(model, Model) else model
+    module = getattr(model, {Model: "module", QuantizeResult: "model"}.get(type(model), ""), model)
     if not isinstance(module, nn.Module):
         raise ValueError(f"evaluate takes a torch.nn.Module or a Model, got {type(module).__name__}")
     return module
@@ -70,11 +71,15 @@ def _length(loader: Iterable) -> int | None:
 
 def _batches(loader: Iterable) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(images, labels or None) for each batch, checked; a tensor of all images is cut into batches."""
+    if not isinstance(loader, Iterable):
+        raise ValueError(f"evaluate takes an iterable of batches or a tensor, got {type(loader).__name__}")
     for batch in loader.split(TENSOR_BATCH) if isinstance(loader, Tensor) else loader:
-        images, labels = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
+        images, labels = batch[:2] if isinstance(batch, tuple | list) and len(batch) > 1 else (batch, None)
         if not isinstance(images, Tensor) or images.ndim != 4:
             got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"a batch must be images [B, 3, H, W] or a pair (images, labels [B]), got {got}")
+        if not images.is_floating_point():
+            raise ValueError(f"images must be preprocessed floats, got {images.dtype}; use model.preprocess")
         if not torch.isfinite(images).all():
             raise ValueError("the images contain values that are not finite numbers; check the preprocessing")
         if len(images):
@@ -83,7 +88,8 @@ def _batches(loader: Iterable) -> Iterator[tuple[Tensor, Tensor | None]]:
 
 def _logits(module: nn.Module, images: Tensor, who: str) -> Tensor:
     """Logits [B, classes] on the module's own device; VitqError when they are no such thing or not finite."""
-    logits = module(_moved(images, module))
+    with _taking(images, who):
+        logits = module(_moved(images, module))
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise VitqError(
@@ -91,7 +97,16 @@ def _logits(module: nn.Module, images: Tensor, who: str) -> Tensor:
         )
     if not torch.isfinite(logits).all():
         raise VitqError(f"{who} gives outputs that are not finite numbers; its accuracy would mean nothing")
-    return logits
+    return logits.float()
+
+
+@contextmanager
+def _taking(images: Tensor, who: str) -> Iterator[None]:
+    """What a network says of images it was not made for, as a sentence."""
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        raise VitqError(f"{who} cannot take images of {tuple(images.shape[1:])}: {error}") from error
 
 
 @contextmanager
@@ -108,14 +123,15 @@ def evaluating(module: nn.Module | None) -> Iterator[None]:
 
 
 def _moved(images: Tensor, module: nn.Module) -> Tensor:
-    """On the device of the module's first tensor."""
+    """On the device and in the precision of the module's first tensor."""
     tensor = next(itertools.chain(module.parameters(), module.buffers()), images)
-    return images.to(tensor.device)
+    return images.to(tensor.device, tensor.dtype if tensor.is_floating_point() else images.dtype)
 
 
-def _audit(module: nn.Module | None, images: Tensor) -> None:
+def _audit(module: nn.Module | None, images: Tensor, who: str) -> None:
     """Is every quantizer of the recipe active and fitted? Published results were wrong for lack of it."""
     if hasattr(module, "vitq"):
         from .audit import audit
 
-        audit(module, _moved(images, module))
+        with _taking(images, who):
+            audit(module, _moved(images, module))

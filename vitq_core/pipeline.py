@@ -97,6 +97,9 @@ def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
         raise ValueError(f"quantize takes a model of load_model or an nn.Module, got {type(model).__name__}")
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already; quantize the full-precision one")
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise VitqError(f"the model's {name} contains NaN or infinite values; it cannot be quantized")
     return source, module
 
 

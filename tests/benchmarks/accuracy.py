@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.accuracy --models demo-vit demo-vit-outliers
     python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder
-    python -m tests.benchmarks.accuracy --print                                   # what was measured, as tables
+    python -m tests.benchmarks.accuracy --print                                   # the tables
 
 Each cell is kept in ``--results`` as soon as it is measured; cells that are there are not measured again.
 """

@@ -330,7 +330,8 @@ def test_wraps_a_module_in_memory() -> None:
     assert model.module is module and model.labels == NAMES
     assert model.preprocessing.size == (16, 16) and model.preprocessing.crop_pct == 1.0
     assert model.preprocess(Image.new("RGB", (99, 50))).shape == (3, 16, 16)
-    assert wrap_model(module, size=224).preprocessing.crop_pct == 0.875
+    own = timm.create_model("vit_tiny_patch16_224", num_classes=3, **ARGS, dynamic_img_size=True)
+    assert wrap_model(own, size=224).preprocessing.crop_pct == 0.875
     assert (model.info.source, model.info.bundled) == ("memory", False)
 
 

@@ -73,12 +73,22 @@ def wrap_model(
         raise ValueError(f"wrap_model takes a torch.nn.Module, got {type(module).__name__}")
     pixels = size if size is not None else _input_size(module)
     preprocessing = Preprocessing(size=pixels, interpolation=interpolation, mean=mean, std=std)
+    _check_size(preprocessing.size, module)
     preprocessing = _with_crop(preprocessing, crop_pct)
     name = type(module).__name__
     info = ModelInfo(
         name, name, "classification", _params(module), False, "memory", "A model given in memory."
     )
     return Model(module.eval(), preprocessing, _checked_labels(labels, module), info)
+
+
+def _check_size(size: tuple[int, int], module: nn.Module) -> None:
+    embed = getattr(module, "patch_embed", None)
+    fixed = getattr(embed, "img_size", None) if getattr(embed, "strict_img_size", False) else None
+    if fixed is not None and tuple(fixed) != tuple(size):
+        raise ValueError(
+            f"size is {size[0]}×{size[1]}, but the model takes {fixed[0]}×{fixed[1]} pixels only"
+        )
 
 
 def _load_bundled(info: ModelInfo) -> Model:

@@ -28,7 +28,7 @@ def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.I
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             _check_pixels(picture, name)
-            return _decode(picture)
+            return to_rgb(picture)
     except _Refused:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -76,9 +76,13 @@ def _check_pixels(picture: Image.Image, name: str) -> None:
         )
 
 
-def _decode(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Upright RGB of a picture of any mode: 16 bits scaled to 8, transparency on white, turned as EXIF says.
+
+    Raises ValueError for floating-point pixels, which have no agreed range, and OSError for a truncated file.
+    """
     picture.load()
-    _turn_upright(picture)
+    picture = _upright(picture)
     if picture.mode.startswith(("I", "F")):
         return _from_deep(picture)
     if picture.has_transparency_data:
@@ -86,19 +90,21 @@ def _decode(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _turn_upright(picture: Image.Image) -> None:
-    """As the EXIF orientation says, in place; notes that are damaged do not make the picture unreadable."""
+def _upright(picture: Image.Image) -> Image.Image:
+    """As the EXIF orientation says; notes that are damaged do not make the picture unreadable."""
     try:
-        ImageOps.exif_transpose(picture, in_place=True)
+        return ImageOps.exif_transpose(picture)
     except Exception:  # the EXIF reader raises struct.error, SyntaxError, KeyError, …
-        return
+        return picture
 
 
 def _from_deep(picture: Image.Image) -> Image.Image:
     """16-bit grey scaled to 8 bits (PIL's own conversion clips at 255), its transparent grey value white."""
     values = np.asarray(picture, dtype=np.float64)
     if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixel values outside 0..65535")
+        raise _Refused(
+            "the picture's pixel values are not whole numbers from 0 to 65535; save it with 8 or 16 bits"
+        )
     scaled = np.round(values / 257).astype(np.uint8)
     transparent = picture.info.get("transparency")
     if isinstance(transparent, int):

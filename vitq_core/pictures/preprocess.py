@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
+from .decoding import to_rgb
+
 # Below this side there is nothing to spare: a picture is resized to the model's size and not zoomed into.
 SMALL = 128
 # Resizing the shorter side of a 1 × 50,000,000 picture would make it 224 × 10^10, so such ones are cut first.
@@ -67,10 +69,13 @@ class Preprocessing:
         )
 
     def __call__(self, picture: Image.Image) -> torch.Tensor:
-        """A normalised float tensor [3, H, W] of a picture of any size; ValueError if it is none."""
+        """A normalised float tensor [3, H, W] of a picture of any size and mode; ValueError if it is none."""
         if not isinstance(picture, Image.Image):
             raise ValueError(f"preprocessing takes a PIL picture, got {type(picture).__name__}")
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+        try:
+            rgb = to_rgb(picture)
+        except OSError as error:
+            raise ValueError(f"the picture is damaged or incomplete: {error}") from error
         return self._transform(_at_most(rgb, LONGEST))
 
     def describe(self) -> str:

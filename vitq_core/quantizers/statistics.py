@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import VitqError
 from .tails import Tails
 
 TAIL = 0.001  # quantiles in [0, TAIL] and [1 - TAIL, 1] can be asked for
@@ -32,6 +33,8 @@ class Statistics:
     def update(self, x: Tensor, share: float = 1.0) -> None:
         """Take in ``x``, which is about ``share`` (0..1] of the values that will come in all."""
         groups = grouped(x.detach().float(), self.axes)
+        if not all(torch.isfinite(end) for end in groups.aminmax()):
+            raise VitqError("a quantizer met values that are not finite; are the pictures preprocessed?")
         self.shape = broadcast_shape(x, self.axes)
         size = groups.shape[1]
         self._tails.update(groups, ceil(TAIL * round(size / share)) + 2)
