@@ -71,13 +71,16 @@ class Outcome:
     def change_in_accuracy(self) -> tuple[float, float]:
         """How much more of the labelled pictures the quantized model gets right, and its 95 % margin.
 
-        The margin comes from the pictures that only one of the two gets right: both saw the same ones.
+        The margin comes from the pictures that only one of the two gets right: both saw the same ones. Where
+        there are none it is 3/n, what n trials without an event leave possible.
         """
         labels = torch.tensor([UNKNOWN if s.label is None else s.label for s in self.reference.samples])
         known = labels != UNKNOWN
         right = [(logits.argmax(1) == labels)[known] for logits in (self.reference.logits, self.logits)]
         change = right[1].double() - right[0].double()
-        return float(change.mean()), 1.96 * float(change.std(correction=0)) / max(len(change), 1) ** 0.5
+        count = max(len(change), 1)
+        margin = 1.96 * float(change.std(correction=0)) / count**0.5
+        return float(change.mean()), max(margin, min(3 / count, 1.0))
 
     def pair(self, index: int) -> Pair:
         label = self.reference.samples[index].label
