@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", default=["demo-vit", "demo-vit-outliers"])
     parser.add_argument("--recipes", nargs="+", default=list(vq.RECIPES))
-    parser.add_argument("--widths", nargs="+", type=int, default=[w for w, _ in WIDTHS])
+    parser.add_argument("--widths", nargs="+", type=width, default=WIDTHS, help="4: W4/A4, 8/4: W8/A4")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="which calibration pictures")
     parser.add_argument("--calibration", type=int, default=32, help="calibration pictures")
     parser.add_argument(
@@ -67,6 +67,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def width(text: str) -> tuple[int, int]:
+    """``"4"`` → (4, 4), ``"8/4"`` → (8, 4): weight and activation bits."""
+    weight, _, act = text.partition("/")
+    return int(weight), int(act or weight)
+
+
 def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
     model = vq.load_model(model_id)
     loader = held_out(model_id, arguments.data, arguments.limit)
@@ -75,19 +81,19 @@ def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None
     base = vq.evaluate(Replay(reference), loader)
     results.setdefault(model_id, {})["float"] = {"top1": base.top1, "n": base.n}
     cells = [(w, r, s) for w in arguments.widths for s in arguments.seeds for r in arguments.recipes]
-    for width, recipe, seed in cells:
-        key = f"{recipe} W{width}/A{width} seed {seed}"
+    for bits, recipe, seed in cells:
+        key = f"{recipe} W{bits[0]}/A{bits[1]} seed {seed}"
         if key not in results[model_id]:
             images = calibration(model_id, arguments.data, arguments.calibration, seed)
-            results[model_id][key] = cell(model, images, loader, reference, recipe, width)
+            results[model_id][key] = cell(model, images, loader, reference, recipe, bits)
             save(results, arguments.results)
             print(model_id, key, results[model_id][key], flush=True)
 
 
 def cell(
-    model: vq.Model, images: Tensor, loader: list, reference: list[Tensor], recipe: str, width: int
+    model: vq.Model, images: Tensor, loader: list, reference: list[Tensor], recipe: str, bits: tuple[int, int]
 ) -> dict:
-    result = vq.quantize(model, images, vq.recipe(recipe, weight_bits=width, act_bits=width))
+    result = vq.quantize(model, images, vq.recipe(recipe, *bits))
     measured = vq.evaluate(result.model, loader, Replay(reference))
     report = result.report
     return {
@@ -159,10 +165,13 @@ def table(model_id: str, cells: dict) -> str:
         "|---|" + "---|" * len(widths),
     ]
     for recipe in vq.RECIPES:
-        row = [describe([c for key, c in cells.items() if key.startswith(f"{recipe} W{w}/")]) for w in widths]
+        row = [
+            describe([c for key, c in cells.items() if key.startswith(f"{recipe} W{w}/A{w} ")])
+            for w in widths
+        ]
         if any(row):
             lines.append(f"| `{recipe}` | " + " | ".join(row) + " |")
-    sizes = [next((c["size_mb"] for key, c in cells.items() if f" W{w}/" in key), None) for w in widths]
+    sizes = [next((c["size_mb"] for key, c in cells.items() if f" W{w}/A" in key), None) for w in widths]
     full = next(c["fp32_size_mb"] for key, c in cells.items() if key != "float")
     shown = " | ".join("" if size is None else f"{size:.2f}" for size in sizes)
     return "\n".join([*lines, f"| size, MB (float {full:.1f}) | {shown} |"])

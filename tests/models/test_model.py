@@ -188,7 +188,6 @@ def test_a_bundled_model_without_weights_says_so(shipped: Path) -> None:
 
 
 def test_the_outlier_twin_is_the_same_function(shipped: Path) -> None:
-    pytest.importorskip("vitq_core.demo.outliers")
     plain, spread = load_model("demo-vit"), load_model("demo-vit-outliers")
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(plain.module(images), spread.module(images), atol=1e-4)
