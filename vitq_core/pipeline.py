@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .allocation.passes import allocate_by_budget, allocate_by_paper
 from .calibration import CalibrationPictures, calibrate
 from .errors import VitqError
 from .families import family_of
+from .models.unwrap import check_finite, module_of
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
@@ -26,7 +28,13 @@ from .tracing import trace_layers
 if TYPE_CHECKING:
     from .models import Model
 
-# The passes after calibration: name in a recipe → function(simulation, calibration rows per site, monitor).
+# The passes before calibration, which fill in the recipe's bits: name → function(module, recipe, pictures,
+# monitor) → the recipe with a complete table.
+ALLOCATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
+    "allocate_paper": allocate_by_paper,
+    "allocate_budget": allocate_by_budget,
+}
+# Those after it: name → function(simulation, calibration rows per site, monitor).
 PASSES: dict[str, Callable[[Simulation, dict[Site, Tensor], Monitor], None]] = {
     "reparameterize_mean": to_layer_scale,
     "reparameterize_clip": to_clipped_scales,
@@ -76,6 +84,7 @@ def quantize(
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
+        recipe, monitor = _allocated(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
         _run_passes(simulation, pictures, monitor)
@@ -90,17 +99,11 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
-    source, module = (
-        (None, model) if isinstance(model, nn.Module) else (model, getattr(model, "module", None))
-    )
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"quantize takes a model of load_model or an nn.Module, got {type(model).__name__}")
+    module = module_of(model, "quantize")
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already; quantize the full-precision one")
-    for name, parameter in module.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise VitqError(f"the model's {name} contains NaN or infinite values; it cannot be quantized")
-    return source, module
+    check_finite(module)
+    return None if model is module else model, module
 
 
 def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
@@ -121,8 +124,18 @@ def _few(layers: dict) -> str:
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
 
 
+def _allocated(
+    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
+) -> tuple[Recipe, Monitor]:
+    """The recipe with its bits, and the monitor of what comes after."""
+    if recipe.passes[0] not in ALLOCATIONS:
+        return recipe, monitor
+    allocate = ALLOCATIONS[recipe.passes[0]]
+    return allocate(module, recipe, pictures, monitor.part(0.0, 0.5)), monitor.part(0.5, 1.0)
+
+
 def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
-    first, *rest = simulation.recipe.passes
+    first, *rest = (step for step in simulation.recipe.passes if step not in ALLOCATIONS)
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"

@@ -41,8 +41,9 @@ class Options:
     ``alpha``: outlier threshold on |x|. ``alpha_ratio``: the same as a share of values kept in floating
     point (0.005 is 0.5 %), resolved per site on the calibration pictures. ``log_base``: base of every log
     quantizer, a number above 1 or ``"sqrt2"``. ``clip_k``: CRL clips at mean ± k deviations; None tries
-    1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``effort``: reconstruction; this
-    version knows ``"none"``.
+    1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``first_blocks``: how many blocks
+    LRP-QViT gives a bit more (2); ``reductions=False`` takes it back nowhere. ``importance``: what ranks the
+    layers, a name of ``vq.SOURCES``. ``effort``: reconstruction; this version knows ``"none"``.
     """
 
     alpha: float | None = None
@@ -50,6 +51,9 @@ class Options:
     log_base: float | None = None
     clip_k: float | None = None
     collapse: bool = False
+    first_blocks: int | None = None
+    reductions: bool = True
+    importance: str = "relevance"
     effort: str = "none"
 
     def __post_init__(self) -> None:
@@ -59,8 +63,11 @@ class Options:
         if self.log_base == "sqrt2":
             object.__setattr__(self, "log_base", 2.0**0.5)
         _check_number("log_base", self.log_base, above=1.0, below=16.0)
-        if not isinstance(self.collapse, bool):
-            raise ValueError(f"collapse must be True or False, got {self.collapse!r}")
+        for name in ("collapse", "reductions"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        if not isinstance(self.importance, str):
+            raise ValueError(f"importance must be the name of a source, got {self.importance!r}")
         if self.effort != "none":
             raise ValueError(
                 f"effort={self.effort!r} asks for reconstruction, which this version does not have; "

@@ -15,6 +15,15 @@ from .recipe import Recipe
 from .site import WEIGHT, Layer, Site
 
 
+def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quantizer:
+    """An unfitted quantizer as ``recipe`` wants it at ``site``; ``bits`` in place of the recipe's."""
+    use = recipe.use_for(site)
+    cls = QUANTIZERS[use.quantizer]
+    accepted = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
+    overrides = {k: v for k, v in recipe.options.quantizer_options.items() if k in accepted}
+    return cls(use.bits if bits is None else bits, **{**use.options, **overrides})
+
+
 class SimulatedWeight(nn.Module):
     """Parametrization that shows the quantized weight; computed at :meth:`refresh`, not at every forward."""
 
@@ -89,10 +98,11 @@ class Simulation:
         for layer in self.layers.values():
             target = self.module.get_submodule(layer.name)
             overwrite = [site.role in OWN_INPUT and not layer.shares_input for site in layer.inputs]
-            target.input_quantizers = InputQuantizers([self._make(site) for site in layer.inputs], overwrite)
+            quantizers = [make_quantizer(self.recipe, site) for site in layer.inputs]
+            target.input_quantizers = InputQuantizers(quantizers, overwrite)
             self._hooks.append(target.register_forward_pre_hook(quantize_inputs))
             if layer.weight is not None:
-                weight = SimulatedWeight(self._make(layer.weight))
+                weight = SimulatedWeight(make_quantizer(self.recipe, layer.weight))
                 parametrize.register_parametrization(target, WEIGHT, weight)
 
     def detach(self) -> None:
@@ -105,13 +115,6 @@ class Simulation:
             del target.input_quantizers
             if layer.weight is not None:
                 parametrize.remove_parametrizations(target, WEIGHT, leave_parametrized=False)
-
-    def _make(self, site: Site) -> Quantizer:
-        use = self.recipe.use_for(site)
-        cls = QUANTIZERS[use.quantizer]
-        accepted = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
-        overrides = {k: v for k, v in self.recipe.options.quantizer_options.items() if k in accepted}
-        return cls(use.bits, **{**use.options, **overrides})
 
     def layer(self, name: str) -> nn.Module:
         return self.module.get_submodule(name)

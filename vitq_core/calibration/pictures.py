@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from ..batches import checked, iterated
 from .store import TensorStore
 
 CHUNK = 32  # pictures a forward pass of calibration takes
@@ -28,7 +29,7 @@ class CalibrationPictures:
         self._store: TensorStore | None = None
         self._size, self._device = size, device
         if isinstance(images, Tensor):
-            self._tensor, self.count = _checked(images, size), len(images)
+            self._tensor, self.count = checked(images, size), len(images)
         else:
             self._tensor = None
             self._store, self.count = self._spool(images), 0
@@ -48,8 +49,8 @@ class CalibrationPictures:
 
     def _chunks(self, batches: Iterable) -> Iterator[Tensor]:
         rest = None
-        for batch in _iterated(batches):
-            images = _checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, self._size)
+        for batch in iterated(batches):
+            images = checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, self._size)
             if rest is not None and rest.shape[1:] != images.shape[1:]:
                 sizes = f"{tuple(rest.shape[1:])} and {tuple(images.shape[1:])}"
                 raise ValueError(f"all calibration pictures must have one size, got {sizes}")
@@ -81,24 +82,3 @@ class CalibrationPictures:
     def __exit__(self, *error: object) -> None:
         if self._store is not None:
             self._store.close()
-
-
-def _iterated(batches: object) -> Iterator:
-    try:
-        return iter(batches)
-    except TypeError as error:
-        kind = type(batches).__name__
-        raise ValueError(f"pictures must be a tensor or an iterable of batches, got {kind}") from error
-
-
-def _checked(images: object, size: tuple[int, int, int] | None) -> Tensor:
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"pictures must be a float tensor [N, channels, height, width], got {shape}")
-    if not images.is_floating_point():
-        raise ValueError(f"pictures must be preprocessed floats, got {images.dtype}; use model.preprocess")
-    if size is not None and tuple(images.shape[1:]) != size:
-        raise ValueError(f"the model takes pictures of {size}, got {tuple(images.shape[1:])}")
-    if not all(torch.isfinite(chunk).all() for chunk in images.split(CHUNK)):
-        raise ValueError("the pictures contain NaN or infinite values")
-    return images.detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,20 @@ from torch import nn
 from ..errors import VitqError
 from ..registry import Registry
 from ..site import NormPair, Site
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a heat map comes from: per block the softmax modules, whose output is [B, heads, tokens, tokens].
+
+    The first ``prefix`` tokens are no patches; with ``class_token`` the first of them holds the answer. The
+    others are a ``grid`` of (rows, columns).
+    """
+
+    blocks: tuple[tuple[str, ...], ...]
+    prefix: int
+    class_token: bool
+    grid: tuple[int, int]
 
 
 class Family(ABC):
@@ -39,6 +54,10 @@ class Family(ABC):
     @abstractmethod
     def chain(self, module: nn.Module) -> list[str]:
         """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
+
+    @abstractmethod
+    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps:
+        """Of a rewritten module, for pictures of ``size`` (height, width)."""
 
     @abstractmethod
     def input_size(self, module: nn.Module) -> tuple[int, int, int] | None:

@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import VitqError
 from ..site import WEIGHT, NormPair, Site
 from . import vit_config
-from .base import FAMILIES, Family
+from .base import FAMILIES, AttentionMaps, Family
 from .vit_blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
 
 GELUS = ("GELU", "GELUTanh", "QuickGELU", "GeluTanh", "QuickGelu")
@@ -59,6 +59,14 @@ class ViT(Family):
     def chain(self, module: VisionTransformer) -> list[str]:
         return [name for name, _ in _named_blocks(module)]
 
+    def attention_maps(self, module: VisionTransformer, size: tuple[int, int]) -> AttentionMaps:
+        blocks = tuple(
+            tuple(f"{name}.{part}.softmax" for part, _ in _attentions(block))
+            for name, block in _named_blocks(module)
+        )
+        grid = module.patch_embed.dynamic_feat_size(size)
+        return AttentionMaps(blocks, module.num_prefix_tokens, bool(module.has_class_token), tuple(grid))
+
     def input_size(self, module: VisionTransformer) -> tuple[int, int, int] | None:
         if getattr(module.patch_embed, "strict_img_size", True) and module.patch_embed.img_size:
             return (module.in_chans, *module.patch_embed.img_size)
@@ -90,6 +98,10 @@ def _rewrite_attention(block: nn.Module, where: str) -> None:
 
 def _named_blocks(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(f"blocks.{name}", block) for name, block in module.blocks.named_children()]
+
+
+def _attentions(block: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, part) for name, part in block.named_modules() if isinstance(part, ExplicitAttention)]
 
 
 def _linear(name: str, role: str) -> list[Site]:

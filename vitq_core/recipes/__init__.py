@@ -1,5 +1,10 @@
 """The named recipes: one file per set; importing this package registers them all."""
 
-from . import adfq, baselines, repq  # each registers its recipes
+from . import (  # each registers its recipes
+    adfq,
+    baselines,
+    lrp,  # builds on crl
+    repq,
+)
 
-__all__ = ["adfq", "baselines", "repq"]
+__all__ = ["adfq", "baselines", "lrp", "repq"]

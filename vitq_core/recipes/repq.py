@@ -23,7 +23,7 @@ RECIPES.register("repq")(
     )
 )
 
-RECIPES.register("crl")(
+CRL = RECIPES.register("crl")(
     Recipe(
         name="crl",
         title="CRL",

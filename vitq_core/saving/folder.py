@@ -6,9 +6,6 @@ Loading gives back the same model bit for bit. The folder holds no code: it name
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from ..audit import audit
 from ..errors import VitqError
 from ..evaluate import evaluating
 from ..families import FAMILIES
+from ..files import replace_file
 from ..models import Model, Preprocessing, wrap_model
 from ..pipeline import QuantizeResult, layer_bits
 from ..recipe import Recipe
@@ -56,8 +54,8 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / WEIGHTS, lambda path: save_file(tensors, path))
-        _replace(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
+        replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
+        replace_file(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
     except (OSError, SafetensorError) as error:
         raise VitqError(f"the quantized model cannot be written to {folder}: {error}") from error
     return folder
@@ -91,19 +89,6 @@ def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None
                 "this model was altered after it was built: rebuilt from its architecture and weights "
                 "it computes something else, so it cannot be saved"
             )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside ``path`` and rename: a reader never sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stored(simulation: Simulation) -> dict[str, Tensor]:

@@ -1,0 +1,151 @@
+"""``allocate_bits``: from importance to a table of bits for every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+
+import torch
+from torch import Tensor, nn
+
+from ..batches import streamed
+from ..layer_scores import Importance
+from ..models import Model
+from ..monitor import Monitor, Progress
+from ..noise import LayerNoise, output_noise
+from ..recipe import Recipe
+from ..recipe import recipe as named_recipe
+from ..relevance.explain import Relevance
+from ..relevance.subject import Subject, peeked, subject_of
+from .budget import BITS, Budget, budget_policy
+from .paper import paper_policy
+from .table import BitsTable, check_complete
+
+POLICIES = ("paper", "budget")
+PICTURES = 32  # as many measure the quantization noise
+
+
+def allocate_bits(
+    rel: Relevance | Importance | Mapping[str, float],
+    model: Model | nn.Module,
+    policy: str = "paper",
+    base_bits: int | tuple[int, int] | None = None,
+    first_blocks: int | None = None,
+    reductions: bool | None = None,
+    images: Tensor | Iterable | None = None,
+    avg_weight_bits: float | None = None,
+    avg_act_bits: float | None = None,
+    size_mb: float | None = None,
+    gbops: float | None = None,
+    recipe: Recipe | str | None = None,
+    progress: Progress | None = None,
+    cancel: object = None,
+) -> BitsTable:
+    """{layer: (weight bits or None, activation bits)} for ``vq.recipe(…, bits=…)``.
+
+    ``rel``: what ``relevance`` or ``importance`` returned, or {layer: score}.
+
+    ``policy="paper"`` (LRP-QViT): ``base_bits`` (4; a pair for weights and activations), one more in the
+    ``first_blocks`` (2), one less where importance is least; ``reductions=False`` leaves those out, and the
+    average rises. The picture keeps 8 bits.
+
+    ``policy="budget"``: bits of 2 to 8 that minimize Σ relative importance × the noise that ``recipe``'s
+    quantizers (``crl``) cause at the layer's output, measured on up to 32 of ``images``, within any of
+    ``avg_weight_bits``, ``avg_act_bits``, ``size_mb`` and ``gbops``, counted as in a result's report.
+
+    Raises ValueError for an option of the other policy, scores that do not fit the model, or a budget that
+    cannot be met (it names the nearest that can); VitqError for a model of no known family.
+    """
+    given = {"base_bits": base_bits, "first_blocks": first_blocks, "reductions": reductions}
+    limits = {
+        "avg_weight_bits": avg_weight_bits, "avg_act_bits": avg_act_bits, "size_mb": size_mb, "gbops": gbops,
+    }  # fmt: skip
+    if policy not in POLICIES:
+        raise ValueError(f"unknown policy {policy!r}; available: {', '.join(POLICIES)}")
+    if policy == "paper":
+        _refuse({**limits, "recipe": recipe}, policy, "budget")
+        subject = _subject(model, images)
+        settings = {name: value for name, value in given.items() if value is not None}
+        return by_paper(_scores(rel, subject), subject, **settings)
+    _refuse(given, policy, "paper")
+    budget = Budget(**limits)
+    if images is None:
+        raise ValueError("policy='budget' measures quantization noise: give it images")
+    first, images = peeked(images)
+    subject = subject_of(model, "allocate_bits", first)
+    method = (
+        named_recipe("crl") if recipe is None else named_recipe(recipe) if isinstance(recipe, str) else recipe
+    )
+    pictures = _some(images, subject)
+    return by_budget(_scores(rel, subject), subject, pictures, method, budget, Monitor(progress, cancel))
+
+
+def by_paper(
+    scores: dict[str, float],
+    subject: Subject,
+    base_bits: int | tuple[int, int] = 4,
+    first_blocks: int = 2,
+    reductions: bool = True,
+) -> BitsTable:
+    """The paper's policy for a prepared model."""
+    base = base_bits if isinstance(base_bits, tuple) else (base_bits, base_bits)
+    blocks = subject.family.chain(subject.module)
+    return paper_policy(scores, subject.layers, blocks, base, first_blocks, reductions)
+
+
+def by_budget(
+    scores: dict[str, float],
+    subject: Subject,
+    pictures: Tensor,
+    recipe: Recipe,
+    budget: Budget,
+    monitor: Monitor,
+) -> BitsTable:
+    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure noise on."""
+    noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
+    total = sum(scores.values())
+    omega = {name: score / total if total else 1.0 for name, score in scores.items()}
+    return budget_policy(omega, noise, subject.layers, budget, _other_bytes(subject, noise))
+
+
+def _other_bytes(subject: Subject, noise: dict[str, LayerNoise]) -> int:
+    """Bytes beside the codes: float parameters and buffers, and four for each quantizer's parameter."""
+    quantized = {f"{name}.weight" for name, layer in subject.layers.items() if layer.weight is not None}
+    kept = [tensor for name, tensor in subject.module.state_dict().items() if name not in quantized]
+    parameters = sum(measured.parameters for measured in noise.values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in kept) + 4 * parameters
+
+
+def _subject(model: object, images: Tensor | Iterable | None) -> Subject:
+    return subject_of(model, "allocate_bits", None if images is None else peeked(images)[0])
+
+
+def _some(images: Tensor | Iterable, subject: Subject) -> Tensor:
+    """The first pictures, at most PICTURES."""
+    found: list[Tensor] = []
+    for batch in streamed(images, subject.input_size, PICTURES):
+        found.append(batch.to(subject.device, torch.float32))
+        if sum(map(len, found)) >= PICTURES:
+            break
+    return torch.cat(found)[:PICTURES]
+
+
+def _scores(rel: object, subject: Subject) -> dict[str, float]:
+    """Checked: one finite score, not below 0, for each layer of the model and for nothing else."""
+    scores = getattr(rel, "layer_scores", rel)
+    if not isinstance(scores, Mapping):
+        raise ValueError(
+            "rel must be what relevance or importance returned, or {layer: score}, "
+            f"got {type(rel).__name__}"
+        )
+    check_complete(scores, subject.layers, "the importance")
+    for name, score in scores.items():
+        if isinstance(score, bool) or not isinstance(score, (int, float)) or not isfinite(score) or score < 0:
+            raise ValueError(f"the importance of {name!r} must be a number of at least 0, got {score!r}")
+    return {name: float(scores[name]) for name in subject.layers}
+
+
+def _refuse(options: dict[str, object], policy: str, other: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} does nothing with policy={policy!r}; it works with policy={other!r}")

@@ -1,0 +1,167 @@
+"""The budget policy: bits where importance × measured error says they matter, by an exact integer program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import ceil, floor, gcd, isfinite
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from ..errors import VitqError
+from ..noise import LayerNoise
+from ..recipe import MAX_BITS, MIN_BITS
+from ..record import Record
+from ..saving.packing import packed_bytes
+from ..site import Layer
+from .table import BitsTable
+
+BITS = tuple(range(MIN_BITS, MAX_BITS + 1))
+TIME_LIMIT = 120.0  # seconds
+SCALE = 1e3  # the objective's size, far above the solver's absolute tolerance
+
+
+@dataclass(frozen=True)
+class Budget(Record):
+    """Limits; None for none. Averages as in a result's report, ``size_mb`` in 10⁶ bytes, ``gbops`` 10⁹.
+
+    Raises ValueError where none is given or one is no number above 0.
+    """
+
+    avg_weight_bits: float | None = None
+    avg_act_bits: float | None = None
+    size_mb: float | None = None
+    gbops: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.limits:
+            names = ", ".join(f.name for f in fields(self))
+            raise ValueError(f"policy='budget' needs at least one of {names}")
+        for name, limit in self.limits.items():
+            number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+            if not number or not isfinite(limit) or limit <= 0:
+                raise ValueError(f"{name} must be a number above 0, got {limit!r}")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        return {name: limit for name, limit in self.items() if limit is not None}
+
+
+@dataclass(frozen=True)
+class _Option:
+    """Bits that an operand (or a pair of them) of a layer may get, what it adds to the error and to costs."""
+
+    layer: str
+    weight: int | None
+    act: int | None
+    error: float
+    cost: dict[str, int]
+
+
+def budget_policy(
+    omega: dict[str, float],
+    noise: dict[str, LayerNoise],
+    layers: dict[str, Layer],
+    budget: Budget,
+    other_bytes: int = 0,
+) -> BitsTable:
+    """Minimize ``Σ Ω · noise(operand, bits)`` within ``budget``.
+
+    ``omega``: relative importance; ``noise``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of what
+    a stored model holds beside codes. Raises ValueError for a budget that cannot be met, naming the nearest.
+    """
+    paired = budget.gbops is not None  # bit operations multiply the two: they must be chosen together
+    groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, paired)]
+    rooms = _rooms(budget, layers, other_bytes)
+    _check_feasible(budget, rooms, groups)
+    picked = _solve(groups, rooms)
+    table = dict.fromkeys(layers, (None, 0))
+    for option in picked:
+        weight, act = table[option.layer]
+        table[option.layer] = (option.weight or weight, option.act or act)
+    return table
+
+
+def _groups(
+    layer: Layer, omega: dict[str, float], noise: dict[str, LayerNoise], paired: bool
+) -> Iterator[list[_Option]]:
+    """Lists of options of which exactly one is taken."""
+    weights = () if layer.weight is None else BITS
+    if paired:
+        yield [_option(layer, w, a, omega, noise) for w in weights or (None,) for a in BITS]
+        return
+    yield [_option(layer, None, a, omega, noise) for a in BITS]
+    if weights:
+        yield [_option(layer, w, None, omega, noise) for w in weights]
+
+
+def _option(
+    layer: Layer, weight: int | None, act: int | None, omega: dict[str, float], noise: dict[str, LayerNoise]
+) -> _Option:
+    measured = noise[layer.name]
+    error = (0.0 if weight is None else float(measured.weight[weight].mean())) + (
+        0.0 if act is None else float(measured.act[act].mean())
+    )
+    cost = {
+        "avg_weight_bits": layer.params * (weight or 0),
+        "avg_act_bits": layer.macs * len(layer.inputs) * (act or 0),
+        "size_mb": packed_bytes(layer.params, weight) if weight else 0,
+        "gbops": layer.macs * (act or 0) * (weight or act or 0),
+    }
+    return _Option(layer.name, weight, act, omega[layer.name] * error, cost)
+
+
+def _rooms(
+    budget: Budget, layers: dict[str, Layer], other_bytes: int
+) -> dict[str, tuple[float, float, float]]:
+    """{limit's name: (unit, constant, whole-numbered room)}: a value is (cost + constant) / unit."""
+    units = {
+        "avg_weight_bits": (max(sum(layer.params for layer in layers.values() if layer.weight), 1), 0),
+        "avg_act_bits": (max(sum(layer.macs * len(layer.inputs) for layer in layers.values()), 1), 0),
+        "size_mb": (1e6, other_bytes),
+        "gbops": (1e9, 0),
+    }
+    return {
+        name: (*units[name], floor(limit * units[name][0] * (1 + 1e-12)) - units[name][1])
+        for name, limit in budget.limits.items()
+    }
+
+
+def _check_feasible(
+    budget: Budget, rooms: dict[str, tuple[float, float, float]], groups: list[list[_Option]]
+) -> None:
+    """The fewest bits everywhere meet every limit that can be met, and all limits at once."""
+    for name, (unit, constant, room) in rooms.items():
+        least = sum(min(option.cost[name] for option in group) for group in groups)
+        if least > room:
+            nearest = ceil((least + constant) / unit * 1e4) / 1e4
+            raise ValueError(
+                f"{name}={budget.limits[name]:g} cannot be met: with {MIN_BITS} bits everywhere "
+                f"this model comes to {nearest:g}; that is the nearest possible"
+            )
+
+
+def _solve(groups: list[list[_Option]], rooms: dict[str, tuple[float, float, float]]) -> list[_Option]:
+    options = [option for group in groups for option in group]
+    largest = sum(max(option.error for option in group) for group in groups) or 1.0
+    one_each = csr_array(
+        (np.ones(len(options)), (np.repeat(range(len(groups)), list(map(len, groups))), range(len(options))))
+    )
+    constraints = [LinearConstraint(one_each, 1, 1)]
+    for name, (_, _, room) in rooms.items():
+        costs = [option.cost[name] for option in options]
+        unit = gcd(*costs)  # whole numbers of moderate size: the solver's tolerance then cannot matter
+        if unit:
+            constraints.append(LinearConstraint(np.array([c // unit for c in costs])[None], ub=room // unit))
+    solved = milp(
+        np.array([option.error for option in options]) * (SCALE / largest),
+        integrality=np.ones(len(options)),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
+        options={"mip_rel_gap": 0.0, "time_limit": TIME_LIMIT},
+    )
+    if solved.x is None:
+        raise VitqError(f"the integer program was not solved in {TIME_LIMIT:.0f} seconds: {solved.message}")
+    return [option for option, chosen in zip(options, solved.x, strict=True) if chosen > 0.5]

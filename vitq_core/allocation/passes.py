@@ -1,0 +1,72 @@
+"""Allocation inside ``quantize``: importance from the calibration pictures, bits around the recipe's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import nn
+
+from ..calibration import CalibrationPictures
+from ..importance import SOURCES
+from ..importance.sources import Source
+from ..layer_scores import Tally
+from ..monitor import Monitor
+from ..recipe import Recipe
+from ..relevance.subject import Subject, subject_of
+from .allocate import by_budget, by_paper
+from .budget import Budget
+from .table import BitsTable, check_complete
+
+BATCH = 16  # pictures that relevance is propagated for at a time
+
+
+def allocate_by_paper(
+    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
+) -> Recipe:
+    """LRP-QViT's policy around the recipe's weight and activation bits."""
+
+    def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
+        options, base = recipe.options, (recipe.weight_bits, recipe.act_bits)
+        first_blocks = 2 if options.first_blocks is None else options.first_blocks
+        return by_paper(scores, subject, base, first_blocks, options.reductions)
+
+    return _allocated(module, recipe, pictures, monitor, allocate)
+
+
+def allocate_by_budget(
+    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
+) -> Recipe:
+    """The budget policy, with the recipe's weight and activation bits as averages."""
+
+    def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
+        budget = Budget(avg_weight_bits=recipe.weight_bits, avg_act_bits=recipe.act_bits)
+        return by_budget(scores, subject, next(iter(pictures)), recipe, budget, monitor)
+
+    return _allocated(module, recipe, pictures, monitor, allocate)
+
+
+def _allocated(
+    module: nn.Module,
+    recipe: Recipe,
+    pictures: CalibrationPictures,
+    monitor: Monitor,
+    allocate: Callable[[dict[str, float], Subject, Monitor], BitsTable],
+) -> Recipe:
+    """``recipe`` with a complete table; one that the user gave is taken as it is."""
+    subject = subject_of(module, "quantize", pictures.first)
+    if recipe.bits:
+        check_complete(recipe.bits, subject.layers, f"the table of bits for recipe {recipe.name!r}")
+        return recipe
+    source = SOURCES[recipe.options.importance](subject)
+    scores = _scores(source, pictures, monitor.part(0.0, 0.7))
+    return replace(recipe, bits=allocate(scores, subject, monitor.part(0.7, 1.0)))
+
+
+def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> dict[str, float]:
+    tally = Tally()
+    for chunk in pictures:
+        for batch in chunk.split(BATCH):
+            monitor.report(tally.pictures / pictures.count, "importance of the layers")
+            tally.add(source.scores(batch, None))
+    return tally.result("", source.subject.names).layer_scores

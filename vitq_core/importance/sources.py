@@ -1,0 +1,24 @@
+"""What an importance source is: per picture, a score for every layer. One file each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from ..registry import Registry
+from ..relevance.subject import Subject
+
+
+class Source(ABC):
+    """Sees batch after batch of pictures. A higher score means: keep more bits here."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    @abstractmethod
+    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+        """{layer, or attention map: [B]} for ``images`` [B, C, H, W] and ``targets`` [B] or predictions."""
+
+
+SOURCES: Registry[type[Source]] = Registry("importance source")

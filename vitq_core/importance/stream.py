@@ -1,0 +1,103 @@
+"""``importance``: layer scores over any number of pictures, in constant memory, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..batches import count_of, streamed
+from ..errors import VitqError
+from ..files import write_atomically
+from ..layer_scores import Importance, Tally
+from ..models import Model
+from ..monitor import Monitor, Progress
+from ..relevance.subject import Subject, peeked, subject_of
+from ..relevance.targets import Targets, check_batch_size
+from .sources import SOURCES
+
+SAVE_EVERY = 5.0  # seconds
+
+
+def importance(
+    model: Model | nn.Module,
+    images: Tensor | Iterable,
+    source: str = "relevance",
+    targets: int | Iterable | Tensor | None = None,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    cancel: object = None,
+    state: str | Path | None = None,
+) -> Importance:
+    """Score every layer with ``source`` (``SOURCES``) on all ``images`` [N, C, H, W] or batches of them.
+
+    ``state``: a file that keeps what was gathered, also when cancelled or killed; with the same model, source
+    and pictures in the same order the next call goes on from there. Raises ValueError and VitqError as
+    :func:`vitq_core.relevance` does, and VitqError for a state of another run.
+    """
+    kind = SOURCES[source]
+    check_batch_size(batch_size)
+    first, images = peeked(images)
+    subject = subject_of(model, "importance", first)
+    monitor, total, scorer = Monitor(progress, cancel), count_of(images), kind(subject)
+    keeper = _Keeper(state, _fingerprint(subject, source, first, targets))
+    tally, targets = keeper.tally, Targets(targets, total)
+    done = tally.pictures
+    targets.take(done, subject.device)
+    try:
+        monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "preparing")
+        for batch in streamed(images, subject.input_size, batch_size, skip=done):
+            batch = batch.to(subject.device, torch.float32)
+            tally.add(scorer.scores(batch, targets.take(len(batch), subject.device)))
+            keeper.save(SAVE_EVERY)
+            monitor.report(tally.pictures / total if total else 0.0, f"{tally.pictures} pictures seen")
+    finally:
+        keeper.save()
+    targets.check_used()
+    return tally.result(source, subject.names)
+
+
+class _Keeper:
+    """The tally and its file; without a file it only holds the tally."""
+
+    def __init__(self, path: str | Path | None, fingerprint: str) -> None:
+        self._path, self._fingerprint = None if path is None else Path(path), fingerprint
+        self.tally = Tally(self._read())
+        self._saved = time.monotonic()
+
+    def _read(self) -> dict | None:
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            data = json.loads(self._path.read_text())
+            fingerprint, state = data["fingerprint"], data["state"]
+            checked = {str(k): [int(c), float(m), float(s)] for k, (c, m, s) in state.items()}
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VitqError(f"{self._path} holds no state of an importance run; delete it") from error
+        if fingerprint != self._fingerprint:
+            raise VitqError(
+                f"{self._path} belongs to another run (model, source, targets or first picture differ); "
+                "delete it or name another file"
+            )
+        return checked
+
+    def save(self, every: float = 0.0) -> None:
+        """Write the tally, unless it was written less than ``every`` seconds ago."""
+        if self._path is None or not self.tally.state or time.monotonic() - self._saved < every:
+            return
+        data = {"fingerprint": self._fingerprint, "state": self.tally.state}
+        write_atomically(self._path, lambda path: path.write_text(json.dumps(data)), "the state")
+        self._saved = time.monotonic()
+
+
+def _fingerprint(subject: Subject, source: str, first: Tensor, targets: object) -> str:
+    """Of everything that makes a score what it is, but for the pictures after the first."""
+    digest = hashlib.sha256(f"{source} {targets!r}".encode())
+    for tensor in (*subject.module.state_dict().values(), first):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""The network inside whatever the engine's functions are given."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from ..errors import VitqError
+
+
+def module_of(model: object, taker: str) -> nn.Module:
+    """The module of a Model, of a quantized result, or itself; ValueError in ``taker``'s name otherwise."""
+    if isinstance(model, nn.Module):
+        return model
+    for name in ("module", "model"):
+        if isinstance(getattr(model, name, None), nn.Module):
+            return getattr(model, name)
+    raise ValueError(f"{taker} takes a model of load_model or an nn.Module, got {type(model).__name__}")
+
+
+def check_finite(module: nn.Module) -> None:
+    """Raises VitqError for a parameter with NaN or infinite values."""
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise VitqError(f"the model's {name} contains NaN or infinite values")
+
+
+def private_copy(module: nn.Module) -> nn.Module:
+    """The same network in evaluation mode for hooks and rewriting; weights are shared, not copied.
+
+    Nothing requires grad, and nothing done to its structure shows in ``module``.
+    """
+    shared: dict[int, object] = {}
+    for parameter in module.parameters():
+        shared[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for buffer in module.buffers():
+        shared[id(buffer)] = buffer.detach()
+    return deepcopy(module, shared).float().eval()

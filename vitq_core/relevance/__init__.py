@@ -1,0 +1,1 @@
+"""Layer-wise relevance propagation: rules that stand in for gradients."""

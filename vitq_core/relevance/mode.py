@@ -1,0 +1,143 @@
+"""While this mode is on, torch's operations build a graph whose backward propagates relevance.
+
+Intercepting operations, not modules, catches the additions and products that a model's forward writes out
+(position embedding, LayerScale, gates, pooling). What only moves values needs no rule: its gradient is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ..errors import VitqError
+from . import rules
+
+# Operations through which relevance passes as it is.
+IDENTITIES = frozenset(
+    (
+        *("layer_norm", "rms_norm", "group_norm", "batch_norm", "normalize", "softmax", "log_softmax"),
+        *("dropout", "gelu", "relu", "relu6", "silu", "mish", "sigmoid", "tanh", "softplus", "hardtanh"),
+        *("hardswish", "hardsigmoid", "leaky_relu", "elu", "selu", "celu", "clamp", "masked_fill"),
+        *("sub", "div", "truediv"),
+    )
+)
+
+
+class RelevanceMode(TorchFunctionMode):
+    """Rules in place of gradients for every operation on a tensor that carries relevance.
+
+    A tensor carries it if it requires grad: set that on the pictures, and on no parameter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded = False  # the first convolution reads the picture, whose pixels have bounds
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
+        kwargs = kwargs or {}
+        name = func.__name__.strip("_")
+        if torch.is_grad_enabled() and any(map(_carries, (*args, *kwargs.values()))):
+            if name in IDENTITIES:
+                return _identity(func, args, kwargs)
+            if name in RULES:
+                return RULES[name](self, *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _carries(x: object) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _identity(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """``func`` without a graph of its own, not in place; its one operand that carries gets the relevance."""
+    x, *others = filter(_carries, (*args, *kwargs.values()))
+    with torch.no_grad():
+        in_place = func.__name__.endswith("_") or kwargs.get("inplace")
+        y = func(*(arg.clone() if arg is x and in_place else arg for arg in args), **kwargs)
+    if others or y.shape != x.shape:
+        raise VitqError(f"relevance has no rule for {func.__name__} of several activations")
+    return rules.Identity.apply(x, y)
+
+
+def _linear(mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return rules.Linear.apply(input, weight, bias)
+
+
+def _conv2d(
+    mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None, *more: Any, **named: Any
+) -> Tensor:
+    given = dict(zip(("stride", "padding", "dilation", "groups"), more, strict=False)) | named
+    geometry = [given.get(name, default) for name, default in
+                (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))]  # fmt: skip
+    rule = rules.Convolution if mode.embedded else rules.Pixels
+    mode.embedded = True
+    return rule.apply(input, weight, bias, *geometry)
+
+
+def _matmul(mode: RelevanceMode, a: Tensor, b: Tensor) -> Tensor:
+    return rules.MatMul.apply(a, b)
+
+
+def _add(mode: RelevanceMode, a: Any, b: Any) -> Tensor:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return rules.Add.apply(a, b)
+    return _shifted(a, b) if isinstance(a, Tensor) else _shifted(b, a)
+
+
+def _shifted(x: Tensor, number: Any) -> Tensor:
+    return rules.Identity.apply(x, x.detach() + number)
+
+
+def _mul(mode: RelevanceMode, a: Any, b: Any) -> Tensor:
+    if _carries(a) and _carries(b):
+        return rules.Product.apply(a, b)
+    x, factor = (a, b) if _carries(a) else (b, a)
+    with torch.no_grad():
+        y = x * factor
+    if y.shape != x.shape:
+        x = x.expand(y.shape)
+    return rules.Identity.apply(x, y)
+
+
+def _mean(mode: RelevanceMode, input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return rules.Mean.apply(input, tuple(range(input.ndim)) if dim is None else dim, keepdim)
+
+
+def _attention(
+    mode: RelevanceMode,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Fused attention, taken apart."""
+    if attn_mask is not None or is_causal:
+        raise VitqError("relevance has no rule for masked fused attention")
+    scores = _matmul(mode, query, key.transpose(-2, -1))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    attention = rules.Identity.apply(scores, (scores.detach() * scale).softmax(-1))
+    return _matmul(mode, attention, value)
+
+
+# Operation → rule; the names are torch's, without the underscores of in-place and operator variants.
+RULES: dict[str, Callable] = {
+    "linear": _linear,
+    "conv2d": _conv2d,
+    "matmul": _matmul,
+    "bmm": _matmul,
+    "add": _add,
+    "iadd": _add,
+    "radd": _add,
+    "mul": _mul,
+    "imul": _mul,
+    "rmul": _mul,
+    "mean": _mean,
+    "scaled_dot_product_attention": _attention,
+}

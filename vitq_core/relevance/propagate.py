@@ -1,0 +1,118 @@
+"""One batch: the gradient of the target logits and their relevance, at the output of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import VitqError
+from .mode import RelevanceMode
+
+Objective = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], targets [B]) → [B]
+
+
+@dataclass
+class Propagated:
+    """``gradients``, ``relevances``: {name: [B, …]}; ``pixels``: relevance of the pictures [B, C, H, W]."""
+
+    targets: Tensor
+    gradients: dict[str, Tensor]
+    relevances: dict[str, Tensor]
+    pixels: Tensor | None = None
+
+    def scores(self) -> dict[str, Tensor]:
+        """{name: [B]}: ``mean((G ⊙ R)⁺)``, the importance of a layer for a picture (LRP-QViT)."""
+        return {name: positive_mean(g, self.relevances[name]) for name, g in self.gradients.items()}
+
+
+def positive_mean(gradient: Tensor, relevance: Tensor) -> Tensor:
+    return (gradient * relevance).clamp_(min=0).flatten(1).mean(1)
+
+
+def propagate(
+    module: nn.Module,
+    names: list[str],
+    images: Tensor,
+    targets: Tensor | None = None,
+    to_pixels: bool = False,
+) -> Propagated:
+    """Explain the logit of ``targets`` [B] (the predictions by default) for ``images`` [B, C, H, W].
+
+    ``names``: the submodules at whose outputs to look. The module must not require grad anywhere.
+    """
+    targets, gradients, _ = output_gradients(module, names, images, targets, _logit)
+    pictures = images.detach().requires_grad_()
+    with torch.enable_grad():
+        with captured(module, names) as outputs, RelevanceMode():
+            logits = module(pictures)
+        start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)
+        wanted = [*outputs.values(), pictures] if to_pixels else list(outputs.values())
+        found = torch.autograd.grad(logits, wanted, start, allow_unused=True)
+    relevances = {
+        name: torch.zeros_like(output) if relevance is None else relevance
+        for (name, output), relevance in zip(outputs.items(), found, strict=False)
+    }
+    return Propagated(targets, gradients, relevances, found[-1] if to_pixels else None)
+
+
+def output_gradients(
+    module: nn.Module, names: list[str], images: Tensor, targets: Tensor | None, objective: Objective
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """(targets [B], {name: gradient of the objective}, {name: output}) at the outputs of ``names``."""
+    with torch.enable_grad(), captured(module, names) as outputs:
+        logits = checked_logits(module(images.detach().requires_grad_()))
+        targets = logits.argmax(1) if targets is None else check_targets(targets, logits.shape[1])
+        found = torch.autograd.grad(
+            objective(logits, targets).sum(), list(outputs.values()), allow_unused=True
+        )
+    gradients = {
+        name: torch.zeros_like(output) if gradient is None else gradient
+        for (name, output), gradient in zip(outputs.items(), found, strict=True)
+    }
+    return targets, gradients, {name: output.detach() for name, output in outputs.items()}
+
+
+def _logit(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.gather(1, targets[:, None])
+
+
+def checked_logits(logits: object) -> Tensor:
+    """Raises VitqError for what is not [B, classes] or not finite."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise VitqError(f"relevance explains classifiers, which give [N, classes]; this model gives {got}")
+    if not torch.isfinite(logits).all():
+        raise VitqError("the model gives outputs that are not finite numbers; there is nothing to explain")
+    return logits
+
+
+def check_targets(targets: Tensor, classes: int) -> Tensor:
+    """Raises ValueError for a class the model does not have."""
+    lowest, highest = int(targets.min()), int(targets.max())
+    if lowest < 0 or highest >= classes:
+        wrong = highest if highest >= classes else lowest
+        raise ValueError(f"target class {wrong} is out of range: the model has classes 0 to {classes - 1}")
+    return targets
+
+
+@contextmanager
+def captured(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
+    """Collects the outputs of the named submodules, in forward order."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable:
+        def hook(part: nn.Module, inputs: tuple, output: Tensor) -> None:
+            outputs[name] = output
+
+        return hook
+
+    hooks = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

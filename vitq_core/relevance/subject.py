@@ -1,0 +1,82 @@
+"""A model prepared for looking inside: a rewritten copy that shares the weights, and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from ..batches import checked, iterated
+from ..families import AttentionMaps, Family, family_of
+from ..models.unwrap import check_finite, module_of, private_copy
+from ..site import Layer
+from ..tracing import trace_layers
+
+
+@dataclass
+class Subject:
+    """``module``: rewritten, in evaluation mode, nothing requires grad; the model it came from is untouched.
+
+    ``observed``: the names of the layers and of the attention maps (``….attn.softmax``).
+    """
+
+    module: nn.Module
+    family: Family
+    layers: dict[str, Layer]
+    maps: AttentionMaps
+    input_size: tuple[int, int, int]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.layers)
+
+    @property
+    def observed(self) -> list[str]:
+        return [*self.layers, *chain.from_iterable(self.maps.blocks)]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+
+def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
+    """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
+
+    Raises VitqError for a model of no known family, ValueError for what is no model or takes no such picture.
+    """
+    module = module_of(model, taker)
+    family = family_of(module)
+    check_finite(module)
+    size = family.input_size(module)
+    copy = private_copy(module)
+    family.rewrite(copy)
+    picture = _blank(size) if picture is None else checked(picture, size)
+    picture = picture.to(next(copy.parameters()))
+    layers = trace_layers(copy, family, picture)
+    maps = family.attention_maps(copy, tuple(picture.shape[2:]))
+    return Subject(copy, family, layers, maps, tuple(picture.shape[1:]))
+
+
+def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
+    """The first picture [1, C, H, W] and the whole stream again. Raises ValueError where there is none."""
+    if isinstance(images, Tensor):
+        return checked(images, None)[:1] if len(images) else _nothing(), images
+    batches = iterated(images)
+    for batch in batches:
+        pictures = checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, None)
+        if len(pictures):
+            return pictures[:1], chain([batch], batches)
+    return _nothing(), images
+
+
+def _blank(size: tuple[int, int, int] | None) -> Tensor:
+    if size is None:
+        raise ValueError("this model takes pictures of any size: give images, so that its layers have one")
+    return torch.zeros(1, *size)
+
+
+def _nothing() -> Tensor:
+    raise ValueError("no pictures: give at least one")
