@@ -12,7 +12,7 @@ from ..batches import streamed
 from ..layer_scores import Importance
 from ..models import Model
 from ..monitor import Monitor, Progress
-from ..noise import LayerNoise, output_noise
+from ..noise import output_noise
 from ..recipe import Recipe
 from ..recipe import recipe as named_recipe
 from ..relevance.explain import Relevance
@@ -105,15 +105,8 @@ def by_budget(
     noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
     total = sum(scores.values())
     omega = {name: score / total if total else 1.0 for name, score in scores.items()}
-    return budget_policy(omega, noise, subject.layers, budget, _other_bytes(subject, noise))
-
-
-def _other_bytes(subject: Subject, noise: dict[str, LayerNoise]) -> int:
-    """Bytes beside the codes: float parameters and buffers, and four for each quantizer's parameter."""
-    quantized = {f"{name}.weight" for name, layer in subject.layers.items() if layer.weight is not None}
-    kept = [tensor for name, tensor in subject.module.state_dict().items() if name not in quantized]
-    parameters = sum(measured.parameters for measured in noise.values())
-    return sum(tensor.numel() * tensor.element_size() for tensor in kept) + 4 * parameters
+    scales = 4 * sum(measured.parameters for measured in noise.values())
+    return budget_policy(omega, noise, subject.layers, budget, subject.float_bytes + scales)
 
 
 def _subject(model: object, images: Tensor | Iterable | None) -> Subject:

@@ -16,7 +16,7 @@ from ..recipe import Recipe
 from ..relevance.subject import Subject, subject_of
 from .allocate import by_budget, by_paper
 from .budget import Budget
-from .table import BitsTable, check_complete
+from .table import BitsTable, check_table
 
 BATCH = 16  # pictures that relevance is propagated for at a time
 
@@ -56,7 +56,7 @@ def _allocated(
     """``recipe`` with a complete table; one that the user gave is taken as it is."""
     subject = subject_of(module, "quantize", pictures.first)
     if recipe.bits:
-        check_complete(recipe.bits, subject.layers, f"the table of bits for recipe {recipe.name!r}")
+        check_table(recipe.bits, subject.layers, f"the table of bits for recipe {recipe.name!r}")
         return recipe
     source = SOURCES[recipe.options.importance](subject)
     scores = _scores(source, pictures, monitor.part(0.0, 0.7))

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor, nn
+
+from ..models import Model
+from ..recipe import check_bits
 from ..record import Record
+from ..relevance.subject import subject_of
+from ..saving.packing import packed_bytes
 from ..site import Layer
 
 BitsTable = dict[str, tuple[int | None, int]]
@@ -14,35 +20,55 @@ IMAGE_BITS = 8  # every published method keeps the picture itself at 8 bits
 
 @dataclass(frozen=True)
 class TableCost(Record):
-    """What a table costs: averages weighted by parameters (weights) and multiply-accumulates (inputs).
-
-    ``weight_mb``: megabytes (10⁶ bytes) of packed codes alone; ``gbops``: Σ MACs · bits · bits / 10⁹.
+    """What a table costs, counted as in a result's report: averages weighted by parameters (weights) and
+    multiply-accumulates (inputs), ``size_mb`` in 10⁶ bytes, ``gbops`` = Σ MACs · bits · bits / 10⁹.
     """
 
     avg_weight_bits: float
     avg_act_bits: float
-    weight_mb: float
+    size_mb: float
     gbops: float
 
 
-def table_cost(table: Mapping[str, tuple[int | None, int]], layers: Mapping[str, Layer]) -> TableCost:
-    """The report of a quantized model counts the same way, and adds scales and what stays in float.
+def table_cost(
+    table: Mapping[str, tuple[int | None, int]], model: Model | nn.Module, images: Tensor | None = None
+) -> TableCost:
+    """Of ``model`` quantized with these bits by a uniform recipe such as ``lrp``, without quantizing it.
 
-    Raises ValueError for a table that misses a layer or names an unknown one.
+    Averages and operations are exact; the size takes a scale and a zero point of five bytes for each weight
+    row and normalized channel. ``images``: needed where the model takes any size. Raises ValueError for a
+    table that misses a layer or names an unknown one, VitqError for a model of no known family.
     """
-    check_complete(table, layers, "the table of bits")
-    weights = [(layer.params, table[name][0]) for name, layer in layers.items() if layer.weight is not None]
-    inputs = [(layer.macs, table[name][1]) for name, layer in layers.items() for _ in layer.inputs]
+    subject = subject_of(model, "table_cost", None if images is None else images[:1])
+    check_table(table, subject.layers, "the table of bits")
+    layers = subject.layers.values()
+    weights = [(layer.params, table[layer.name][0]) for layer in layers if layer.weight is not None]
+    inputs = [(layer.macs, table[layer.name][1]) for layer in layers for _ in layer.inputs]
+    codes = sum(packed_bytes(params, bits) for params, bits in weights)
     return TableCost(
-        avg_weight_bits=sum(n * b for n, b in weights) / max(sum(n for n, _ in weights), 1),
-        avg_act_bits=sum(n * b for n, b in inputs) / max(sum(n for n, _ in inputs), 1),
-        weight_mb=sum(n * b for n, b in weights) / 8e6,
-        gbops=sum(layer.macs * _product(layer, *table[name]) for name, layer in layers.items()) / 1e9,
+        avg_weight_bits=_average(weights),
+        avg_act_bits=_average(inputs),
+        size_mb=(codes + subject.float_bytes + 5 * sum(map(subject.scales, layers))) / 1e6,
+        gbops=sum(layer.macs * _product(layer, *table[layer.name]) for layer in layers) / 1e9,
     )
+
+
+def _average(weighted: list[tuple[int, int]]) -> float:
+    return sum(n * bits for n, bits in weighted) / max(sum(n for n, _ in weighted), 1)
 
 
 def _product(layer: Layer, weight: int | None, act: int) -> int:
     return act * (act if layer.weight is None else weight)
+
+
+def check_table(table: Mapping[str, tuple[int | None, int]], layers: Mapping[str, Layer], what: str) -> None:
+    """Raises ValueError where ``table`` misses a layer or its bits, or has others."""
+    check_complete(table, layers, what)
+    for name, layer in layers.items():
+        weight, act = table[name]
+        check_bits(act, f"activation bits of {name!r}")
+        if layer.weight is not None:
+            check_bits(weight, f"weight bits of {name!r}")
 
 
 def check_complete(names: Mapping, layers: Mapping[str, Layer], what: str) -> None:

@@ -38,6 +38,20 @@ class Subject:
         return [*self.layers, *chain.from_iterable(self.maps.blocks)]
 
     @property
+    def float_bytes(self) -> int:
+        """Of what stays in floating point: parameters and buffers that are no layer's weight."""
+        weights = {f"{name}.weight" for name, layer in self.layers.items() if layer.weight is not None}
+        kept = [tensor for name, tensor in self.module.state_dict().items() if name not in weights]
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    def scales(self, layer: Layer) -> int:
+        """How many scales a layer's quantizers have: one for each weight row, input, normalized channel."""
+        if layer.weight is None:
+            return len(layer.inputs)
+        rows, channels = self.module.get_submodule(layer.name).weight.shape[:2]
+        return rows + (channels if layer.inputs[0].role == "post_layernorm" else 1)
+
+    @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
