@@ -14,7 +14,16 @@ from vitq_core.recipe import MAX_BITS, MIN_BITS, RECIPES, Options, Recipe, Use
 from vitq_core.site import Site
 
 every_recipe = pytest.mark.parametrize("name", list(RECIPES))
-OPTIONS = {"alpha": 3.0, "alpha_ratio": 0.005, "log_base": 2.0, "clip_k": 1.5, "collapse": True}
+OPTIONS = {
+    "alpha": 3.0,
+    "alpha_ratio": 0.005,
+    "log_base": 2.0,
+    "clip_k": 1.5,
+    "collapse": True,
+    "first_blocks": 1,
+    "reductions": False,
+    "importance": "fisher",
+}
 QKV = Site("blocks.0.attn.qkv", "input", "post_layernorm")
 QKV_WEIGHT = Site("blocks.0.attn.qkv", "weight", "weight")
 IMAGE = Site("patch_embed.proj", "input", "image")
@@ -36,9 +45,12 @@ def test_every_option_a_recipe_takes_reaches_something(name: str) -> None:
     """An option of a quantizer must be one of the constructors in the rules; the others belong to a pass."""
     constructors = [QUANTIZERS[use.quantizer] for use in RECIPES[name].rules.values()]
     taken = {parameter for cls in constructors for parameter in inspect.signature(cls).parameters}
-    for option in RECIPES[name].applies - {"clip_k", "collapse"}:
+    for option in RECIPES[name].applies - {"clip_k", "collapse", "first_blocks", "reductions", "importance"}:
         assert vq.recipe(name, **{option: OPTIONS[option]}).options.quantizer_options.keys() <= taken
-    assert ("clip_k" in RECIPES[name].applies) == ("reparameterize_clip" in RECIPES[name].passes)
+    passes = RECIPES[name].passes
+    assert ("clip_k" in RECIPES[name].applies) == ("reparameterize_clip" in passes)
+    assert ("first_blocks" in RECIPES[name].applies) == ("allocate_paper" in passes)
+    assert ("importance" in RECIPES[name].applies) == any(step.startswith("allocate") for step in passes)
 
 
 def test_first_matching_rule_wins() -> None:
@@ -153,7 +165,9 @@ def test_json_without_what_it_needs_is_refused(key: str) -> None:
 
 # -- errors --------------------------------------------------------------------------------------------
 def test_unknown_recipe_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown recipe 'repk'; available: adfq, crl, minmax, perc"):
+    with pytest.raises(
+        ValueError, match="unknown recipe 'repk'; available: adfq, crl, lrp, lrp-budget, minmax, perc"
+    ):
         vq.recipe("repk")
 
 

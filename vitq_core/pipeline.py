@@ -22,7 +22,7 @@ from .recipe import recipe as named_recipe
 from .reparameterize import to_clipped_scales, to_layer_scale
 from .report import Report, build_report
 from .simulation import Simulation
-from .site import Site
+from .site import Layer, NormPair, Site
 from .tracing import trace_layers
 
 if TYPE_CHECKING:
@@ -116,7 +116,22 @@ def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
         raise ValueError(
             f"bits name a layer that the model does not have: {unknown[0]!r}; it has {_few(layers)}"
         )
+    _check_shared_bits(recipe, family.pairs(module), layers)
     return Simulation(module, family, recipe, layers, tuple(picture.shape[1:]))
+
+
+def _check_shared_bits(recipe: Recipe, pairs: list[NormPair], layers: dict[str, Layer]) -> None:
+    """Layers behind one norm are rescaled together, so their common input has one width."""
+    if not any(step.startswith("reparameterize") for step in recipe.passes):
+        return
+    for pair in pairs:
+        sites = [layers[name].inputs[0] for name in pair.linears if name in layers]
+        if len({recipe.use_for(site).bits for site in sites}) > 1:
+            names = " and ".join(site.module for site in sites)
+            raise ValueError(
+                f"{names} read the same tensor: recipe {recipe.name!r} needs the same "
+                "activation bits for them"
+            )
 
 
 def _few(layers: dict) -> str:
@@ -131,7 +146,7 @@ def _allocated(
     if recipe.passes[0] not in ALLOCATIONS:
         return recipe, monitor
     allocate = ALLOCATIONS[recipe.passes[0]]
-    return allocate(module, recipe, pictures, monitor.part(0.0, 0.5)), monitor.part(0.5, 1.0)
+    return allocate(module, recipe, pictures, monitor.part(0.0, 0.4)), monitor.part(0.4, 1.0)
 
 
 def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:

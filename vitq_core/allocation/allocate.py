@@ -84,12 +84,15 @@ def by_paper(
     scores: dict[str, float],
     subject: Subject,
     base_bits: int | tuple[int, int] = 4,
-    first_blocks: int = 2,
+    first_blocks: int | None = None,
     reductions: bool = True,
 ) -> BitsTable:
-    """The paper's policy for a prepared model."""
+    """The paper's policy for a prepared model; two first blocks, or the one there is."""
     base = base_bits if isinstance(base_bits, tuple) else (base_bits, base_bits)
     blocks = subject.family.chain(subject.module)
+    first_blocks = min(2, len(blocks)) if first_blocks is None else first_blocks
+    for names in subject.shared:  # ranked as one, so that they move together
+        scores = scores | dict.fromkeys(names, sum(scores[name] for name in names))
     return paper_policy(scores, subject.layers, blocks, base, first_blocks, reductions)
 
 
@@ -106,7 +109,7 @@ def by_budget(
     total = sum(scores.values())
     omega = {name: score / total if total else 1.0 for name, score in scores.items()}
     scales = 4 * sum(measured.parameters for measured in noise.values())
-    return budget_policy(omega, noise, subject.layers, budget, subject.float_bytes + scales)
+    return budget_policy(omega, noise, subject.layers, budget, subject.float_bytes + scales, subject.shared)
 
 
 def _subject(model: object, images: Tensor | Iterable | None) -> Subject:

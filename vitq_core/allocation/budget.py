@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor, gcd, isfinite
 
@@ -66,17 +66,19 @@ def budget_policy(
     layers: dict[str, Layer],
     budget: Budget,
     other_bytes: int = 0,
+    shared: Sequence[tuple[str, ...]] = (),
 ) -> BitsTable:
     """Minimize ``Σ Ω · noise(operand, bits)`` within ``budget``.
 
-    ``omega``: relative importance; ``noise``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of what
-    a stored model holds beside codes. Raises ValueError for a budget that cannot be met, naming the nearest.
+    ``omega``: relative importance; ``noise``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of
+    what a stored model holds beside codes; ``shared``: layers that need the same activation bits. Raises
+    ValueError for a budget that cannot be met, naming the nearest.
     """
     paired = budget.gbops is not None  # bit operations multiply the two: they must be chosen together
     groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, paired)]
     rooms = _rooms(budget, layers, other_bytes)
     _check_feasible(budget, rooms, groups)
-    picked = _solve(groups, rooms)
+    picked = _solve(groups, rooms, shared)
     table = dict.fromkeys(layers, (None, 0))
     for option in picked:
         weight, act = table[option.layer]
@@ -143,13 +145,19 @@ def _check_feasible(
             )
 
 
-def _solve(groups: list[list[_Option]], rooms: dict[str, tuple[float, float, float]]) -> list[_Option]:
+def _solve(
+    groups: list[list[_Option]],
+    rooms: dict[str, tuple[float, float, float]],
+    shared: Sequence[tuple[str, ...]],
+) -> list[_Option]:
     options = [option for group in groups for option in group]
     largest = sum(max(option.error for option in group) for group in groups) or 1.0
     one_each = csr_array(
         (np.ones(len(options)), (np.repeat(range(len(groups)), list(map(len, groups))), range(len(options))))
     )
     constraints = [LinearConstraint(one_each, 1, 1)]
+    for first, *others in shared:
+        constraints += [_same(options, first, other, bits) for other in others for bits in BITS]
     for name, (_, _, room) in rooms.items():
         costs = [option.cost[name] for option in options]
         unit = gcd(*costs)  # whole numbers of moderate size: the solver's tolerance then cannot matter
@@ -165,3 +173,10 @@ def _solve(groups: list[list[_Option]], rooms: dict[str, tuple[float, float, flo
     if solved.x is None:
         raise VitqError(f"the integer program was not solved in {TIME_LIMIT:.0f} seconds: {solved.message}")
     return [option for option, chosen in zip(options, solved.x, strict=True) if chosen > 0.5]
+
+
+def _same(options: list[_Option], first: str, other: str, bits: int) -> LinearConstraint:
+    """Either both layers' inputs get ``bits`` or neither does."""
+    sign = {first: 1.0, other: -1.0}
+    row = [sign.get(option.layer, 0.0) if option.act == bits else 0.0 for option in options]
+    return LinearConstraint(np.array(row)[None], 0, 0)

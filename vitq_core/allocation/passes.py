@@ -28,8 +28,7 @@ def allocate_by_paper(
 
     def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
         options, base = recipe.options, (recipe.weight_bits, recipe.act_bits)
-        first_blocks = 2 if options.first_blocks is None else options.first_blocks
-        return by_paper(scores, subject, base, first_blocks, options.reductions)
+        return by_paper(scores, subject, base, options.first_blocks, options.reductions)
 
     return _allocated(module, recipe, pictures, monitor, allocate)
 
@@ -65,8 +64,9 @@ def _allocated(
 
 def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> dict[str, float]:
     tally = Tally()
+    monitor.report(0.0, "importance of the layers")
     for chunk in pictures:
         for batch in chunk.split(BATCH):
-            monitor.report(tally.pictures / pictures.count, "importance of the layers")
             tally.add(source.scores(batch, None))
+            monitor.report(tally.pictures / pictures.count, "importance of the layers")
     return tally.result("", source.subject.names).layer_scores

@@ -38,6 +38,15 @@ class Subject:
         return [*self.layers, *chain.from_iterable(self.maps.blocks)]
 
     @property
+    def shared(self) -> list[tuple[str, ...]]:
+        """Layers that read the output of one norm, a single tensor: they need the same activation bits."""
+        pairs = (
+            tuple(name for name in pair.linears if name in self.layers)
+            for pair in self.family.pairs(self.module)
+        )
+        return [names for names in pairs if len(names) > 1]
+
+    @property
     def float_bytes(self) -> int:
         """Of what stays in floating point: parameters and buffers that are no layer's weight."""
         weights = {f"{name}.weight" for name, layer in self.layers.items() if layer.weight is not None}
