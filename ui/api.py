@@ -5,13 +5,16 @@ from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 import vitq_core as vq
 from vitq_core.pictures import open_picture
 
-from .quantize_form import first_recipe, model_choices
-from .quantize_tab import HEAVY, sentence
+from .explained import Question
+from .form_parts import first_recipe, model_choices
 from .raw_image import raw_image
+from .relevance_settings import allocation_of, bits_problems, score_problems, scoring_of
+from .runs import HEAVY, sentence
 from .session import Workbench
 from .settings import RunSettings, from_form, problems
 
@@ -19,11 +22,12 @@ PUBLIC = {**HEAVY, "api_visibility": "public"}
 
 
 def add_endpoints(bench: Workbench) -> None:
-    """Adds `/models`, `/quantize` and `/classify` to the Blocks being built."""
+    """Adds every endpoint to the Blocks being built."""
     gr.api(list_models, api_name="models", queue=False)
     gr.api(_quantize(bench), api_name="quantize", **PUBLIC)
+    gr.api(_allocate(bench), api_name="allocate", **PUBLIC)
+    models, recipes = [name for _, name in model_choices()], list(vq.RECIPES)
     with gr.Row(visible=False):
-        models, recipes = [name for _, name in model_choices()], list(vq.RECIPES)
         inputs = [
             raw_image(label="picture"),
             gr.Dropdown(models, value=models[0], label="model"),
@@ -33,6 +37,8 @@ def add_endpoints(bench: Workbench) -> None:
         ]
         answers = gr.JSON(label="answers")
         gr.Button().click(_classify(bench), inputs, answers, api_name="classify", **PUBLIC)
+        inputs = [*inputs[:2], gr.Textbox("", label="target")]
+        gr.Button().click(_explain(bench), inputs, gr.JSON(label="relevance"), api_name="relevance", **PUBLIC)
 
 
 def list_models() -> list[dict]:
@@ -72,20 +78,84 @@ def _classify(bench: Workbench) -> Callable[..., dict]:
     def classify(picture: str | None, model: str, recipe: str, weight_bits: int, act_bits: int) -> dict:
         """Both models' five best answers for one picture, as [name, probability] pairs, best first."""
         chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
-        if not picture:
-            raise gr.Error("picture: Send one.", print_exception=False)
-        pair = _or_error(lambda: bench.classify(chosen, open_picture(picture)))
+        pair = _or_error(lambda: bench.classify(chosen, _opened(picture)))
         return {"full_precision": pair.full, "quantized": pair.quantized, "flipped": pair.flipped}
 
     return classify
 
 
+def _explain(bench: Workbench) -> Callable[..., dict]:
+    def relevance(picture: str | None, model: str, target: str) -> dict:
+        """Why a model answers what it answers: the relevance of every patch for the class `target`.
+
+        `target` names a class; empty: the model's own answer. `patches` has a list for each row of patches.
+        """
+        found = _or_error(lambda: bench.relevance.explain(*_question(bench, picture, model, target))).full
+        return {"answer": found.answer, "target": found.target, "patches": found.patches.tolist()}
+
+    return relevance
+
+
+def _question(bench: Workbench, path: str | None, model: str, target: str) -> tuple[Question, Image.Image]:
+    picture, classes = _opened(path), bench.relevance.frame(model).classes
+    if target and target not in classes:
+        raise ValueError(f"target: {target!r} is no class of {model}; one of them is {classes[0]!r}")
+    return Question(model, ("file", path), target=classes.index(target) if target else None), picture
+
+
+def _opened(path: str | None) -> Image.Image:
+    if not path:
+        raise ValueError("picture: Send one.")
+    return open_picture(path)
+
+
+def _allocate(bench: Workbench) -> Callable[..., dict]:
+    def allocate(
+        model: str = "demo-vit",
+        policy: str = "paper",
+        importance: str = "relevance",
+        pictures: int = 64,
+        seed: int = 0,
+        base_weight: int = 4,
+        base_act: int = 4,
+        first_blocks: int = 2,
+        reductions: bool = True,
+        avg_weight_bits: float | None = None,
+        avg_act_bits: float | None = None,
+        size_mb: float | None = None,
+        gbops: float | None = None,
+    ) -> dict:
+        """Bits for every layer of a model, from scores on the studio's own pictures, and what they cost.
+
+        `policy`: "paper" (LRP-QViT's, around the base bits), "budget" (within the limits that are given) or
+        "uniform". `bits` is {layer: [weight bits or null, activation bits]}.
+        """
+        values = {name: value for name, value in locals().items() if name not in ("bench", "pictures")}
+        values["scored"] = pictures
+        _refuse({**score_problems(values), **bits_problems(values)})
+        return _or_error(lambda: _allocated(bench, values))
+
+    return allocate
+
+
+def _allocated(bench: Workbench, values: dict[str, Any]) -> dict:
+    scoring, relevance = scoring_of(values), bench.relevance
+    if values["policy"] == "uniform":
+        table = relevance.uniform(scoring.model, values["base_weight"], values["base_act"])
+    else:
+        table = relevance.allocate(scoring, relevance.score(scoring), allocation_of(values))
+    return {"bits": table, "cost": asdict(relevance.cost(scoring.model, table))}
+
+
 def _settings(**values: Any) -> RunSettings:
     complete = {"calibration": 32, "held_out": 256, "seed": 0, **values}
-    wrong = problems(complete)
+    _refuse(problems(complete))
+    return from_form(complete)
+
+
+def _refuse(wrong: dict[str, str]) -> None:
     if wrong:
         raise gr.Error("; ".join(f"{name}: {text}" for name, text in wrong.items()), print_exception=False)
-    return from_form(complete)
 
 
 def _or_error(make: Callable[[], Any]) -> Any:

@@ -40,11 +40,11 @@ def placeholder() -> str:
 
 def cards(outcome: Outcome) -> str:
     """The numbers of a run."""
-    made = "".join(card(outcome) for card in (_size, _accuracy, _agreement, _bits, _compute, _time))
+    made = "".join(make(outcome) for make in (_size, _accuracy, _agreement, _bits, _compute, _time))
     return f'<div class="vq-cards">{made}</div>'
 
 
-def _card(name: str, value: str, detail: str, extra: str = "") -> str:
+def card(name: str, value: str, detail: str, extra: str = "") -> str:
     return (
         f'<section class="vq-card"><h3>{escape(name)}</h3><p class="vq-value">{escape(value)}</p>'
         f"{extra}<p class='vq-detail'>{escape(detail)}</p></section>"
@@ -56,37 +56,37 @@ def _size(outcome: Outcome) -> str:
     share = 100 * report.size_mb / report.fp32_size_mb
     meter = f'<div class="vq-meter"><i style="width:{share:.1f}%"></i></div>'
     detail = f"{report.fp32_size_mb / report.size_mb:.1f}× smaller than {report.fp32_size_mb:.1f} MB"
-    return _card("Size", f"{report.size_mb:.1f} MB", detail, meter)
+    return card("Size", f"{report.size_mb:.1f} MB", detail, meter)
 
 
 def _accuracy(outcome: Outcome) -> str:
     full, quantized = outcome.reference.evaluation, outcome.evaluation
     if not outcome.reference.labelled:
-        return _card("Accuracy", "—", NEEDS_LABELS)
+        return card("Accuracy", "—", NEEDS_LABELS)
     change, margin = outcome.change_in_accuracy
-    points = f"{_signed(100 * change)} ± {100 * margin:.1f} points"
-    return _card("Accuracy", percent(quantized.top1), f"{percent(full.top1)} in full precision ({points})")
+    points = f"{signed(100 * change)} ± {100 * margin:.1f} points"
+    return card("Accuracy", percent(quantized.top1), f"{percent(full.top1)} in full precision ({points})")
 
 
 def _agreement(outcome: Outcome) -> str:
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
-    return _card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
+    return card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
 
 
 def _bits(outcome: Outcome) -> str:
     report = outcome.result.report
-    value = f"{_short(report.avg_weight_bits)} / {_short(report.avg_act_bits)}"
-    detail = f"weights / activations on average; activations effectively {_short(report.effective_act_bits)}"
-    return _card("Bits", value, detail)
+    value = f"{short(report.avg_weight_bits)} / {short(report.avg_act_bits)}"
+    detail = f"weights / activations on average; activations effectively {short(report.effective_act_bits)}"
+    return card("Bits", value, detail)
 
 
 def _compute(outcome: Outcome) -> str:
-    return _card("Compute", f"{outcome.result.report.gbops:.1f} GBOP", "bit operations for one picture")
+    return card("Compute", f"{outcome.result.report.gbops:.1f} GBOP", "bit operations for one picture")
 
 
 def _time(outcome: Outcome) -> str:
     report = outcome.result.report
-    return _card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {pictures(report.pictures)}")
+    return card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {pictures(report.pictures)}")
 
 
 def verdict(pair: Pair, name: str = "") -> str:
@@ -165,11 +165,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "−")
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".")
 
 

@@ -18,15 +18,15 @@ Progress = Callable[[float, str], None]
 class Batches:
     """(images [n, 3, H, W], labels [n], UNKNOWN where there is none); one batch in memory at a time."""
 
-    def __init__(self, samples: Sequence[Sample], preprocess: Callable[[Any], Tensor]):
-        self.samples, self.preprocess = samples, preprocess
+    def __init__(self, samples: Sequence[Sample], preprocess: Callable[[Any], Tensor], size: int = BATCH):
+        self.samples, self.preprocess, self.size = samples, preprocess, size
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // BATCH)
+        return -(-len(self.samples) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.samples), BATCH):
-            part = self.samples[start : start + BATCH]
+        for start in range(0, len(self.samples), self.size):
+            part = self.samples[start : start + self.size]
             labels = [UNKNOWN if sample.label is None else sample.label for sample in part]
             yield torch.stack([self.preprocess(sample.read()) for sample in part]), torch.tensor(labels)
 

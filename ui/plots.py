@@ -35,7 +35,7 @@ def sqnr_figure(rows: Sequence[Any]) -> go.Figure:
         figure.add_trace(_role_trace([row for row in rows if row.role == role], role, color, place))
     figure.update_xaxes(showgrid=False, zeroline=False, showticklabels=False)
     figure.update_yaxes(title="signal to noise (dB)", gridcolor=GRID, zeroline=False)
-    return _plain(figure, height=300)
+    return plain(figure, height=300)
 
 
 def role_colors(rows: Sequence[Any]) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _role_trace(rows: Sequence[Any], role: str, color: str, place: dict[str, int
     )
 
 
-def _plain(figure: go.Figure, height: int) -> go.Figure:
+def plain(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
         height=height,
         autosize=True,

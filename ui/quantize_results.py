@@ -51,7 +51,7 @@ class Results:
 
 
 def build_results() -> Results:
-    status = gr.HTML(IDLE, elem_id="status", min_height=56)
+    status = gr.HTML(IDLE, elem_id="status", elem_classes="vq-status", min_height=56)
     placeholder = gr.HTML(html.placeholder(), elem_id="placeholder")
     with gr.Column(visible=False, elem_id="results") as panel:
         cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
@@ -76,7 +76,7 @@ def _gallery() -> tuple[gr.HTML, gr.Gallery, gr.Gallery]:
         note = gr.HTML()
         gallery = gr.Gallery(
             columns=4, object_fit="cover", allow_preview=False, show_label=False,
-            interactive=False, buttons=[], elem_id="gallery",
+            interactive=False, buttons=[], elem_id="gallery", elem_classes="vq-gallery",
         )  # fmt: skip
         photographs = _photographs()
     return note, gallery, photographs
@@ -96,7 +96,7 @@ def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
         gr.HTML(html.note("Click a picture to see what both models say, or drop your own here."))
         picture = raw_image(
             show_label=False, sources=["upload", "clipboard"], height=240, elem_id="picture", buttons=[],
-            placeholder="Drop a picture here",
+            elem_classes="vq-picture", placeholder="Drop a picture here",
         )  # fmt: skip
         verdict, bars = gr.HTML(elem_id="verdict"), gr.HTML(elem_id="bars")
     return picture, verdict, bars
@@ -121,10 +121,7 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.placeholder: gr.update(visible=False),
         results.panel: gr.update(visible=True),
         results.cards: html.cards(outcome),
-        results.warning: gr.update(
-            value=html.banner("warning", "Read these numbers with care.", outcome.warning),
-            visible=bool(outcome.warning),
-        ),
+        results.warning: care(outcome.warning),
         results.gallery_note: html.gallery_note(outcome),
         results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
         results.legend: html.legend(plots.role_colors(report.sites)),
@@ -136,15 +133,27 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
     }
 
 
+def care(warning: str) -> Any:
+    """A banner, where there is a warning."""
+    said = html.banner("warning", "Read these numbers with care.", warning)
+    return gr.update(value=said, visible=bool(warning))
+
+
 def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
     return [_thumbnail(outcome, index) for index in outcome.order[:GALLERY_LIMIT]]
 
 
 def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
     full, quantized = outcome.answers(index)
-    picture = outcome.reference.samples[index].read().copy()
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture = small(outcome.reference.samples[index].read())
     return picture, f"{full} → {quantized}" if full != quantized else full
+
+
+def small(picture: Image.Image) -> Image.Image:
+    """A copy for a gallery."""
+    picture = picture.copy()
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture
 
 
 def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Component, Any]:

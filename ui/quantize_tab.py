@@ -1,6 +1,5 @@
 """The studio's first page: pick, quantize, compare. Builds the columns and connects their events."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,24 @@ import vitq_core as vq
 from vitq_core.pictures import open_picture
 
 from . import html
-from .jobs import Jobs
+from .form_parts import LIGHT
+from .measure import Progress
 from .outcome import Outcome
 from .quantize_form import Form, build_form
 from .quantize_results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
-from .session import Workbench
+from .runs import HEAVY, Run, Updates, check_settings
+from .session import Cancel, Workbench
 from .settings import RunSettings, from_form, problems
 from .sources import package_photographs
 
-HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
-LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STOPPED = html.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
 SHOW_PICTURE = (
     "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 )
 GONE = "This result is no longer in memory; press Quantize to compute it again."
 
-log = logging.getLogger(__name__)
-Updates = Mapping[Component, Any]
 
-
-def build(bench: Workbench, studio: gr.Blocks) -> None:
+def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
     """Adds the page to `studio`, which is being built."""
     with gr.Row(elem_classes="vq-page"):
         with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
@@ -41,17 +37,19 @@ def build(bench: Workbench, studio: gr.Blocks) -> None:
             results = build_results()
     page = Page(bench, form, results)
     page.connect()
-    studio.unload(page.leave)
+    studio.unload(page.quantizing.leave)
 
 
 class Page:
-    """The handlers of one page definition. Of a visitor it keeps only what stops their run."""
+    """The handlers of one page definition; it keeps nothing of a visitor."""
 
     def __init__(self, bench: Workbench, form: Form, results: Results):
         self.bench, self.form, self.results = bench, form, results
-        self.jobs = Jobs()
         self.shown = gr.State(None)  # the settings of the result on the page
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
+        self.quantizing = Run(
+            form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None}
+        )
 
     def connect(self) -> None:
         self._connect_run()
@@ -64,14 +62,8 @@ class Page:
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results
-        buttons = [form.quantize, form.cancel]
-        begin = form.quantize.click(
-            self.begin, form.inputs, [results.status, *buttons], validator=form.validate,
-            concurrency_limit=None, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
-        outputs = {*vars(results).values(), self.shown, self.done, *buttons}
-        run = begin.success(self.run, form.inputs, outputs, show_progress_on=results.status, **HEAVY)
-        form.cancel.click(self.cancel, None, [results.status, *buttons], cancels=[run], **LIGHT)
+        outputs = {*vars(results).values(), self.shown, self.done}
+        run = self.quantizing.connect(form.inputs, form.inputs, outputs, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         run.success(self.pack, self.done, results.download, show_progress="hidden", **HEAVY)
 
@@ -86,47 +78,18 @@ class Page:
             self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
         )
 
-    def begin(self, data: Mapping[Component, Any], request: gr.Request) -> tuple[str, Any, Any]:
-        self.jobs.start(request.session_hash)
-        busy = html.banner("busy", "Waiting for its turn …", from_form(self.form.values(data)).title)
-        return busy, gr.update(interactive=False), gr.update(interactive=True)
+    def _title(self, data: Mapping[Component, Any]) -> str:
+        return from_form(self.form.values(data)).title
 
-    def run(
-        self,
-        data: Mapping[Component, Any],
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
-    ) -> Updates:
-        chosen, stopped = from_form(self.form.values(data)), self.jobs.flag(request.session_hash)
-        ended = {**self._ready(), self.done: None}
-        try:
-            outcome = self.bench.quantize(chosen, lambda done, message: progress(done, desc=message), stopped)
-        except vq.Cancelled:
-            return {**ended, self.results.status: STOPPED}
-        except Exception as error:
-            failed = html.banner("error", "That did not work.", sentence(error))
-            return {**ended, self.results.status: failed}
-        finally:
-            self.jobs.finish(request.session_hash, stopped)
+    def quantize(self, data: Mapping[Component, Any], progress: Progress, stopped: Cancel) -> Updates:
+        chosen = from_form(self.form.values(data))
+        outcome = self.bench.quantize(chosen, progress, stopped)
         status = {self.results.status: html.banner("done", chosen.title)}
-        shown = {self.shown: chosen, self.done: chosen}
-        return {**ended, **show_outcome(self.results, outcome), **status, **shown}
-
-    def cancel(self, request: gr.Request) -> Updates:
-        self.jobs.cancel(request.session_hash)
-        return {**self._ready(), self.results.status: STOPPED}
-
-    def leave(self, request: gr.Request) -> None:
-        """Nobody waits for the run of a page that was closed."""
-        self.jobs.cancel(request.session_hash)
-
-    def _ready(self) -> Updates:
-        on, off = gr.update(interactive=True), gr.update(interactive=False)
-        return {self.form.quantize: on, self.form.cancel: off}
+        return {**show_outcome(self.results, outcome), **status, self.shown: chosen, self.done: chosen}
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """After a change of the form: what is wrong with it, and whether the result is still its own."""
-        return gr.skip() if self.jobs.running(request.session_hash) else self._compare(data, data[self.shown])
+        return gr.skip() if self.quantizing.running(request) else self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
         """After a run: the form may have changed meanwhile."""
@@ -134,9 +97,9 @@ class Page:
 
     def _compare(self, data: Mapping[Component, Any], shown: RunSettings | None) -> str:
         values = self.form.values(data)
-        wrong = [f"{self.form.fields[name].label}: {text}" for name, text in problems(values).items()]
+        wrong = problems(values)
         if wrong:
-            return html.banner("error", "Check the settings.", " ".join(wrong))
+            return check_settings(wrong, self.form.fields)
         if shown is None:
             return IDLE
         if from_form(values) == shown:
@@ -158,7 +121,7 @@ class Page:
         return self._classify(package_photographs()[event.index], shown)
 
     def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
-        return self._classify(Path(path), shown) if path else {}
+        return self._classify(Path(path), shown) if path else gr.skip()
 
     def _classify(self, path: Path, shown: RunSettings | None) -> Updates:
         outcome = self._outcome(shown)
@@ -175,11 +138,3 @@ class Page:
         if outcome is None:
             raise gr.Error(GONE, print_exception=False)
         return outcome
-
-
-def sentence(error: Exception) -> str:
-    """What to tell the person: the engine's own words where it has some, and never a traceback."""
-    if isinstance(error, (vq.VitqError, ValueError)):
-        return str(error)
-    log.exception("a run failed", exc_info=error)
-    return f"The engine stopped with an unexpected {type(error).__name__}; the server's log has the details."

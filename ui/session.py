@@ -15,12 +15,14 @@ import vitq_core as vq
 from .cache import Cache
 from .measure import Batches, Progress, Replay, last, part_of, readable, recording, top
 from .outcome import Outcome, Pair, Reference
+from .relevance_bench import RelevanceBench
 from .settings import RunSettings
 from .sources import Source
 from .user_sources import changed, choose_source
 
 MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
+KEPT_TEXTS = 64  # of a few kilobytes each
 
 Cancel = Callable[[], bool]
 
@@ -34,11 +36,18 @@ class Workbench:
         self._references: Cache[Reference] = Cache(16)
         self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
-        self._turn = RLock()
+        self.turn = RLock()
         self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
+        self.relevance = RelevanceBench(self)
+        self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(model_id, lambda: vq.load_model(model_id))
+
+    def has_model(self, model_id: str) -> bool:
+        """Whether it needs no download: bundled, or in memory."""
+        bundled = any(info.id == model_id and info.bundled for info in vq.list_models())
+        return bundled or self._models.get(model_id) is not None
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -48,7 +57,7 @@ class Workbench:
         self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> Outcome:
         """The result of `settings`, computed unless it is still in memory; raises vq.Cancelled."""
-        with self._turn:
+        with self.turn:
             return self._outcomes.get_or_make(settings, lambda: self._quantize(settings, progress, cancel))
 
     def source(self, settings: RunSettings) -> Source:
@@ -61,7 +70,7 @@ class Workbench:
     ) -> Reference:
         """What the full-precision model says about the held-out pictures of `settings`."""
         key = (settings.model, self.source(settings).key, settings.held_out)
-        with self._turn:
+        with self.turn:
             return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
 
     def classify(self, settings: RunSettings, picture: Image.Image) -> Pair:
@@ -77,12 +86,17 @@ class Workbench:
         outcome = self.outcome(settings)
         if outcome is None:
             return None
-        self._forget_downloads()
-        folder = Path(tempfile.mkdtemp(dir=self._downloads.name))
+        folder = _new_folder(self._downloads.name, KEPT_DOWNLOADS)
         vq.save_quantized(outcome.result, folder / settings.slug)
         archive = shutil.make_archive(str(folder / settings.slug), "zip", folder, settings.slug)
         shutil.rmtree(folder / settings.slug)
         return Path(archive)
+
+    def text_file(self, name: str, text: str) -> Path:
+        """A small file to download, in a folder of its own."""
+        path = _new_folder(self._texts.name, KEPT_TEXTS) / name.replace("/", "-")
+        path.write_text(text)
+        return path
 
     def _quantize(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Outcome:
         recipe = settings.engine_recipe()
@@ -113,10 +127,13 @@ class Workbench:
         logits = last(seen, evaluation.n)
         return Reference(samples, logits, evaluation, skipped=len(wanted) - len(samples))
 
-    def _forget_downloads(self) -> None:
-        folders = sorted(Path(self._downloads.name).iterdir(), key=lambda folder: folder.stat().st_mtime)
-        for folder in folders[: -KEPT_DOWNLOADS + 1]:
-            shutil.rmtree(folder, ignore_errors=True)
+
+def _new_folder(parent: str, kept: int) -> Path:
+    """A folder in `parent`, which forgets all but the newest `kept`."""
+    folders = sorted(Path(parent).iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in folders[: -kept + 1]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def _weight(outcome: Outcome) -> float:

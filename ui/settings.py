@@ -9,6 +9,8 @@ import vitq_core as vq
 MAX_CALIBRATION = 1024
 MAX_HELD_OUT = 2000
 MAX_SEED = 2**31 - 1
+PAPERS_FIRST_BLOCKS = 2
+MAX_BLOCKS = 1000  # the engine names the model's own number of blocks
 LOG_BASES = {"√2": "sqrt2", "2": 2.0}
 
 FIELDS = (
@@ -21,6 +23,9 @@ FIELDS = (
     "clip_k",
     "collapse",
     "log_base",
+    "first_blocks",
+    "reductions",
+    "importance",
     "calibration",
     "held_out",
     "seed",
@@ -45,10 +50,11 @@ class RunSettings:
     pictures: str = "own"
     folder: str = ""
     uploads: tuple[str, ...] = ()
+    table: tuple[tuple[str, int | None, int], ...] = ()  # (layer, weight bits, activation bits), or uniform
 
     @property
     def bits(self) -> str:
-        return f"W{self.weight_bits}/A{self.act_bits}"
+        return "mixed bits" if self.table else f"W{self.weight_bits}/A{self.act_bits}"
 
     @property
     def title(self) -> str:
@@ -56,10 +62,12 @@ class RunSettings:
 
     @property
     def slug(self) -> str:
-        return f"{self.model}-{self.recipe}-w{self.weight_bits}a{self.act_bits}".replace("/", "-")
+        bits = "mixed" if self.table else f"w{self.weight_bits}a{self.act_bits}"
+        return f"{self.model}-{self.recipe}-{bits}".replace("/", "-")
 
     def engine_recipe(self) -> Any:
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, **dict(self.options))
+        bits = {layer: (weight, act) for layer, weight, act in self.table}
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **dict(self.options))
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:
@@ -75,12 +83,12 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
         calibration=int(values["calibration"]),
         held_out=int(values["held_out"]),
         seed=int(values["seed"]),
-        **_pictures(values),
+        **places(values),
     )
 
 
-def _pictures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Only the place that is used counts: what stands in the other boxes makes no other result."""
+def places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the pictures come from. What stands in the boxes of an unused place counts for nothing."""
     place = values.get("pictures") or "own"
     if place == "folder":
         return {"pictures": place, "folder": values["folder"].strip()}
@@ -100,27 +108,40 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
         options["collapse"] = True
     if values.get("log_base") in LOG_BASES:
         options["log_base"] = LOG_BASES[values["log_base"]]
+    return options | _allocation(values)
+
+
+def _allocation(values: Mapping[str, Any]) -> dict[str, Any]:
+    """LRP-QViT's options, where they are not the paper's."""
+    options: dict[str, Any] = {}
+    if values.get("first_blocks") not in (None, PAPERS_FIRST_BLOCKS):
+        options["first_blocks"] = int(values["first_blocks"])
+    if values.get("reductions") is False:
+        options["reductions"] = False
+    if values.get("importance") not in (None, "relevance"):
+        options["importance"] = values["importance"]
     return options
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the form's values: {field: a sentence}; empty when they can be run."""
     found = {
-        "model": _one_of(values.get("model"), [info.id for info in vq.list_models()]),
-        "recipe": _one_of(values.get("recipe"), list(vq.RECIPES)),
-        "weight_bits": _whole(values.get("weight_bits"), 2, 8),
-        "act_bits": _whole(values.get("act_bits"), 2, 8),
+        "model": one_of(values.get("model"), [info.id for info in vq.list_models()]),
+        "recipe": one_of(values.get("recipe"), list(vq.RECIPES)),
+        "weight_bits": whole(values.get("weight_bits"), 2, 8),
+        "act_bits": whole(values.get("act_bits"), 2, 8),
         "alpha": _threshold(values),
-        "calibration": _whole(values.get("calibration"), 1, MAX_CALIBRATION),
-        "held_out": _whole(values.get("held_out"), 1, MAX_HELD_OUT),
-        "seed": _whole(values.get("seed"), 0, MAX_SEED),
+        "first_blocks": _first_blocks(values),
+        "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION),
+        "held_out": whole(values.get("held_out"), 1, MAX_HELD_OUT),
+        "seed": whole(values.get("seed"), 0, MAX_SEED),
         "folder": "Name a folder or a .zip of pictures." if _lacks(values, "folder") else "",
         "uploads": "Upload pictures or a .zip first." if _lacks(values, "uploads") else "",
     }
     return {field: sentence for field, sentence in found.items() if sentence}
 
 
-def _one_of(value: Any, known: list[str]) -> str:
+def one_of(value: Any, known: list[str]) -> str:
     return "" if value in known else f"Choose one of {', '.join(known)}."
 
 
@@ -129,16 +150,25 @@ def _lacks(values: Mapping[str, Any], place: str) -> bool:
     return values.get("pictures") == place and not (given.strip() if isinstance(given, str) else given)
 
 
-def _whole(value: Any, low: int, high: int) -> str:
+def whole(value: Any, low: int, high: int) -> str:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return (
         "" if number and value % 1 == 0 and low <= value <= high else f"A whole number from {low} to {high}."
     )
 
 
+def _applies(values: Mapping[str, Any], option: str) -> bool:
+    recipe = values.get("recipe")
+    return recipe in vq.RECIPES and option in vq.RECIPES[recipe].applies
+
+
+def _first_blocks(values: Mapping[str, Any]) -> str:
+    return whole(values.get("first_blocks"), 0, MAX_BLOCKS) if _applies(values, "first_blocks") else ""
+
+
 def _threshold(values: Mapping[str, Any]) -> str:
     mode, value = values.get("alpha_mode"), values.get("alpha")
-    if values.get("recipe") not in vq.RECIPES or "alpha" not in vq.RECIPES[values["recipe"]].applies:
+    if not _applies(values, "alpha"):
         return ""
     if mode == "alpha" and not (isinstance(value, (int, float)) and value > 0):
         return "Enter a threshold above 0, for example 5."

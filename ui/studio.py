@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from . import html, quantize_tab
+from . import html, quantize_tab, relevance_tab
 from .api import add_endpoints
 from .session import Workbench
 
-TABS: tuple[tuple[str, Callable[[Workbench, gr.Blocks], None]], ...] = (("Quantize", quantize_tab.build),)
+Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
+TABS: tuple[tuple[str, Build], ...] = (
+    ("Quantize", quantize_tab.build),
+    ("Relevance & bits", relevance_tab.build),
+)
 DAY = 24 * 60 * 60
 
 
@@ -20,8 +24,8 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     ) as studio:
         gr.HTML(html.title())
         for name, build in TABS:
-            with gr.Tab(name):
-                build(bench, studio)
+            with gr.Tab(name) as tab:
+                build(bench, studio, tab)
         add_endpoints(bench)
     return studio
 
@@ -48,4 +52,5 @@ def theme() -> gr.themes.Base:
         checkbox_label_border_color_selected="*primary_600",
         checkbox_background_color_selected="*primary_600",
         checkbox_border_color_selected="*primary_600",
+        checkbox_border_color_dark="*neutral_500",
     )

@@ -2,7 +2,7 @@
 
 import logging
 
-from .quantize_form import first_recipe, model_choices
+from .form_parts import first_recipe, model_choices
 from .session import Workbench
 from .settings import RunSettings
 

@@ -44,8 +44,9 @@ def streamed(
         pictures = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
         passed = min(skip, len(pictures)) if isinstance(pictures, Tensor) else 0
         skip -= passed
-        if passed == 0 or passed < len(pictures):
-            yield from checked(pictures, size)[passed:].split(batch_size)
+        rest = checked(pictures, size)[passed:]
+        if len(rest):
+            yield from rest.split(batch_size)
 
 
 def count_of(images: Tensor | Iterable) -> int | None:

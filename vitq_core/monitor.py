@@ -16,6 +16,8 @@ class Monitor:
         self, progress: Progress | None = None, cancel: object = None, start: float = 0.0, end: float = 1.0
     ) -> None:
         self._progress, self._cancel = progress, cancel
+        if cancel is not None and not callable(getattr(cancel, "is_set", cancel)):
+            raise ValueError(f"cancel must be a function or an object with is_set(), got {cancel!r:.80}")
         self._start, self._end = start, end
 
     def part(self, start: float, end: float) -> Monitor:

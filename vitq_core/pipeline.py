@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from .allocation.passes import allocate_by_budget, allocate_by_paper
 from .calibration import CalibrationPictures, calibrate
 from .errors import VitqError
 from .families import family_of
-from .models.unwrap import check_finite, module_of
+from .models.unwrap import check_finite, copied, module_of
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
@@ -107,7 +106,7 @@ def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
 
 
 def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
-    module = deepcopy(module).float().eval().requires_grad_(False)
+    module = copied(module).float().eval().requires_grad_(False)
     family = family_of(module)
     family.rewrite(module)
     layers = trace_layers(module, family, picture)

@@ -51,7 +51,10 @@ def browser() -> Iterator:
 def studio(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running studio. It needs `browser`, so that nothing is started where there is none."""
     port, log = free_port(), tmp_path_factory.mktemp("studio") / "log"
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": ""}
+    home = str(tmp_path_factory.mktemp("home"))
+    environment = {
+        **os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": "", "VITQ_HOME": home,
+    }  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT

@@ -26,7 +26,8 @@ def tiny_model() -> vq.Model:
 
 
 @pytest.fixture
-def bench(tiny_model: vq.Model, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+def bench(tiny_model: vq.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workbench:
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(vq, "load_model", lambda model_id: tiny_model)
     return Workbench()
 

@@ -15,6 +15,9 @@ GOOD = {
     "clip_k": "auto",
     "collapse": False,
     "log_base": "the paper's",
+    "first_blocks": 2,
+    "reductions": True,
+    "importance": "relevance",
     "calibration": 32,
     "held_out": 256,
     "seed": 0,
@@ -71,6 +74,7 @@ def test_own_pictures_have_to_be_given(place):
 def test_every_recipe_takes_what_the_form_can_say(recipe):
     values = {**GOOD, "recipe": recipe, "alpha_mode": "ratio", "alpha": 0.5}
     values |= {"clip_k": "1.5", "collapse": True, "log_base": "√2"}
+    values |= {"first_blocks": 1, "reductions": False, "importance": "fisher"}
     made = from_form(values).engine_recipe()
     assert (made.name, made.weight_bits, made.act_bits) == (recipe, 4, 4)
     assert set(dict(from_form(values).options)) <= vq.RECIPES[recipe].applies

@@ -13,7 +13,13 @@ def studio() -> gr.Blocks:
 
 
 def test_programs_see_the_main_actions_only(studio):
-    assert set(studio.get_api_info()["named_endpoints"]) == {"/models", "/quantize", "/classify"}
+    assert set(studio.get_api_info()["named_endpoints"]) == {
+        "/models",
+        "/quantize",
+        "/classify",
+        "/allocate",
+        "/relevance",
+    }
 
 
 def test_heavy_events_wait_for_each_other(studio):

@@ -25,6 +25,7 @@ POLICIES = ("paper", "budget")
 PICTURES = 32  # as many measure the quantization noise
 
 
+@torch.inference_mode(False)
 def allocate_bits(
     rel: Relevance | Importance | Mapping[str, float],
     model: Model | nn.Module,
@@ -120,7 +121,7 @@ def _some(images: Tensor | Iterable, subject: Subject) -> Tensor:
     """The first pictures, at most PICTURES."""
     found: list[Tensor] = []
     for batch in streamed(images, subject.input_size, PICTURES):
-        found.append(batch.to(subject.device, torch.float32))
+        found.append(subject.batch(batch))
         if sum(map(len, found)) >= PICTURES:
             break
     return torch.cat(found)[:PICTURES]

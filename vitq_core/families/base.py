@@ -17,13 +17,13 @@ from ..site import NormPair, Site
 class AttentionMaps:
     """Where a heat map comes from: per block the softmax modules, whose output is [B, heads, tokens, tokens].
 
-    The first ``prefix`` tokens are no patches; with ``class_token`` the first of them holds the answer. The
-    others are a ``grid`` of (rows, columns).
+    The first ``prefix`` tokens are no patches; the others are a ``grid`` of (rows, columns). ``answer``: the
+    tokens that the head reads: the class token, or those that are pooled.
     """
 
     blocks: tuple[tuple[str, ...], ...]
     prefix: int
-    class_token: bool
+    answer: slice
     grid: tuple[int, int]
 
 

@@ -65,7 +65,10 @@ class ViT(Family):
             for name, block in _named_blocks(module)
         )
         grid = module.patch_embed.dynamic_feat_size(size)
-        return AttentionMaps(blocks, module.num_prefix_tokens, bool(module.has_class_token), tuple(grid))
+        prefix = module.num_prefix_tokens
+        pooled = slice(0 if module.pool_include_prefix else prefix, None)
+        answer = slice(0, 1) if module.global_pool == "token" and module.has_class_token else pooled
+        return AttentionMaps(blocks, prefix, answer, tuple(grid))
 
     def input_size(self, module: VisionTransformer) -> tuple[int, int, int] | None:
         if getattr(module.patch_embed, "strict_img_size", True) and module.patch_embed.img_size:

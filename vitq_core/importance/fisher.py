@@ -18,10 +18,11 @@ class FisherSource(Source):
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         subject = self.subject
-        _, gradients, outputs = output_gradients(
-            subject.module, subject.names, images, targets, _log_likelihood
-        )
-        return {name: (g * outputs[name]).square().flatten(1).sum(1) for name, g in gradients.items()}
+        passed = output_gradients(subject.module, subject.names, images, targets, _log_likelihood)
+        return {
+            name: (gradient * passed.outputs[name]).square().flatten(1).sum(1)
+            for name, gradient in passed.gradients.items()
+        }
 
 
 def _log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

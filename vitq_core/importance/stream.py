@@ -24,6 +24,7 @@ from .sources import SOURCES
 SAVE_EVERY = 5.0  # seconds
 
 
+@torch.inference_mode(False)
 def importance(
     model: Model | nn.Module,
     images: Tensor | Iterable,
@@ -52,13 +53,14 @@ def importance(
     try:
         monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "preparing")
         for batch in streamed(images, subject.input_size, batch_size, skip=done):
-            batch = batch.to(subject.device, torch.float32)
+            batch = subject.batch(batch)
             tally.add(scorer.scores(batch, targets.take(len(batch), subject.device)))
             keeper.save(SAVE_EVERY)
             monitor.report(tally.pictures / total if total else 0.0, f"{tally.pictures} pictures seen")
     finally:
         keeper.save()
     targets.check_used()
+    monitor.report(1.0, "done")
     return tally.result(source, subject.names)
 
 

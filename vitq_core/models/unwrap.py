@@ -34,7 +34,23 @@ def private_copy(module: nn.Module) -> nn.Module:
     """
     shared: dict[int, object] = {}
     for parameter in module.parameters():
-        shared[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+        shared[id(parameter)] = nn.Parameter(usable(parameter), requires_grad=False)
     for buffer in module.buffers():
-        shared[id(buffer)] = buffer.detach()
-    return deepcopy(module, shared).float().eval()
+        shared[id(buffer)] = usable(buffer)
+    return copied(module, shared).float().eval()
+
+
+def copied(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
+    """A deep copy; VitqError where a tensor that still has its history makes that impossible."""
+    try:
+        return deepcopy(module, memo)
+    except RuntimeError as error:
+        raise VitqError(
+            "the model cannot be copied: it keeps a tensor with its history, such as an output of its own; "
+            f"detach or delete that ({error})"
+        ) from error
+
+
+def usable(tensor: torch.Tensor) -> torch.Tensor:
+    """Without history, sharing memory; a copy where it was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()

@@ -38,6 +38,7 @@ class Relevance:
         return self.importance.layer_scores
 
 
+@torch.inference_mode(False)
 def relevance(
     model: Model | nn.Module,
     images: Tensor | Iterable,
@@ -62,7 +63,7 @@ def relevance(
     monitor.report(0.0, "preparing")
     tally, parts = Tally(), []
     for batch in streamed(images, subject.input_size, batch_size):
-        batch = batch.to(subject.device, torch.float32)
+        batch = subject.batch(batch)
         found = propagate(
             subject.module, subject.observed, batch, targets.take(len(batch), subject.device), to_pixels=True
         )
@@ -70,6 +71,7 @@ def relevance(
         parts.append(_kept(found, subject, return_tensors))
         monitor.report(tally.pictures / total if total else 0.0, f"{tally.pictures} pictures explained")
     targets.check_used()
+    monitor.report(1.0, "done")
     heatmaps, pixel_maps, chosen = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
     tensors = _joined([part[3] for part in parts]) if return_tensors else None
     return Relevance(tally.result("relevance", subject.names), heatmaps, pixel_maps, chosen, tensors)

@@ -12,13 +12,13 @@ from .propagate import Propagated
 def heat_map(propagated: Propagated, maps: AttentionMaps) -> Tensor:
     """[B, rows, columns]: the product over the blocks of ``Ā = I + mean over heads of (∇A ⊙ R_A)⁺``.
 
-    The class token's row of it; without a class token the mean over the rows.
+    The row of the class token, or the mean over the rows of the tokens that are pooled.
     """
     rollout = None
     for block in maps.blocks:
         attention = _weighted_attention(propagated, block)
         rollout = attention if rollout is None else attention @ rollout
-    row = rollout[:, 0] if maps.class_token else rollout.mean(1)
+    row = rollout[:, maps.answer].mean(1)
     return row[:, maps.prefix :].reshape(len(row), *maps.grid)
 
 

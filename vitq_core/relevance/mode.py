@@ -22,30 +22,103 @@ IDENTITIES = frozenset(
         *("layer_norm", "rms_norm", "group_norm", "batch_norm", "normalize", "softmax", "log_softmax"),
         *("dropout", "gelu", "relu", "relu6", "silu", "mish", "sigmoid", "tanh", "softplus", "hardtanh"),
         *("hardswish", "hardsigmoid", "leaky_relu", "elu", "selu", "celu", "clamp", "masked_fill"),
-        *("sub", "div", "truediv"),
+        *("sub", "rsub", "neg", "negative", "div", "divide", "truediv", "true_divide"),
     )
 )
+
+
+# Operations that only move values, or pick some: relevance moves with them.
+MOVES = frozenset(
+    (
+        *(
+            "reshape",
+            "view",
+            "flatten",
+            "unflatten",
+            "transpose",
+            "permute",
+            "movedim",
+            "swapaxes",
+            "swapdims",
+        ),
+        *("view_as", "reshape_as", "expand", "expand_as", "repeat", "tile", "repeat_interleave", "get"),
+        *("cat", "concat", "concatenate", "stack", "unbind", "chunk", "split", "tensor_split", "narrow"),
+        *("select", "getitem", "index_select", "gather", "take_along_dim", "unfold", "roll", "flip", "pad"),
+        *("squeeze", "unsqueeze", "contiguous", "clone", "to", "float", "double", "half", "type", "t"),
+        *("amax", "amin", "max_pool2d", "requires_grad", "fold", "pixel_shuffle", "hstack", "vstack"),
+    )
+)
+
+# The costly ones, whose results the relevance pass can take over from the forward pass before it.
+PRODUCTS = frozenset(("linear", "matmul", "bmm", "mm"))
+
+
+class Recording(TorchFunctionMode):
+    """Keeps the results of a forward pass's matrix products, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[tuple[Tensor, int]] = []  # with their versions: an in-place operation ends them
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
+        result = func(*args, **(kwargs or {}))
+        if _name(func) in PRODUCTS and _propagates(args, kwargs or {}):
+            self.products.append((result.detach(), result._version))
+        return result
 
 
 class RelevanceMode(TorchFunctionMode):
     """Rules in place of gradients for every operation on a tensor that carries relevance.
 
-    A tensor carries it if it requires grad: set that on the pictures, and on no parameter.
+    A tensor carries it if it requires grad: set that on the pictures, and on no parameter. ``products``: of
+    the same forward pass under :class:`Recording`, so that none is worked out twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, products: list[tuple[Tensor, int]] | None = None) -> None:
         super().__init__()
         self.embedded = False  # the first convolution reads the picture, whose pixels have bounds
+        self._products = iter(products or ())
+
+    def known(self) -> Tensor | None:
+        """The next product of the forward pass before, unless it was overwritten."""
+        product, version = next(self._products, (None, 0))
+        return product if product is not None and product._version == version else None
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
         kwargs = kwargs or {}
-        name = func.__name__.strip("_")
-        if torch.is_grad_enabled() and any(map(_carries, (*args, *kwargs.values()))):
+        if _propagates(args, kwargs):
+            name = _name(func)
             if name in IDENTITIES:
                 return _identity(func, args, kwargs)
             if name in RULES:
-                return RULES[name](self, *args, **kwargs)
+                return _ruled(self, name, args, kwargs)
+            if name not in MOVES:
+                return _unruled(func, args, kwargs)
         return func(*args, **kwargs)
+
+
+def _ruled(mode: RelevanceMode, name: str, args: tuple, kwargs: dict) -> Tensor:
+    try:
+        return RULES[name](mode, *args, **kwargs)
+    except TypeError as error:
+        raise VitqError(f"relevance has no rule for {name} called like this: {error}") from error
+
+
+def _unruled(func: Callable, args: tuple, kwargs: dict) -> Any:
+    """Questions about a tensor are answered; what would compute with it must not pass as its gradient."""
+    answer = func(*args, **kwargs)
+    if any(map(_carries, answer if isinstance(answer, (tuple, list)) else (answer,))):
+        raise VitqError(f"relevance has no rule for the operation {func.__name__}, which this model uses")
+    return answer
+
+
+def _name(func: Callable) -> str:
+    """torch's name, the same for in-place and operator variants."""
+    return func.__name__.strip("_")
+
+
+def _propagates(args: tuple, kwargs: dict) -> bool:
+    return torch.is_grad_enabled() and any(map(_carries, (*args, *kwargs.values())))
 
 
 def _carries(x: object) -> bool:
@@ -64,7 +137,7 @@ def _identity(func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 
 def _linear(mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return rules.Linear.apply(input, weight, bias)
+    return rules.Linear.apply(input, weight, bias, mode.known())
 
 
 def _conv2d(
@@ -79,10 +152,12 @@ def _conv2d(
 
 
 def _matmul(mode: RelevanceMode, a: Tensor, b: Tensor) -> Tensor:
-    return rules.MatMul.apply(a, b)
+    return rules.MatMul.apply(a, b, mode.known())
 
 
-def _add(mode: RelevanceMode, a: Any, b: Any) -> Tensor:
+def _add(mode: RelevanceMode, a: Any, b: Any, alpha: float = 1) -> Tensor:
+    if alpha != 1:
+        b = _mul(mode, b, alpha) if _carries(b) else b * alpha
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return rules.Add.apply(a, b)
     return _shifted(a, b) if isinstance(a, Tensor) else _shifted(b, a)
@@ -107,6 +182,12 @@ def _mean(mode: RelevanceMode, input: Tensor, dim: Any = None, keepdim: bool = F
     return rules.Mean.apply(input, tuple(range(input.ndim)) if dim is None else dim, keepdim)
 
 
+def _sum(mode: RelevanceMode, input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """As the mean, which only scales it."""
+    mean = _mean(mode, input, dim, keepdim)
+    return rules.Identity.apply(mean, mean.detach() * (input.numel() // mean.numel()))
+
+
 def _attention(
     mode: RelevanceMode,
     query: Tensor,
@@ -120,10 +201,10 @@ def _attention(
     """Fused attention, taken apart."""
     if attn_mask is not None or is_causal:
         raise VitqError("relevance has no rule for masked fused attention")
-    scores = _matmul(mode, query, key.transpose(-2, -1))
+    scores = rules.MatMul.apply(query, key.transpose(-2, -1), None)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     attention = rules.Identity.apply(scores, (scores.detach() * scale).softmax(-1))
-    return _matmul(mode, attention, value)
+    return rules.MatMul.apply(attention, value, None)
 
 
 # Operation → rule; the names are torch's, without the underscores of in-place and operator variants.
@@ -132,12 +213,15 @@ RULES: dict[str, Callable] = {
     "conv2d": _conv2d,
     "matmul": _matmul,
     "bmm": _matmul,
+    "mm": _matmul,
     "add": _add,
     "iadd": _add,
     "radd": _add,
     "mul": _mul,
     "imul": _mul,
     "rmul": _mul,
+    "multiply": _mul,
     "mean": _mean,
+    "sum": _sum,
     "scaled_dot_product_attention": _attention,
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import VitqError
-from .mode import RelevanceMode
+from .mode import Recording, RelevanceMode
 
 Objective = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], targets [B]) → [B]
 
@@ -33,6 +34,15 @@ def positive_mean(gradient: Tensor, relevance: Tensor) -> Tensor:
     return (gradient * relevance).clamp_(min=0).flatten(1).mean(1)
 
 
+class Passed(NamedTuple):
+    """A forward and backward pass: ``gradients`` of the objective and ``outputs``, {name: [B, …]}."""
+
+    targets: Tensor
+    gradients: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    logits: Tensor
+
+
 def propagate(
     module: nn.Module,
     names: list[str],
@@ -44,36 +54,44 @@ def propagate(
 
     ``names``: the submodules at whose outputs to look. The module must not require grad anywhere.
     """
-    targets, gradients, _ = output_gradients(module, names, images, targets, _logit)
+    with Recording() as recording:
+        targets, gradients, _, expected = output_gradients(module, names, images, targets, _logit)
     pictures = images.detach().requires_grad_()
     with torch.enable_grad():
-        with captured(module, names) as outputs, RelevanceMode():
+        with captured(module, names) as outputs, RelevanceMode(recording.products):
             logits = module(pictures)
+        _check_followed(logits, expected)
         start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)
         wanted = [*outputs.values(), pictures] if to_pixels else list(outputs.values())
         found = torch.autograd.grad(logits, wanted, start, allow_unused=True)
-    relevances = {
-        name: torch.zeros_like(output) if relevance is None else relevance
-        for (name, output), relevance in zip(outputs.items(), found, strict=False)
-    }
+    relevances = _filled(outputs, found)
     return Propagated(targets, gradients, relevances, found[-1] if to_pixels else None)
 
 
 def output_gradients(
     module: nn.Module, names: list[str], images: Tensor, targets: Tensor | None, objective: Objective
-) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """(targets [B], {name: gradient of the objective}, {name: output}) at the outputs of ``names``."""
+) -> Passed:
+    """Of the objective for ``targets`` [B] or the predictions, at the outputs of ``names``."""
     with torch.enable_grad(), captured(module, names) as outputs:
         logits = checked_logits(module(images.detach().requires_grad_()))
         targets = logits.argmax(1) if targets is None else check_targets(targets, logits.shape[1])
         found = torch.autograd.grad(
             objective(logits, targets).sum(), list(outputs.values()), allow_unused=True
         )
-    gradients = {
-        name: torch.zeros_like(output) if gradient is None else gradient
-        for (name, output), gradient in zip(outputs.items(), found, strict=True)
-    }
-    return targets, gradients, {name: output.detach() for name, output in outputs.items()}
+    plain = {name: output.detach() for name, output in outputs.items()}
+    return Passed(targets, _filled(outputs, found), plain, logits.detach())
+
+
+def _filled(outputs: dict[str, Tensor], found: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+    """{name: what arrived there}, 0 where the answer does not depend on the output."""
+    pairs = zip(outputs.items(), found, strict=False)
+    return {name: torch.zeros_like(output) if part is None else part for (name, output), part in pairs}
+
+
+def _check_followed(logits: Tensor, expected: Tensor) -> None:
+    """The rules must explain what the model computes: an in-place statement of its forward would be lost."""
+    if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        raise VitqError("relevance cannot follow this model's forward; does it change tensors in place?")
 
 
 def _logit(logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.autograd import Function
 from torch.nn.grad import conv2d_input
 
 EPSILON = 1e-9
+CANCELLED = 1e-3  # share of |x||W|ᵀ below which a difference of two products has lost too many digits
 
 
 def safe_divide(a: Tensor, b: Tensor) -> Tensor:
@@ -46,31 +47,49 @@ class Identity(Function):
 class Linear(Function):
     """The α=1 rule, bias ignored: positive contributions share the relevance in proportion.
 
-    ``Z = x⁺(W⁺)ᵀ + x⁻(W⁻)ᵀ``, ``S = R/Z``, ``R_in = x⁺⊙(S W⁺) + x⁻⊙(S W⁻)``.
+    ``Z = x⁺(W⁺)ᵀ + x⁻(W⁻)ᵀ``, ``S = R/Z``, ``R_in = x⁺⊙(S W⁺) + x⁻⊙(S W⁻)``. ``apply``'s last argument is
+    the layer's output where it is known.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return F.linear(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor | None = None) -> Tensor:
+        y = F.linear(x, weight, bias) if y is None else y.view_as(y)
+        ctx.save_for_backward(x, weight, bias, y)
+        return y
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
-        saved, weight = ctx.saved_tensors
-        x, relevance = saved.reshape(-1, saved.shape[-1]), relevance.reshape(-1, weight.shape[0])
-        positive, negative = x.clamp(min=0), x.clamp(max=0)
-        up, down = weight.clamp(min=0), weight.clamp(max=0)
-        z = torch.addmm(positive @ up.T, negative, down.T)
+        saved, weight, bias, y = ctx.saved_tensors
+        rows = (saved, y, relevance)
+        x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in rows)
+        z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
         share = relevance / z.add_(EPSILON)  # Z is never negative; where it is 0, so is every product below
-        given = positive.mul_(share @ up).addcmul_(negative, share @ down)
-        return given.reshape(saved.shape), None, None
+        given = (share @ weight.clamp(min=0)).mul_(x.clamp(min=0))
+        given.addcmul_(share @ weight.clamp(max=0), x.clamp(max=0))
+        return given.reshape(saved.shape), None, None, None
+
+
+def _same_sign_products(x: Tensor, weight: Tensor, bias: Tensor | None, product: Tensor) -> Tensor:
+    """``x⁺(W⁺)ᵀ + x⁻(W⁻)ᵀ`` as ``½(x Wᵀ + |x||W|ᵀ)``: one matrix product, as ``product`` = x Wᵀ is known.
+
+    Where that nearly cancels, rounding (also of the ``bias`` taken off) would show: then both products are
+    worked out.
+    """
+    whole = x.abs() @ weight.abs().T
+    z = torch.lerp(whole, product, 0.5)
+    size = whole if bias is None else whole.add_(bias.abs())
+    if float(torch.sub(z, size, alpha=CANCELLED).amin()) < 0:
+        positive, negative = x.clamp(min=0), x.clamp(max=0)
+        return torch.addmm(positive @ weight.clamp(min=0).T, negative, weight.clamp(max=0).T)
+    return z
 
 
 class Convolution(Function):
-    """The α=1 rule for a convolution that reads features."""
+    """The α=1 rule for a convolution that reads features: the linear rule's formulas with ``∗``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+        """``geometry``: stride, padding, dilation and groups."""
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
         return F.conv2d(x, weight, bias, *geometry)
@@ -78,55 +97,75 @@ class Convolution(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        parts = [(x.clamp(min=0), weight.clamp(min=0)), (x.clamp(max=0), weight.clamp(max=0))]
-        z = sum(F.conv2d(part, w, None, *ctx.geometry) for part, w in parts)
-        share = safe_divide(relevance, z)
-        given = sum(part * conv2d_input(x.shape, w, share, *ctx.geometry) for part, w in parts)
+        given = _convolved(x.clamp(min=0), x.clamp(max=0), weight, relevance, ctx.geometry)
         return given, None, None, *(None for _ in ctx.geometry)
 
 
-class Pixels(Function):
+class Pixels(Convolution):
     """The z^B rule for the patch embedding, with each picture's least and greatest value as bounds l, h.
 
-    ``Z = W∗x − W⁺∗l − W⁻∗h`` (bias ignored), ``R_in = x⊙(Wᵀ∗S) − l⊙(W⁺ᵀ∗S) − h⊙(W⁻ᵀ∗S)``.
+    ``Z = W∗x − W⁺∗l − W⁻∗h`` (bias ignored), ``R_in = x⊙(Wᵀ∗S) − l⊙(W⁺ᵀ∗S) − h⊙(W⁻ᵀ∗S)``: as W = W⁺ + W⁻,
+    these are ``W⁺∗(x − l) + W⁻∗(x − h)`` and ``(x − l)⊙(W⁺ᵀ∗S) + (x − h)⊙(W⁻ᵀ∗S)``.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = geometry
-        return F.conv2d(x, weight, bias, *geometry)
-
-    @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        low, high = (end.expand_as(x) for end in (x.amin((1, 2, 3), True), x.amax((1, 2, 3), True)))
-        parts = [(x, weight), (-low, weight.clamp(min=0)), (-high, weight.clamp(max=0))]
-        z = sum(F.conv2d(part, w, None, *ctx.geometry) for part, w in parts)
-        share = safe_divide(relevance, z)
-        given = sum(part * conv2d_input(x.shape, w, share, *ctx.geometry) for part, w in parts)
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        given = _convolved(x - low, x - high, weight, relevance, ctx.geometry)
         return given, None, None, *(None for _ in ctx.geometry)
 
 
+def _convolved(
+    positive: Tensor, negative: Tensor, weight: Tensor, relevance: Tensor, geometry: tuple
+) -> Tensor:
+    """Relevance of an input whose ``positive`` part meets W⁺ and whose ``negative`` part meets W⁻."""
+    parts = ((positive, weight.clamp(min=0)), (negative, weight.clamp(max=0)))
+    z = sum(F.conv2d(part, w, None, *geometry) for part, w in parts)
+    share = safe_divide(relevance, z)
+    return sum(part * _transposed(part.shape, w, share, *geometry) for part, w in parts)
+
+
+def _transposed(
+    shape: torch.Size, weight: Tensor, share: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """``Wᵀ∗S`` of input ``shape``; by one matrix product where torch's own is ten times slower."""
+    if groups != 1 or isinstance(padding, str):
+        return conv2d_input(shape, weight, share, stride, padding, dilation, groups)
+    columns = weight.flatten(1).T @ share.flatten(2)
+    return F.fold(columns, shape[2:], weight.shape[2:], dilation, padding, stride)
+
+
 class MatMul(Function):
-    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``."""
+    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``.
+
+    ``apply``'s last argument is Z where it is known.
+    """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        z = a @ b
+    def forward(ctx: Any, a: Tensor, b: Tensor, z: Tensor | None = None) -> Tensor:
+        z = a @ b if z is None else z.view_as(z)
         ctx.save_for_backward(a, b, z)
         return z
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         a, b, z = ctx.saved_tensors
-        share = safe_divide(relevance, z).mul_(0.5)
+        share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
         given_a = (share @ b.transpose(-2, -1)).mul_(a) if ctx.needs_input_grad[0] else None
         given_b = (a.transpose(-2, -1) @ share).mul_(b) if ctx.needs_input_grad[1] else None
-        return tuple(
-            given if given is None else sum_to(given, operand)
-            for given, operand in ((given_a, a), (given_b, b))
-        )
+        given = ((given_a, a), (given_b, b))
+        return *(part if part is None else sum_to(part, operand) for part, operand in given), None
+
+
+def without_rounding(a: Tensor, b: Tensor, z: Tensor) -> Tensor:
+    """``Z = A B`` with 0 where it is no more than what rounding leaves of products that cancel.
+
+    Those of quantized operands often cancel exactly: dividing by the 1e-8 that is left would drown the rest.
+    """
+    rows, columns = a.norm(dim=-1, keepdim=True), b.norm(dim=-2, keepdim=True)
+    noise = rows * (columns * (torch.finfo(z.dtype).eps * a.shape[-1] ** 0.5))
+    return z.masked_fill(z.abs() <= noise, 0.0)
 
 
 class Add(Function):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..batches import checked, iterated
 from ..families import AttentionMaps, Family, family_of
-from ..models.unwrap import check_finite, module_of, private_copy
+from ..models.unwrap import check_finite, module_of, private_copy, usable
 from ..site import Layer
 from ..tracing import trace_layers
 
@@ -64,6 +64,10 @@ class Subject:
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
+    def batch(self, pictures: Tensor) -> Tensor:
+        """``pictures`` as the module takes them, and as autograd does."""
+        return usable(pictures).to(self.device, torch.float32)
+
 
 def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
     """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
@@ -76,7 +80,7 @@ def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
     size = family.input_size(module)
     copy = private_copy(module)
     family.rewrite(copy)
-    picture = _blank(size) if picture is None else checked(picture, size)
+    picture = usable(_blank(size) if picture is None else checked(picture, size))
     picture = picture.to(next(copy.parameters()))
     layers = trace_layers(copy, family, picture)
     maps = family.attention_maps(copy, tuple(picture.shape[2:]))

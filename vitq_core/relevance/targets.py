@@ -12,6 +12,9 @@ def check_batch_size(batch_size: object) -> None:
         raise ValueError(f"batch_size must be a whole number above 0, got {batch_size!r}")
 
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
 class Targets:
     """The classes to explain, handed out batch by batch. ValueError for what cannot be classes."""
 
@@ -45,6 +48,6 @@ def _classes(targets: object) -> Tensor:
         classes = torch.as_tensor(targets)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"targets must be class numbers, got {targets!r:.80}") from error
-    if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
+    if classes.dtype not in INTEGERS or classes.ndim > 1:
         raise ValueError(f"targets must be one class number for each picture, got {targets!r:.80}")
     return classes.long()

@@ -1,0 +1,96 @@
+"""Deletion test: does relevance point at what the answer hangs on?
+
+    python -m tests.benchmarks.deletion --models demo-vit
+    python -m tests.benchmarks.deletion --models cifar10-vit --data cifar10.zip
+
+Patches are painted over with the training pictures' mean colour, the most relevant first, and the probability
+of the class first predicted is followed. The area between that curve and the one of random orders is printed,
+in share of probability: 0 would mean that relevance knows nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import vitq_core as vq
+
+from .accuracy import BATCH, held_out
+
+STEPS = 16
+RANDOM_ORDERS = 3
+
+
+def main() -> None:
+    arguments = parse()
+    for model_id in arguments.models:
+        model = vq.load_model(model_id)
+        images = torch.cat([images for images, _ in held_out(model_id, arguments.data, arguments.limit)])
+        report(model_id, deletion_curves(model, images))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=["demo-vit"])
+    parser.add_argument("--limit", type=int, default=200, help="held-out pictures")
+    parser.add_argument(
+        "--data", help="folder or zip with train/ and test/, for models trained on photographs"
+    )
+    return parser.parse_args()
+
+
+def deletion_curves(model: vq.Model, images: Tensor) -> dict[str, Tensor]:
+    """{order: [N, STEPS + 1]}: probability of the predicted class with 0, 1/STEPS, … of the patches gone."""
+    rel = vq.relevance(model, images, batch_size=16)
+    grid = rel.heatmaps.shape[1:]
+    heat = rel.heatmaps.flatten(1)
+    pixels = F.adaptive_avg_pool2d(rel.pixel_maps[:, None], grid).flatten(1)
+    random = torch.Generator().manual_seed(0)
+    orders = {
+        "heat map": heat.argsort(1, descending=True),
+        "pixel map": pixels.argsort(1, descending=True),
+        "least relevant first": heat.argsort(1),
+    }
+    for index in range(RANDOM_ORDERS):
+        orders[f"random {index}"] = torch.rand(heat.shape, generator=random).argsort(1)
+    curves = {name: curve(model, images, rel.targets, order, grid) for name, order in orders.items()}
+    chance = [curves.pop(f"random {index}") for index in range(RANDOM_ORDERS)]
+    return {**curves, "random": torch.stack(chance).mean(0)}
+
+
+def curve(model: vq.Model, images: Tensor, targets: Tensor, order: Tensor, grid: tuple[int, int]) -> Tensor:
+    patches = order.shape[1]
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(patches).expand_as(order))
+    points = []
+    for step in range(STEPS + 1):
+        kept = (rank >= round(patches * step / STEPS)).float().reshape(-1, 1, *grid)
+        mask = F.interpolate(kept, images.shape[2:], mode="nearest")
+        points.append(probability(model, images * mask, targets))  # 0 is the mean colour
+    return torch.stack(points, 1)
+
+
+@torch.inference_mode()
+def probability(model: vq.Model, images: Tensor, targets: Tensor) -> Tensor:
+    logits = torch.cat([model.module(part) for part in images.split(BATCH)])
+    return logits.softmax(1).gather(1, targets[:, None])[:, 0]
+
+
+def report(model_id: str, curves: dict[str, Tensor]) -> None:
+    count = len(curves["random"])
+    print(f"{model_id}, {count} pictures: probability of the prediction while patches are removed")
+    for name, points in curves.items():
+        shown = " ".join(f"{value:.2f}" for value in points.mean(0)[::2].tolist())
+        print(f"  {name:<22} {shown}")
+    for name in ("heat map", "pixel map", "least relevant first"):
+        areas = (curves["random"] - curves[name]).mean(1)
+        error = float(areas.std()) / count**0.5
+        print(f"  area between random and {name}: {float(areas.mean()):+.3f} ± {1.96 * error:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The module inside what a caller gives, checked, and a copy of it that can be taken apart."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import vitq_core as vq
+from vitq_core.models.unwrap import check_finite, module_of, private_copy
+
+
+def test_module_of(model: nn.Module, images: torch.Tensor) -> None:
+    assert module_of(model, "relevance") is model
+    assert module_of(vq.wrap_model(model), "relevance") is model
+    assert module_of(SimpleNamespace(module=None, model=model), "relevance") is model
+    result = vq.quantize(model, images, "minmax")
+    assert module_of(result, "relevance") is result.model
+
+
+@pytest.mark.parametrize("thing", ["demo-vit", None, 5, nn.Linear, SimpleNamespace(module="demo-vit"), [1]])
+def test_what_holds_no_module(thing: object) -> None:
+    name = type(thing).__name__
+    with pytest.raises(
+        ValueError, match=rf"^evaluate takes a model of load_model or an nn\.Module, got {name}$"
+    ):
+        module_of(thing, "evaluate")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_broken_weights_are_named(model: nn.Module, value: float) -> None:
+    check_finite(model)
+    with torch.no_grad():
+        model.blocks[1].norm2.bias[3] = value
+    with pytest.raises(
+        vq.VitqError, match=r"the model's blocks\.1\.norm2\.bias contains NaN or infinite values"
+    ):
+        check_finite(model)
+
+
+def test_a_copy_shares_its_weights_and_nothing_else(model: nn.Module) -> None:
+    model.train()
+    copy = private_copy(model)
+    assert not copy.training and model.training
+    for (name, own), theirs in zip(model.named_parameters(), copy.parameters(), strict=True):
+        assert theirs is not own and theirs.data_ptr() == own.data_ptr(), name
+        assert own.requires_grad and not theirs.requires_grad
+    copy.blocks[0] = nn.Identity()
+    copy.head.register_forward_hook(lambda *_: None)
+    assert not isinstance(model.blocks[0], nn.Identity) and not model.head._forward_hooks
+
+
+def test_a_copy_of_another_precision_is_float32_and_leaves_the_model_as_it_is(model: nn.Module) -> None:
+    model.half()
+    copy = private_copy(model)
+    assert {p.dtype for p in copy.parameters()} == {torch.float32}
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    assert torch.equal(copy.head.weight, model.head.weight.float())
+
+
+def test_buffers_and_tied_weights_stay_shared() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    copy = private_copy(model)
+    assert copy[2].weight is copy[0].weight
+    assert copy[1].running_mean.data_ptr() == model[1].running_mean.data_ptr()
+    copy(torch.randn(4, 3))
+    assert (model[1].running_mean == 0).all()

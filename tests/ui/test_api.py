@@ -1,0 +1,41 @@
+"""What programs may call."""
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from ui import api
+
+
+def test_bits_are_given_out_with_their_cost(bench):
+    answer = api._allocate(bench)(model="demo-vit", pictures=4, first_blocks=1)
+    assert answer["bits"]["patch_embed.proj"] == (4, 8)
+    assert answer["cost"]["avg_weight_bits"] <= 4
+    uniform = api._allocate(bench)(model="demo-vit", policy="uniform", base_weight=3)
+    assert uniform["cost"]["avg_weight_bits"] == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"policy": "budget"}, "Give at least one limit"),
+        ({"policy": "budget", "size_mb": 1e-6, "pictures": 2}, "nearest possible"),
+        ({"base_act": 9}, "base_act: A whole number from 2 to 8"),
+        ({"pictures": 0}, "scored: A whole number"),
+        ({"first_blocks": 9, "pictures": 2}, "first_blocks must be a whole number"),
+        ({"importance": "hearsay"}, "importance: Choose one of"),
+    ],
+)
+def test_a_wrong_request_gets_a_sentence(bench, values, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        api._allocate(bench)(**{"model": "demo-vit", **values})
+
+
+def test_a_picture_is_explained(bench, tmp_path):
+    Image.effect_noise((30, 20), 90).convert("RGB").save(tmp_path / "noise.png")
+    answer = api._explain(bench)(str(tmp_path / "noise.png"), "demo-vit", "elk")
+    assert answer["target"][0] == "elk"
+    assert [len(row) for row in answer["patches"]] == [2, 2]
+    for picture, target in ((None, ""), (str(tmp_path / "noise.png"), "zebra"), (__file__, "")):
+        with pytest.raises(gr.Error):
+            api._explain(bench)(picture, "demo-vit", target)

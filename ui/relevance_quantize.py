@@ -1,0 +1,161 @@
+"""The relevance page's third step: quantize with exactly the bits of the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from . import html, relevance_html
+from .bits_table import is_filled
+from .form_parts import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
+from .measure import Progress
+from .quantize_results import DOWNLOAD_NOTE, care
+from .relevance_bits import BitsSection
+from .relevance_settings import run_of, run_problems
+from .runs import HEAVY, Data, Run, Updates, check_settings
+from .session import Cancel, Workbench
+from .settings import RunSettings
+
+IDLE = html.banner("idle", "Nothing quantized with a table yet.")
+STOPPED = html.banner("stopped", "Cancelled.", "Nothing was changed; press the button to start again.")
+EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized model appear here.")
+NO_TABLE = "There is no table of bits yet: give out bits first."
+METHOD = "lrp"
+
+
+class QuantizeSection:
+    """`shown`: the settings of the result on the page, table included; `done`: of the run that just ended."""
+
+    def __init__(self, bench: Workbench, bits: BitsSection):
+        self.bench, self.bits = bench, bits
+        self.shown, self.done = gr.State(None), gr.State(None)
+        with gr.Row(elem_classes="vq-page"):
+            with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+                self._build_form()
+            with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+                self._build_cards()
+        self.run = Run(self.start, self.stop, self.status, self.quantize, STOPPED, {self.done: None})
+
+    def _build_form(self) -> None:
+        with gr.Group(elem_classes="vq-group"):
+            self.method = gr.Dropdown(
+                recipe_choices(), value=METHOD, label="Method whose quantizers are used", elem_id="method"
+            )
+            self.note = gr.HTML(html.note(_sentence(METHOD)), elem_classes="vq-noted")
+        with gr.Row(elem_classes="vq-actions"):
+            self.start = gr.Button(
+                "Quantize with these bits", variant="primary", scale=3, elem_id="quantize-bits"
+            )
+            self.stop = gr.Button(
+                "Cancel", scale=1, interactive=False, elem_id="quantize-bits-cancel", min_width=90
+            )
+
+    def _build_cards(self) -> None:
+        self.status = gr.HTML(IDLE, elem_id="mixed-status", elem_classes="vq-status", min_height=56)
+        self.empty = gr.HTML(EMPTY, elem_id="mixed-empty")
+        with gr.Column(visible=False, elem_id="mixed") as self.panel:
+            self.cards, self.warning = gr.HTML(elem_id="mixed-cards"), gr.HTML(visible=False)
+            with gr.Row(elem_classes="vq-download"):
+                self.download = gr.DownloadButton(
+                    "Download", variant="primary", elem_id="mixed-download", interactive=False, scale=0,
+                    min_width=150,
+                )  # fmt: skip
+                gr.HTML(html.note(DOWNLOAD_NOTE))
+
+    @property
+    def fields(self) -> Fields:
+        return self.bits.score.fields | {"method": self.method}
+
+    @property
+    def outputs(self) -> set[Component]:
+        return {
+            self.status, self.empty, self.panel, self.cards, self.warning, self.download, self.shown,
+            self.done,
+        }  # fmt: skip
+
+    def connect(self, tables: list[Any]) -> Any:
+        """The event of a finished run. `tables`: the events after which there is another table."""
+        fields = set(self.fields.values())
+        given = fields | self.bits.inputs | {self.bits.table}
+        run = self.run.connect(given, fields, self.outputs, self._validate, self._name)
+        run.success(self.settle, given | {self.done}, self.status, **LIGHT)
+        run.success(self.pack, self.done, self.download, show_progress="hidden", **HEAVY)
+        self.method.change(lambda name: html.note(_sentence(name)), self.method, self.note, **LIGHT)
+        for changed in tables:
+            changed.then(self.reflect, given | {self.shown}, self.status, **LIGHT)
+        for name in ("method", "calibration", "held_out", "seed", "pictures", "folder", "uploads"):
+            self.fields[name].change(
+                self.reflect, given | {self.shown}, self.status, trigger_mode="always_last", **LIGHT
+            )
+        return run
+
+    def values(self, data: Data) -> dict[str, Any]:
+        return {name: data[component] for name, component in self.fields.items()}
+
+    def _validate(self, data: Data) -> list[dict]:
+        return verdicts(self.fields, run_problems(self.values(data)), data)
+
+    def _name(self, data: Data) -> str:
+        return self.values(data)["model"]
+
+    def settings(self, data: Data) -> RunSettings:
+        """Raises ValueError where the table on the page cannot be used."""
+        if not is_filled(data[self.bits.table]):
+            raise ValueError(NO_TABLE)
+        return run_of(self.values(data), self.bits.read_table(data))
+
+    def quantize(self, data: Data, progress: Progress, stopped: Cancel) -> Updates:
+        chosen = self.settings(data)
+        outcome = self.bench.quantize(chosen, progress, stopped)
+        return {
+            self.status: html.banner("done", chosen.title),
+            self.empty: gr.update(visible=False),
+            self.panel: gr.update(visible=True),
+            self.cards: html.cards(outcome),
+            self.warning: care(outcome.warning),
+            self.download: gr.update(value=None, interactive=False),
+            self.shown: chosen,
+            self.done: chosen,
+        }
+
+    def pack(self, done: RunSettings | None) -> Any:
+        if done is None:
+            return gr.skip()
+        path = self.bench.download(done)
+        return gr.update(value=path and str(path), interactive=path is not None)
+
+    def reflect(self, data: Data, request: gr.Request) -> Any:
+        """After a change of bits, method or pictures: is the result still what the page says?"""
+        if self.run.running(request):
+            return gr.skip()
+        wrong, shown = run_problems(self.values(data)), data[self.shown]
+        if wrong:
+            return check_settings(wrong, self.fields)
+        return IDLE if shown is None else self._compare(data, shown)
+
+    def settle(self, data: Data) -> Any:
+        """After a run: the table may have changed meanwhile."""
+        return gr.skip() if data[self.done] is None else self._compare(data, data[self.done])
+
+    def _compare(self, data: Data, shown: RunSettings) -> str:
+        try:
+            same = self.settings(data) == shown
+        except ValueError:
+            same = False
+        if same:
+            return html.banner("done", shown.title)
+        return html.banner("stale", "Bits or settings changed.", "Below is still the result of the last run.")
+
+    def clear(self) -> Updates:
+        return {
+            self.status: IDLE,
+            self.empty: gr.update(visible=True),
+            self.panel: gr.update(visible=False),
+            self.shown: None,
+        }
+
+
+def _sentence(method: str) -> str:
+    return f"{recipe_sentence(method)} Here it gets the bits of the table above."

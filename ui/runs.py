@@ -1,0 +1,108 @@
+"""A long run as a page has it: a button that starts it, one that stops it, a banner that says how it goes."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+
+from . import html
+from .form_parts import LIGHT
+from .jobs import Jobs
+
+HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
+
+log = logging.getLogger(__name__)
+Data = Mapping[Component, Any]
+Updates = dict[Component, Any]
+Work = Callable[[Data, Callable[[float, str], None], Callable[[], bool]], Updates]
+
+
+@dataclass
+class Run:
+    """`work(data, progress, stopped)` returns what to show, the banner included, or raises.
+
+    Of a visitor it keeps only what stops their run. `failed`: shown too where the work did not end well.
+    """
+
+    start: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    work: Work
+    stopped: str
+    failed: Updates = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def connect(
+        self,
+        inputs: set[Component],
+        checked: set[Component],
+        outputs: set[Component],
+        validate: Callable[[Data], list[dict]],
+        name: Callable[[Data], str],
+    ) -> Any:
+        """The event of the run. `validate` judges the values of `checked`; `name` says what is waiting."""
+
+        def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
+            self.jobs.start(request.session_hash)
+            busy = html.banner("busy", "Waiting for its turn …", name(data))
+            return busy, gr.update(interactive=False), gr.update(interactive=True)
+
+        bar = [self.status, self.start, self.stop]
+        begun = self.start.click(
+            begin, checked, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
+        run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
+        self.stop.click(self.cancel, None, bar, cancels=[run], **LIGHT)
+        return run
+
+    def run(
+        self,
+        data: Data,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Updates:
+        stopped = self.jobs.flag(request.session_hash)
+        try:
+            shown = self.work(data, lambda done, message: progress(done, desc=message), stopped)
+        except vq.Cancelled:
+            shown = {**self.failed, self.status: self.stopped}
+        except Exception as error:
+            banner = html.banner("error", "That did not work.", sentence(error))
+            shown = {**self.failed, self.status: banner}
+        finally:
+            self.jobs.finish(request.session_hash, stopped)
+        return {**self.ready(), **shown}
+
+    def cancel(self, request: gr.Request) -> Updates:
+        self.jobs.cancel(request.session_hash)
+        return {**self.ready(), self.status: self.stopped}
+
+    def leave(self, request: gr.Request) -> None:
+        """Nobody waits for the run of a page that was closed."""
+        self.jobs.cancel(request.session_hash)
+
+    def running(self, request: gr.Request) -> bool:
+        return self.jobs.running(request.session_hash)
+
+    def ready(self) -> Updates:
+        return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the person: the engine's own words where it has some, and never a traceback."""
+    if isinstance(error, (vq.VitqError, ValueError)):
+        return str(error)
+    log.exception("a run failed", exc_info=error)
+    return f"The engine stopped with an unexpected {type(error).__name__}; the server's log has the details."
+
+
+def check_settings(wrong: Mapping[str, str], fields: Mapping[str, Component]) -> str:
+    """The banner that names what is wrong with a form."""
+    parts: Sequence[str] = [f"{fields[name].label}: {text}" for name, text in wrong.items()]
+    return html.banner("error", "Check the settings.", " ".join(parts))
