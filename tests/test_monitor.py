@@ -40,5 +40,15 @@ def test_nothing_is_said_after_the_stop() -> None:
     assert heard == []
 
 
+class Flag:
+    is_set = True  # no method
+
+
+@pytest.mark.parametrize("cancel", [True, False, 1, 0.5, "stop", [], Flag()])
+def test_what_cannot_be_asked_is_refused_at_once(cancel: object) -> None:
+    with pytest.raises(ValueError, match=r"^cancel must be a function or an object with is_set\(\), got "):
+        Monitor(cancel=cancel)
+
+
 def test_silence_is_fine() -> None:
     Monitor().part(0.0, 0.1).report(0.5, "nobody listens")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from .files import write_atomically
 from .record import Record
 
 
@@ -59,13 +60,17 @@ class Importance(Record):
             }
             for name in ("layer_scores", "attention_scores"):
                 data[name] = {str(layer): float(score) for layer, score in data[name].items()}
+            if data["standard_errors"].keys() != data["layer_scores"].keys():
+                raise ValueError("scores and standard errors are of different layers")
+            if not isinstance(data["source"], str) or not isinstance(data["pictures"], int):
+                raise ValueError("source must be a name and pictures a whole number")
             return cls(**data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"this is not stored importance: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON."""
-        Path(path).write_text(self.to_json())
+        """Write as JSON; VitqError where that cannot be."""
+        write_atomically(Path(path), lambda temporary: temporary.write_text(self.to_json()), "the scores")
 
     @classmethod
     def load(cls, path: str | Path) -> Importance:
@@ -74,6 +79,18 @@ class Importance(Record):
             return cls.from_json(Path(path).read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"importance cannot be read from {path}: {error}") from error
+
+
+def checked_state(state: dict[str, list[float]]) -> dict[str, list[float]]:
+    """A stored :class:`Tally`'s; raises ValueError or TypeError for what cannot be one."""
+    checked = {str(name): [int(count), float(mean), float(sq)] for name, (count, mean, sq) in state.items()}
+    if len({count for count, _, _ in checked.values()}) != 1:
+        raise ValueError("the layers have seen different numbers of pictures")
+    if not all(
+        count > 0 and isfinite(mean) and 0 <= sq < float("inf") for count, mean, sq in checked.values()
+    ):
+        raise ValueError("counts, means and squares must be numbers, not below 0")
+    return checked
 
 
 class Tally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,11 @@ def output_noise(
 ) -> dict[str, LayerNoise]:
     """One full-precision forward of a rewritten ``module`` on ``images`` [B, C, H, W], measuring on the way.
 
-    The recipe's quantizers are fitted on all pictures, the noise is measured on ``measured`` of them.
+    The recipe's quantizers are fitted on all pictures, the noise is measured on ``measured`` of them. Raises
+    ValueError for a model that is quantized already.
     """
+    if hasattr(module, "vitq"):
+        raise ValueError("this model is quantized already: quantization noise is measured on the float one")
     monitor, found = monitor or Monitor(), {}
     few = slice(None, None, -(-len(images) // measured))
 
@@ -94,12 +98,11 @@ def _measure(
 
 def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dict[int, Quantizer]:
     """The site's quantizer at every width, from statistics gathered once."""
-    quantizers = {b: make_quantizer(recipe, site, b) for b in bits}
-    first = quantizers[bits[0]]
-    first.observe(x)
-    statistics = first.statistics
-    for quantizer in quantizers.values():
-        quantizer.statistics = statistics
+    watching = make_quantizer(recipe, site, bits[0])
+    watching.observe(x)
+    quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
+    for b, quantizer in quantizers.items():
+        quantizer.bits = b
         quantizer.finish()
     return quantizers
 

@@ -26,7 +26,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Layer:
-    """One matrix multiplication: its sites, weight parameters and multiply-accumulates per picture.
+    """One matrix multiplication: its sites and weight parameters; per picture its multiply-accumulates and
+    ``outputs``, how many numbers it gives.
 
     ``shares_input``: other layers read the same tensor (query, key and value of a gated attention, a SwiGLU).
     """
@@ -36,6 +37,7 @@ class Layer:
     params: int
     macs: int
     shares_input: bool = False
+    outputs: int = 0
 
     @property
     def inputs(self) -> tuple[Site, ...]:

@@ -27,6 +27,7 @@ def trace_layers(module: nn.Module, family: Family, picture: Tensor) -> dict[str
             _params(module.get_submodule(name)),
             trace.macs[name],
             trace.shares_input(name),
+            trace.outputs[name],
         )
         for name, sites in by_module.items()
         if name in trace.macs
@@ -34,15 +35,17 @@ def trace_layers(module: nn.Module, family: Family, picture: Tensor) -> dict[str
 
 
 class _Trace:
-    """What one forward did: multiply-accumulates and first input of every layer."""
+    """What one forward did: multiply-accumulates, outputs and first input of every layer."""
 
     def __init__(self) -> None:
         self.macs: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
         self._inputs: dict[str, Tensor] = {}
 
     def hook(self, name: str) -> Callable:
         def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             self.macs[name] = self.macs.get(name, 0) + output.numel() * _terms(layer, inputs)
+            self.outputs[name] = output.numel()
             self._inputs[name] = inputs[0]
 
         return note

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
-from vitq_core.models.unwrap import check_finite, module_of, private_copy
+from vitq_core.models.unwrap import check_finite, copied, module_of, private_copy, usable
 
 
 def test_module_of(model: nn.Module, images: torch.Tensor) -> None:
@@ -48,6 +48,54 @@ def test_a_copy_shares_its_weights_and_nothing_else(model: nn.Module) -> None:
     copy.blocks[0] = nn.Identity()
     copy.head.register_forward_hook(lambda *_: None)
     assert not isinstance(model.blocks[0], nn.Identity) and not model.head._forward_hooks
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=RuntimeError,
+    reason="abs() of an inference tensor that requires grad, outside of no_grad",
+)
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_weights_made_in_inference_mode_are_checked_too(value: float) -> None:
+    with torch.inference_mode():
+        model = nn.Linear(2, 2)
+        model.bias.fill_(value)
+    if value == 1.0:
+        check_finite(model)
+    else:
+        with pytest.raises(vq.VitqError, match="the model's bias contains NaN"):
+            check_finite(model)
+
+
+def test_usable_shares_memory_where_it_can() -> None:
+    tensor = torch.ones(2, requires_grad=True) * 1
+    assert not usable(tensor).requires_grad and usable(tensor).data_ptr() == tensor.data_ptr()
+    with torch.inference_mode():
+        made = torch.ones(2)
+    taken = usable(made)
+    assert not taken.is_inference() and taken.data_ptr() != made.data_ptr() and torch.equal(taken, made)
+
+
+def test_a_model_made_in_inference_mode_is_copied_into_one_that_can_be_differentiated() -> None:
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+        model[2].weight = model[0].weight
+    copy = private_copy(model)
+    assert not any(tensor.is_inference() for tensor in copy.state_dict().values())
+    assert copy[2].weight is copy[0].weight and torch.equal(copy[0].weight, model[0].weight)
+    assert not any(parameter.requires_grad for parameter in copy.parameters())
+    x = torch.randn(4, 3, requires_grad=True)
+    assert torch.autograd.grad(copy(x).sum(), x)[0].shape == (4, 3)
+
+
+def test_a_tensor_with_its_history_cannot_be_copied() -> None:
+    model = nn.Linear(2, 2)
+    model.last = model(torch.ones(1, 2))
+    for copy in (copied, private_copy):
+        with pytest.raises(vq.VitqError, match="it keeps a tensor with its history, such as an output"):
+            copy(model)
+    model.last = model.last.detach()
+    assert torch.equal(private_copy(model).last, model.last)
 
 
 def test_a_copy_of_another_precision_is_float32_and_leaves_the_model_as_it_is(model: nn.Module) -> None:

@@ -1,5 +1,7 @@
 """Transformer attribution against loops over pictures, blocks, heads and tokens."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,14 +9,18 @@ from torch import Tensor
 from vitq_core.families import AttentionMaps
 from vitq_core.relevance.heatmap import heat_map
 from vitq_core.relevance.propagate import Propagated
+from vitq_core.relevance.subject import subject_of
 
-CASES = {  # blocks, prefix, class token, grid
-    "class token": ((("a",), ("b",), ("c",)), 1, True, (2, 3)),
-    "registers": ((("a",), ("b",)), 4, True, (2, 3)),
-    "no class token": ((("a",), ("b",)), 0, False, (3, 2)),
-    "registers only": ((("a",), ("b",)), 2, False, (2, 3)),
-    "one block": ((("a",),), 1, True, (1, 4)),
-    "side by side": ((("a", "b"), ("c", "d", "e")), 1, True, (2, 2)),
+CLASS_TOKEN = slice(0, 1)
+CASES = {  # blocks, prefix, tokens of the answer, grid
+    "class token": ((("a",), ("b",), ("c",)), 1, CLASS_TOKEN, (2, 3)),
+    "registers": ((("a",), ("b",)), 4, CLASS_TOKEN, (2, 3)),
+    "no class token": ((("a",), ("b",)), 0, slice(0, None), (3, 2)),
+    "registers only": ((("a",), ("b",)), 2, slice(2, None), (2, 3)),
+    "registers pooled too": ((("a",), ("b",)), 2, slice(0, None), (2, 3)),
+    "class token, but pooled": ((("a",), ("b",)), 1, slice(1, None), (2, 2)),
+    "one block": ((("a",),), 1, CLASS_TOKEN, (1, 4)),
+    "side by side": ((("a", "b"), ("c", "d", "e")), 1, CLASS_TOKEN, (2, 2)),
 }
 
 
@@ -43,10 +49,8 @@ def naive(propagated: Propagated, maps: AttentionMaps, picture: int) -> Tensor:
     for block in maps.blocks:
         a = [[weighted(propagated, block, picture, i, j) for j in tokens] for i in tokens]
         product = [[sum(a[i][k] * product[k][j] for k in tokens) for j in tokens] for i in tokens]
-    if maps.class_token:
-        row = product[0]
-    else:
-        row = [sum(product[i][j] for i in tokens) / len(tokens) for j in tokens]
+    read = list(tokens)[maps.answer]
+    row = [sum(product[i][j] for i in read) / len(read) for j in tokens]
     return torch.tensor(row[maps.prefix :]).reshape(maps.grid)
 
 
@@ -61,8 +65,28 @@ def test_heat_map(case: str) -> None:
 
 
 def test_nothing_positive_leaves_nothing_but_the_identity() -> None:
-    maps = AttentionMaps((("a",), ("b",)), 1, True, (2, 2))
+    maps = AttentionMaps((("a",), ("b",)), 1, CLASS_TOKEN, (2, 2))
     zeros = {name: torch.zeros(1, 1, 5, 5) for name in "ab"}
     assert (heat_map(Propagated(torch.zeros(1), zeros, zeros), maps) == 0).all()
-    pooled = AttentionMaps((("a",), ("b",)), 1, False, (2, 2))
-    assert (heat_map(Propagated(torch.zeros(1), zeros, zeros), pooled) == 0.2).all()
+    for answer, share in ((slice(0, None), 0.2), (slice(1, None), 0.25)):
+        pooled = AttentionMaps((("a",), ("b",)), 1, answer, (2, 2))
+        assert (heat_map(Propagated(torch.zeros(1), zeros, zeros), pooled) == share).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({}, slice(0, 1)),
+        ({"reg_tokens": 2}, slice(0, 1)),
+        ({"global_pool": "avg"}, slice(1, None)),
+        ({"global_pool": "max", "reg_tokens": 2}, slice(3, None)),
+        ({"global_pool": "avg", "class_token": False}, slice(0, None)),
+        ({"global_pool": "avg", "class_token": False, "reg_tokens": 2}, slice(2, None)),
+        ({"global_pool": "avg", "pool_include_prefix": True}, slice(0, None)),
+        ({"global_pool": "map", "class_token": False, "reg_tokens": 2}, slice(2, None)),
+    ],
+)
+def test_the_tokens_that_answer(tiny: Callable, options: dict, answer: slice) -> None:
+    maps = subject_of(tiny(**options), "relevance", None).maps
+    tokens = range(maps.prefix + maps.grid[0] * maps.grid[1])
+    assert tokens[maps.answer] == tokens[answer]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import streamed
+from ..importance.sources import SOURCES
 from ..layer_scores import Importance
 from ..models import Model
 from ..monitor import Monitor, Progress
@@ -17,7 +18,7 @@ from ..recipe import Recipe
 from ..recipe import recipe as named_recipe
 from ..relevance.explain import Relevance
 from ..relevance.subject import Subject, peeked, subject_of
-from .budget import BITS, Budget, budget_policy
+from .budget import BITS, Budget, budget_policy, check_possible
 from .paper import paper_policy
 from .table import BitsTable, check_complete
 
@@ -52,7 +53,9 @@ def allocate_bits(
 
     ``policy="budget"``: bits of 2 to 8 that minimize Σ relative importance × the noise that ``recipe``'s
     quantizers (``crl``) cause at the layer's output, measured on up to 32 of ``images``, within any of
-    ``avg_weight_bits``, ``avg_act_bits``, ``size_mb`` and ``gbops``, counted as in a result's report.
+    ``avg_weight_bits``, ``avg_act_bits``, ``size_mb`` and ``gbops``, counted as in a result's report. Scores
+    by relevance count as the root of their sum over the layer's outputs (``SOURCES``' ``weights``); those
+    of a plain table as they are.
 
     Raises ValueError for an option of the other policy, scores that do not fit the model, or a budget that
     cannot be met (it names the nearest that can); VitqError for a model of no known family.
@@ -77,8 +80,10 @@ def allocate_bits(
     method = (
         named_recipe("crl") if recipe is None else named_recipe(recipe) if isinstance(recipe, str) else recipe
     )
-    pictures = _some(images, subject)
-    return by_budget(_scores(rel, subject), subject, pictures, method, budget, Monitor(progress, cancel))
+    if not isinstance(method, Recipe):
+        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    weights = _weights(rel, _scores(rel, subject), subject)
+    return by_budget(weights, subject, _some(images, subject), method, budget, Monitor(progress, cancel))
 
 
 def by_paper(
@@ -89,7 +94,7 @@ def by_paper(
     reductions: bool = True,
 ) -> BitsTable:
     """The paper's policy for a prepared model; two first blocks, or the one there is."""
-    base = base_bits if isinstance(base_bits, tuple) else (base_bits, base_bits)
+    base = tuple(base_bits) if isinstance(base_bits, (tuple, list)) else (base_bits, base_bits)
     blocks = subject.family.chain(subject.module)
     first_blocks = min(2, len(blocks)) if first_blocks is None else first_blocks
     for names in subject.shared:  # ranked as one, so that they move together
@@ -98,17 +103,21 @@ def by_paper(
 
 
 def by_budget(
-    scores: dict[str, float],
+    weights: dict[str, float],
     subject: Subject,
     pictures: Tensor,
     recipe: Recipe,
     budget: Budget,
     monitor: Monitor,
 ) -> BitsTable:
-    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure noise on."""
+    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure noise on.
+
+    ``weights``: what a unit of relative noise in a layer's output counts.
+    """
+    check_possible(budget, subject.layers)  # before the costly part
     noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
-    total = sum(scores.values())
-    omega = {name: score / total if total else 1.0 for name, score in scores.items()}
+    total = sum(weights.values())
+    omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
     scales = 4 * sum(measured.parameters for measured in noise.values())
     return budget_policy(omega, noise, subject.layers, budget, subject.float_bytes + scales, subject.shared)
 
@@ -140,6 +149,12 @@ def _scores(rel: object, subject: Subject) -> dict[str, float]:
         if isinstance(score, bool) or not isinstance(score, (int, float)) or not isfinite(score) or score < 0:
             raise ValueError(f"the importance of {name!r} must be a number of at least 0, got {score!r}")
     return {name: float(scores[name]) for name in subject.layers}
+
+
+def _weights(rel: object, scores: dict[str, float], subject: Subject) -> dict[str, float]:
+    """Scores whose source is known, in the unit that noise is weighed with."""
+    source = getattr(getattr(rel, "importance", rel), "source", None)
+    return SOURCES[source].weights(scores, subject.layers) if source in SOURCES else scores
 
 
 def _refuse(options: dict[str, object], policy: str, other: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from math import ceil, floor, gcd, isfinite
+from math import ceil, floor, gcd, log10
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -20,6 +20,7 @@ from .table import BitsTable
 
 BITS = tuple(range(MIN_BITS, MAX_BITS + 1))
 TIME_LIMIT = 120.0  # seconds
+PLENTY = 1e9  # more than any model could spend, of any unit
 SCALE = 1e3  # the objective's size, far above the solver's absolute tolerance
 
 
@@ -41,7 +42,7 @@ class Budget(Record):
             raise ValueError(f"policy='budget' needs at least one of {names}")
         for name, limit in self.limits.items():
             number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-            if not number or not isfinite(limit) or limit <= 0:
+            if not number or not 0 < limit < float("inf"):
                 raise ValueError(f"{name} must be a number above 0, got {limit!r}")
 
     @property
@@ -126,9 +127,20 @@ def _rooms(
         "gbops": (1e9, 0),
     }
     return {
-        name: (*units[name], floor(limit * units[name][0] * (1 + 1e-12)) - units[name][1])
+        name: (*units[name], floor(min(limit, PLENTY) * units[name][0] * (1 + 1e-12)) - units[name][1])
         for name, limit in budget.limits.items()
     }
+
+
+def check_possible(budget: Budget, layers: dict[str, Layer]) -> None:
+    """Raises ValueError for a budget that 2 bits everywhere exceed; the size needs the quantizers first."""
+    rooms = _rooms(budget, layers, 0)
+    rooms.pop("size_mb", None)
+    silent = dict.fromkeys(BITS, np.zeros(1))
+    noise = {name: LayerNoise(silent, silent, 0) for name in layers}
+    omega = dict.fromkeys(layers, 0.0)
+    groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, True)]
+    _check_feasible(budget, rooms, groups)
 
 
 def _check_feasible(
@@ -138,11 +150,16 @@ def _check_feasible(
     for name, (unit, constant, room) in rooms.items():
         least = sum(min(option.cost[name] for option in group) for group in groups)
         if least > room:
-            nearest = ceil((least + constant) / unit * 1e4) / 1e4
             raise ValueError(
                 f"{name}={budget.limits[name]:g} cannot be met: with {MIN_BITS} bits everywhere "
-                f"this model comes to {nearest:g}; that is the nearest possible"
+                f"this model comes to {_rounded_up((least + constant) / unit)}; that is the nearest possible"
             )
+
+
+def _rounded_up(value: float) -> str:
+    """Four significant digits, not below ``value``."""
+    step = 10.0 ** (floor(log10(value)) - 3)
+    return f"{ceil(value / step * (1 - 1e-12)) * step:.10g}"
 
 
 def _solve(
@@ -172,7 +189,26 @@ def _solve(
     )
     if solved.x is None:
         raise VitqError(f"the integer program was not solved in {TIME_LIMIT:.0f} seconds: {solved.message}")
-    return [option for option, chosen in zip(options, solved.x, strict=True) if chosen > 0.5]
+    picked = [option for option, chosen in zip(options, solved.x, strict=True) if chosen > 0.5]
+    tied = {name for names in shared for name in names}
+    return _spent(picked, [[] if group[0].layer in tied else group for group in groups], rooms)
+
+
+def _spent(
+    picked: list[_Option], groups: list[list[_Option]], rooms: dict[str, tuple[float, float, float]]
+) -> list[_Option]:
+    """Where noise counts nothing the program is indifferent: then as many bits as there is room for."""
+    left = {name: room - sum(option.cost[name] for option in picked) for name, (_, _, room) in rooms.items()}
+    for index, group in enumerate(groups):
+        chosen = picked[index]
+        for option in sorted(group, key=lambda o: (o.weight or 0) + (o.act or 0), reverse=True):
+            extra = {name: option.cost[name] - chosen.cost[name] for name in left}
+            grows = (option.weight or 0) >= (chosen.weight or 0) and (option.act or 0) >= (chosen.act or 0)
+            if grows and option.error <= chosen.error and all(extra[name] <= left[name] for name in left):
+                picked[index] = option
+                left = {name: room - extra[name] for name, room in left.items()}
+                break
+    return picked
 
 
 def _same(options: list[_Option], first: str, other: str, bits: int) -> LinearConstraint:

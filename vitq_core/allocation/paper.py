@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..recipe import MAX_BITS, MIN_BITS
+from ..recipe import MAX_BITS, MIN_BITS, check_bits
 from ..site import Layer
 from .table import IMAGE_BITS, BitsTable
 
@@ -27,7 +27,7 @@ def paper_policy(
     then raises taken back (the least important first), until the type's average is at most the base.
     Layers outside the blocks keep the base, the picture 8 bits. Raises ValueError for impossible settings.
     """
-    _check(base, blocks, first_blocks)
+    _check(base, blocks, first_blocks, reductions)
     shift: Shift = {}
     for group in _by_type(layers, blocks).values():
         raised = [name for index, name in group if index < first_blocks]
@@ -77,7 +77,13 @@ def _bits(layer: Layer, base: tuple[int, int], shift: int) -> tuple[int | None, 
     return weight, IMAGE_BITS if picture else base[1] + shift
 
 
-def _check(base: tuple[int, int], blocks: Sequence[str], first_blocks: int) -> None:
+def _check(base: tuple[int, int], blocks: Sequence[str], first_blocks: int, reductions: bool) -> None:
+    if len(base) != 2:
+        raise ValueError(f"base_bits must be a number or a pair (weights, activations), got {base!r}")
+    for bits in base:
+        check_bits(bits, "base_bits")
+    if not isinstance(reductions, bool):
+        raise ValueError(f"reductions must be True or False, got {reductions!r}")
     if (
         isinstance(first_blocks, bool)
         or not isinstance(first_blocks, int)

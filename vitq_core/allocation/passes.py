@@ -40,7 +40,8 @@ def allocate_by_budget(
 
     def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
         budget = Budget(avg_weight_bits=recipe.weight_bits, avg_act_bits=recipe.act_bits)
-        return by_budget(scores, subject, next(iter(pictures)), recipe, budget, monitor)
+        weights = SOURCES[recipe.options.importance].weights(scores, subject.layers)
+        return by_budget(weights, subject, next(iter(pictures)), recipe, budget, monitor)
 
     return _allocated(module, recipe, pictures, monitor, allocate)
 

@@ -63,8 +63,16 @@ def _product(layer: Layer, weight: int | None, act: int) -> int:
 
 def check_table(table: Mapping[str, tuple[int | None, int]], layers: Mapping[str, Layer], what: str) -> None:
     """Raises ValueError where ``table`` misses a layer or its bits, or has others."""
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"{what} must be {{layer: (weight bits or None, activation bits)}}, got {type(table).__name__}"
+        )
     check_complete(table, layers, what)
     for name, layer in layers.items():
+        if not isinstance(table[name], (tuple, list)) or len(table[name]) != 2:
+            raise ValueError(
+                f"the bits of {name!r} must be (weight bits or None, activation bits), got {table[name]!r}"
+            )
         weight, act = table[name]
         check_bits(act, f"activation bits of {name!r}")
         if layer.weight is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from ..registry import Registry
 from ..relevance.subject import Subject
+from ..site import Layer
 
 
 class Source(ABC):
@@ -19,6 +21,11 @@ class Source(ABC):
     @abstractmethod
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         """{layer, or attention map: [B]} for ``images`` [B, C, H, W] and ``targets`` [B] or predictions."""
+
+    @staticmethod
+    def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:
+        """What a unit of relative noise in each layer's output counts, made of its averaged score."""
+        return scores
 
 
 SOURCES: Registry[type[Source]] = Registry("importance source")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..batches import count_of, streamed
 from ..errors import VitqError
 from ..files import write_atomically
-from ..layer_scores import Importance, Tally
+from ..layer_scores import Importance, Tally, checked_state
 from ..models import Model
 from ..monitor import Monitor, Progress
 from ..relevance.subject import Subject, peeked, subject_of
@@ -46,9 +46,13 @@ def importance(
     first, images = peeked(images)
     subject = subject_of(model, "importance", first)
     monitor, total, scorer = Monitor(progress, cancel), count_of(images), kind(subject)
-    keeper = _Keeper(state, _fingerprint(subject, source, first, targets))
-    tally, targets = keeper.tally, Targets(targets, total)
-    done = tally.pictures
+    targets = Targets(targets, total)
+    keeper = _Keeper(state, lambda: _fingerprint(subject, source, first, targets))
+    tally, done = keeper.tally, keeper.tally.pictures
+    if done and not set(subject.names) <= tally.state.keys():
+        raise VitqError(f"{state} holds no state of an importance run; delete it: it lacks layers")
+    if total is not None and done > total:
+        raise VitqError(f"{state} has seen {done} pictures already, more than the {total} given")
     targets.take(done, subject.device)
     try:
         monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "preparing")
@@ -67,8 +71,9 @@ def importance(
 class _Keeper:
     """The tally and its file; without a file it only holds the tally."""
 
-    def __init__(self, path: str | Path | None, fingerprint: str) -> None:
-        self._path, self._fingerprint = None if path is None else Path(path), fingerprint
+    def __init__(self, path: str | Path | None, fingerprint: Callable[[], str]) -> None:
+        self._path = None if path is None else Path(path)
+        self._fingerprint = "" if path is None else fingerprint()
         self.tally = Tally(self._read())
         self._saved = time.monotonic()
 
@@ -78,8 +83,8 @@ class _Keeper:
         try:
             data = json.loads(self._path.read_text())
             fingerprint, state = data["fingerprint"], data["state"]
-            checked = {str(k): [int(c), float(m), float(s)] for k, (c, m, s) in state.items()}
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            checked = checked_state(state)
+        except (OSError, ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
             raise VitqError(f"{self._path} holds no state of an importance run; delete it") from error
         if fingerprint != self._fingerprint:
             raise VitqError(
@@ -97,9 +102,10 @@ class _Keeper:
         self._saved = time.monotonic()
 
 
-def _fingerprint(subject: Subject, source: str, first: Tensor, targets: object) -> str:
+def _fingerprint(subject: Subject, source: str, first: Tensor, targets: Targets) -> str:
     """Of everything that makes a score what it is, but for the pictures after the first."""
-    digest = hashlib.sha256(f"{source} {targets!r}".encode())
-    for tensor in (*subject.module.state_dict().values(), first):
+    digest = hashlib.sha256(source.encode())
+    classes = [] if targets.classes is None else [targets.classes]
+    for tensor in (*subject.module.state_dict().values(), first.float(), *classes):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -19,28 +19,28 @@ class Targets:
     """The classes to explain, handed out batch by batch. ValueError for what cannot be classes."""
 
     def __init__(self, targets: object, pictures: int | None) -> None:
-        self._all = None if targets is None else _classes(targets)
-        self._same = self._all is not None and self._all.ndim == 0
+        self.classes = None if targets is None else _classes(targets)
+        self._same = self.classes is not None and self.classes.ndim == 0
         self._taken = 0
-        if self._all is not None and not self._same and pictures not in (None, len(self._all)):
+        if self.classes is not None and not self._same and pictures not in (None, len(self.classes)):
             raise ValueError(
-                f"targets must be one class for each of {pictures} pictures, got {len(self._all)}"
+                f"targets must be one class for each of {pictures} pictures, got {len(self.classes)}"
             )
 
     def take(self, count: int, device: torch.device) -> Tensor | None:
         """For the next ``count`` pictures; None stands for the predictions."""
         start, self._taken = self._taken, self._taken + count
-        if self._all is None:
+        if self.classes is None:
             return None
         if self._same:
-            return self._all.expand(count).to(device)
-        if self._taken > len(self._all):
-            raise ValueError(f"there are more pictures than the {len(self._all)} targets")
-        return self._all[start : self._taken].to(device)
+            return self.classes.expand(count).to(device)
+        if self._taken > len(self.classes):
+            raise ValueError(f"there are more pictures than the {len(self.classes)} targets")
+        return self.classes[start : self._taken].to(device)
 
     def check_used(self) -> None:
-        if self._all is not None and not self._same and self._taken < len(self._all):
-            raise ValueError(f"there are {len(self._all)} targets but only {self._taken} pictures")
+        if self.classes is not None and not self._same and self._taken < len(self.classes):
+            raise ValueError(f"there are {len(self.classes)} targets but only {self._taken} pictures")
 
 
 def _classes(targets: object) -> Tensor:
