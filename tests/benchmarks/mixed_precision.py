@@ -40,6 +40,7 @@ ROWS = {  # name → (what the README calls it, group)
     "lrp random": "`lrp`'s bits shuffled over the blocks",
     "budget": "`lrp-budget`: relevance × noise",
     "budget 1024": "… scored on 1,024 pictures",
+    "budget literal": "… weighed by the mean score itself",
     "budget fisher": "`lrp-budget`, Fisher information",
     "budget sqnr": "`lrp-budget`, noise at the layer's output",
     "budget equal": "`lrp-budget`, every layer equally important",
@@ -133,7 +134,7 @@ class Tables:
 
     @staticmethod
     def _source(how: str) -> str:
-        return how if how in ("fisher", "sqnr", "equal", "1024") else "relevance"
+        return how if how in ("fisher", "sqnr", "equal", "literal", "1024") else "relevance"
 
     def _paper(self, source: str, bits: int, **options) -> Table:
         scores = self._importance(source)
@@ -145,6 +146,8 @@ class Tables:
         return self._scores[source]
 
     def _scored(self, source: str) -> vq.Importance | dict[str, float]:
+        if source == "literal":
+            return self._importance("relevance").layer_scores
         if source == "equal":
             return dict.fromkeys(self._importance("relevance").layer_scores, 1.0)
         if source == "1024":

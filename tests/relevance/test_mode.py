@@ -194,7 +194,9 @@ def test_grouped_convolutions() -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="_transposed hands padding by name to conv2d_input, which takes none"
+    strict=True,
+    raises=RuntimeError,
+    reason="_transposed hands padding by name to conv2d_input, which takes none",
 )
 @pytest.mark.parametrize(("padding", "same"), [("same", 1), ("valid", 0)])
 def test_padding_by_name(padding: str, same: int) -> None:
@@ -456,9 +458,7 @@ WITHOUT_RULE = {
 
 @pytest.mark.parametrize("name", WITHOUT_RULE)
 def test_operations_without_a_rule_are_refused(name: str) -> None:
-    with pytest.raises(
-        VitqError, match=rf"no rule for the operation _*{name}_*, which this model uses"
-    ):
+    with pytest.raises(VitqError, match=rf"no rule for the operation _*{name}_*, which this model uses"):
         under_the_mode(WITHOUT_RULE[name], draw((2, 3)))
 
 
