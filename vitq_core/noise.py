@@ -16,6 +16,7 @@ from .recipe import Recipe
 from .simulation import make_quantizer
 from .site import Layer, Site
 
+RANKED = 2**17  # values that a quantizer's range is chosen on
 Noise = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
 
 
@@ -81,7 +82,7 @@ def _measure(
 ) -> LayerNoise:
     shown = [x[few] for x in inputs]
     clean = part.forward(*shown)
-    act: Noise = dict.fromkeys(bits, 0)
+    act: Noise = {}
     fitted = [_fitted(recipe, site, x, bits) for site, x in zip(layer.inputs, inputs, strict=False)]
     for b in bits:
         simulated = [quantizers[b](x) for quantizers, x in zip(fitted, shown, strict=False)]
@@ -100,6 +101,7 @@ def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dic
     """The site's quantizer at every width, from statistics gathered once."""
     watching = make_quantizer(recipe, site, bits[0])
     watching.observe(x)
+    watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
     quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
     for b, quantizer in quantizers.items():
         quantizer.bits = b

@@ -439,7 +439,7 @@ class Ending(TwoRoads):
 
 
 def test_a_statement_in_place_that_shows_in_the_logits_is_refused() -> None:
-    with pytest.raises(vq.VitqError, match="cannot follow this model's forward; .* tensors in place"):
+    with pytest.raises(vq.VitqError, match=r"cannot follow this model's forward; .* tensors in place"):
         propagate(Ending(), ["used"], torch.ones(2, 3), torch.tensor([1, 0]))
 
 
