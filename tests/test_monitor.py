@@ -44,7 +44,7 @@ class Flag:
     is_set = True  # no method
 
 
-@pytest.mark.parametrize("cancel", [True, False, 1, 0.5, "stop", [], Flag()])
+@pytest.mark.parametrize("cancel", [True, 1, 0.5, "stop", [], Flag()])
 def test_what_cannot_be_asked_is_refused_at_once(cancel: object) -> None:
     with pytest.raises(ValueError, match=r"^cancel must be a function or an object with is_set\(\), got "):
         Monitor(cancel=cancel)

@@ -16,7 +16,9 @@ class Monitor:
         self, progress: Progress | None = None, cancel: object = None, start: float = 0.0, end: float = 1.0
     ) -> None:
         self._progress, self._cancel = progress, cancel
-        if cancel is not None and not callable(getattr(cancel, "is_set", cancel)):
+        if cancel is False:
+            self._cancel = None
+        elif cancel is not None and not callable(getattr(cancel, "is_set", cancel)):
             raise ValueError(f"cancel must be a function or an object with is_set(), got {cancel!r:.80}")
         self._start, self._end = start, end
 

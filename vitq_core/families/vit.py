@@ -67,7 +67,8 @@ class ViT(Family):
         grid = module.patch_embed.dynamic_feat_size(size)
         prefix = module.num_prefix_tokens
         pooled = slice(0 if module.pool_include_prefix else prefix, None)
-        answer = slice(0, 1) if module.global_pool == "token" and module.has_class_token else pooled
+        answers = 2 if hasattr(module, "head_dist") else 1  # a distilled one averages two tokens' answers
+        answer = slice(0, answers) if module.global_pool == "token" and module.has_class_token else pooled
         return AttentionMaps(blocks, prefix, answer, tuple(grid))
 
     def input_size(self, module: VisionTransformer) -> tuple[int, int, int] | None:

@@ -20,6 +20,7 @@ def module_of(model: object, taker: str) -> nn.Module:
     raise ValueError(f"{taker} takes a model of load_model or an nn.Module, got {type(model).__name__}")
 
 
+@torch.no_grad()
 def check_finite(module: nn.Module) -> None:
     """Raises VitqError for a parameter with NaN or infinite values."""
     for name, parameter in module.named_parameters():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import VitqError
 from .mode import Recording, RelevanceMode
 
+NOT_FOLLOWED = "relevance cannot follow this model's forward; does it change tensors in place?"
 Objective = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], targets [B]) → [B]
 
 
@@ -57,7 +58,7 @@ def propagate(
     with Recording() as recording:
         targets, gradients, _, expected = output_gradients(module, names, images, targets, _logit)
     pictures = images.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), _in_place_as_a_sentence():
         with captured(module, names) as outputs, RelevanceMode(recording.products):
             logits = module(pictures)
         _check_followed(logits, expected)
@@ -88,10 +89,20 @@ def _filled(outputs: dict[str, Tensor], found: tuple[Tensor | None, ...]) -> dic
     return {name: torch.zeros_like(output) if part is None else part for (name, output), part in pairs}
 
 
+@contextmanager
+def _in_place_as_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "inplace" not in str(error) and "view" not in str(error):
+            raise
+        raise VitqError(NOT_FOLLOWED) from error
+
+
 def _check_followed(logits: Tensor, expected: Tensor) -> None:
     """The rules must explain what the model computes: an in-place statement of its forward would be lost."""
     if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
-        raise VitqError("relevance cannot follow this model's forward; does it change tensors in place?")
+        raise VitqError(NOT_FOLLOWED)
 
 
 def _logit(logits: Tensor, targets: Tensor) -> Tensor:
