@@ -48,13 +48,19 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", default=["demo-vit", "demo-vit-outliers"])
+    parser = common_parser(__doc__, ["demo-vit", "demo-vit-outliers"], RESULTS)
     parser.add_argument("--recipes", nargs="+", default=list(vq.RECIPES))
     parser.add_argument("--widths", nargs="+", type=width, default=WIDTHS, help="4: W4/A4, 8/4: W8/A4")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="which calibration pictures")
+    return parser.parse_args()
+
+
+def common_parser(description: str, models: list[str], results: Path) -> argparse.ArgumentParser:
+    """The options of every benchmark that fills a table."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=models)
     parser.add_argument("--calibration", type=int, default=32, help="calibration pictures")
     parser.add_argument(
         "--limit", type=int, default=None, help="held-out pictures (default: 2,000 scenes, all photos)"
@@ -62,9 +68,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--data", help="folder or zip with train/ and test/, for models trained on photographs"
     )
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=results)
     parser.add_argument("--print", action="store_true", help="only print what was measured")
-    return parser.parse_args()
+    return parser
 
 
 def width(text: str) -> tuple[int, int]:

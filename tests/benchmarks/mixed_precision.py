@@ -14,13 +14,14 @@ import argparse
 import json
 import random
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 import vitq_core as vq
 
-from .accuracy import Replay, calibration, held_out, save
+from .accuracy import Replay, calibration, common_parser, held_out, save
 
 RESULTS = Path(__file__).parents[2] / "docs" / "mixed_precision.json"
 WIDTHS = (4, 3)
@@ -57,21 +58,11 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", default=["demo-vit"])
+    parser = common_parser(__doc__, ["demo-vit"], RESULTS)
     parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many shuffled tables")
-    parser.add_argument("--calibration", type=int, default=32, help="calibration pictures")
-    parser.add_argument("--calibration-seeds", nargs="+", type=int, default=[0], help="which ones")
-    parser.add_argument("--limit", type=int, default=None, help="held-out pictures")
-    parser.add_argument(
-        "--data", help="folder or zip with train/ and test/, for models trained on photographs"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--print", action="store_true", help="only print what was measured")
+    parser.add_argument("--calibration-seeds", nargs="+", type=int, default=[0], help="which pictures")
     return parser.parse_args()
 
 
@@ -85,28 +76,31 @@ def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None
     cells["float"] = {"top1": base.top1, "n": base.n}
     for seed in arguments.calibration_seeds:
         images = calibration(model_id, arguments.data, arguments.calibration, seed)
-        many = calibration(model_id, arguments.data, MANY, 10 + seed)
-        tables = Tables(model, images, many)
-        for row in arguments.rows:
-            for bits in arguments.widths:
-                for shuffle in range(arguments.seeds if row.endswith("random") else 1):
-                    key = f"{row} W{bits}/A{bits} calibration {seed} shuffle {shuffle}"
-                    if key in cells:
-                        continue
-                    recipe = vq.recipe("crl", bits, bits, bits=tables.make(row, bits, shuffle))
-                    result = vq.quantize(model, images, recipe)
-                    measured = vq.evaluate(result.model, loader, Replay(reference))
-                    cells[key] = {
-                        "top1": measured.top1,
-                        "n": measured.n,
-                        "agreement": measured.agreement,
-                        "kl": measured.kl,
-                        "avg_weight_bits": result.report.avg_weight_bits,
-                        "avg_act_bits": result.report.avg_act_bits,
-                        "gbops": result.report.gbops,
-                    }
-                    save(results, arguments.results)
-                    print(model_id, key, cells[key], flush=True)
+        tables = Tables(model, images, calibration(model_id, arguments.data, MANY, 10 + seed))
+        for row, bits, shuffle in wanted(arguments):
+            key = f"{row} W{bits}/A{bits} calibration {seed} shuffle {shuffle}"
+            if key not in cells:
+                recipe = vq.recipe("crl", bits, bits, bits=tables.make(row, bits, shuffle))
+                cells[key] = cell(vq.quantize(model, images, recipe), loader, reference)
+                save(results, arguments.results)
+                print(model_id, key, cells[key], flush=True)
+
+
+def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
+    """(row, bits, shuffle) of every cell."""
+    for row in arguments.rows:
+        for bits in arguments.widths:
+            for shuffle in range(arguments.seeds if row.endswith("random") else 1):
+                yield row, bits, shuffle
+
+
+def cell(result: vq.QuantizeResult, loader: list, reference: list[torch.Tensor]) -> dict:
+    measured = vq.evaluate(result.model, loader, Replay(reference))
+    report = result.report
+    return {
+        **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
+        **{name: report[name] for name in ("avg_weight_bits", "avg_act_bits", "gbops")},
+    }
 
 
 class Tables:
