@@ -35,11 +35,17 @@ def test_batches_are_no_larger_than_asked(pictures: Tensor, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("skip", range(9))
+@pytest.mark.parametrize("skip", range(8))
 def test_skipping(pictures: Tensor, name: str, skip: int) -> None:
     """What was seen before an interruption is not seen again."""
     batches = numbers(list(streamed(STREAMS[name][0](pictures), SIZE, 3, skip)))
     assert [i for batch in batches for i in batch] == list(range(skip, 7))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_more_skipped_than_there_are_is_a_sentence(pictures: Tensor, name: str) -> None:
+    with pytest.raises(ValueError, match="only 7 pictures, fewer than the 9 seen before"):
+        list(streamed(STREAMS[name][0](pictures), SIZE, 3, 9))
 
 
 def test_empty_batches_are_passed_over(pictures: Tensor) -> None:

@@ -38,8 +38,9 @@ def streamed(
 ) -> Iterator[Tensor]:
     """Batches [≤ batch_size, C, H, W] in order, without the first ``skip`` pictures; labels are dropped.
 
-    Raises ValueError for unusable pictures, as it meets them.
+    Raises ValueError for unusable pictures, as it meets them, and where there are fewer than ``skip``.
     """
+    wanted = skip
     for batch in (images,) if isinstance(images, Tensor) else iterated(images):
         pictures = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
         passed = min(skip, len(pictures)) if isinstance(pictures, Tensor) else 0
@@ -47,6 +48,8 @@ def streamed(
         rest = checked(pictures, size)[passed:]
         if len(rest):
             yield from rest.split(batch_size)
+    if skip:
+        raise ValueError(f"there are only {wanted - skip} pictures, fewer than the {wanted} seen before")
 
 
 def count_of(images: Tensor | Iterable) -> int | None:

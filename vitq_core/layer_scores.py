@@ -62,10 +62,19 @@ class Importance(Record):
                 data[name] = {str(layer): float(score) for layer, score in data[name].items()}
             if data["standard_errors"].keys() != data["layer_scores"].keys():
                 raise ValueError("scores and standard errors are of different layers")
-            if not isinstance(data["source"], str) or not isinstance(data["pictures"], int):
-                raise ValueError("source must be a name and pictures a whole number")
+            if (
+                not isinstance(data["source"], str)
+                or type(data["pictures"]) is not int
+                or data["pictures"] < 1
+            ):
+                raise ValueError("source must be a name and pictures a whole number above 0")
+            scores = (*data["layer_scores"].values(), *data["attention_scores"].values())
+            if not all(map(isfinite, scores)):
+                raise ValueError("scores must be finite numbers")
             return cls(**data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except KeyError as error:
+            raise ValueError(f"this is not stored importance: it has no {error}") from error
+        except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"this is not stored importance: {error}") from error
 
     def save(self, path: str | Path) -> None:

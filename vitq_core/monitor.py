@@ -16,6 +16,8 @@ class Monitor:
         self, progress: Progress | None = None, cancel: object = None, start: float = 0.0, end: float = 1.0
     ) -> None:
         self._progress, self._cancel = progress, cancel
+        if progress is not None and not callable(progress):
+            raise ValueError(f"progress must be a function of (fraction, message), got {progress!r:.80}")
         if cancel is False:
             self._cancel = None
         elif cancel is not None and not callable(getattr(cancel, "is_set", cancel)):

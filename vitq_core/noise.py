@@ -24,12 +24,12 @@ Noise = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [
 class LayerNoise:
     """``act``: with all inputs quantized; ``weight``: with the weight quantized, empty without one.
 
-    ``parameters``: how many numbers the quantizers of weight and inputs keep (scales, zero points).
+    ``parameter_bytes``: what the quantizers of weight and inputs take in a file, at most.
     """
 
     act: Noise
     weight: Noise
-    parameters: int
+    parameter_bytes: int
 
     @property
     def parts(self) -> tuple[Noise, ...]:
@@ -93,8 +93,15 @@ def _measure(
         for b in bits:
             with _weight(part, fitted[-1][b](part.weight)):
                 weight[b] = _ratio(part.forward(*shown), clean)
-    kept = sum(buffer.numel() for quantizers in fitted for buffer in quantizers[bits[0]].buffers())
-    return LayerNoise(act, weight, kept)
+    kept = [_stored_bytes(site, each[bits[0]]) for site, each in zip(layer.sites, fitted, strict=False)]
+    return LayerNoise(act, weight, sum(kept))
+
+
+def _stored_bytes(site: Site, quantizer: Quantizer) -> int:
+    """Zero points are whole numbers of two bytes, but where a norm's rescaling averages or clips them."""
+    small = 4 if site.role == "post_layernorm" else 2
+    sizes = {"zero_point": small}
+    return sum(buffer.numel() * sizes.get(name, 4) for name, buffer in quantizer.named_buffers())
 
 
 def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dict[int, Quantizer]:

@@ -339,9 +339,17 @@ def test_a_damaged_state_is_a_sentence(model, images, tmp_path, damage) -> None:
 
 def test_bytes_and_folders_are_no_states(model, images, tmp_path) -> None:
     (tmp_path / "bytes").write_bytes(b"\x80\x00\xff")
-    for name in ("bytes", "."):
-        with pytest.raises(vq.VitqError, match="holds no state of an importance run"):
-            vq.importance(model, images, "fisher", state=tmp_path / name)
+    with pytest.raises(vq.VitqError, match="holds no state of an importance run"):
+        vq.importance(model, images, "fisher", state=tmp_path / "bytes")
+    for state in (tmp_path, "", 5):
+        with pytest.raises(ValueError, match="state must be the name of a file, got"):
+            vq.importance(model, images, "fisher", state=state)
+
+
+def test_a_shorter_stream_than_was_seen_is_a_sentence(model, images, tmp_path) -> None:
+    vq.importance(model, images, "fisher", state=tmp_path / "state")
+    with pytest.raises(ValueError, match=r"only 2 pictures, fewer than the \d+ seen before"):
+        vq.importance(model, iter([images[:2]]), "fisher", state=tmp_path / "state")
 
 
 def test_a_folder_that_takes_no_file_is_a_sentence(model, images, tmp_path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from ..layer_scores import Importance
 from ..models import Model
 from ..monitor import Monitor, Progress
 from ..noise import output_noise
+from ..numerics import plain_arithmetic
 from ..recipe import Recipe
 from ..recipe import recipe as named_recipe
 from ..relevance.explain import Relevance
@@ -26,7 +27,7 @@ POLICIES = ("paper", "budget")
 PICTURES = 32  # as many measure the quantization noise
 
 
-@torch.inference_mode(False)
+@plain_arithmetic
 def allocate_bits(
     rel: Relevance | Importance | Mapping[str, float],
     model: Model | nn.Module,
@@ -118,8 +119,8 @@ def by_budget(
     noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
     total = sum(weights.values())
     omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
-    scales = 4 * sum(measured.parameters for measured in noise.values())
-    return budget_policy(omega, noise, subject.layers, budget, subject.float_bytes + scales, subject.shared)
+    other_bytes = subject.float_bytes + sum(measured.parameter_bytes for measured in noise.values())
+    return budget_policy(omega, noise, subject.layers, budget, other_bytes, subject.shared)
 
 
 def _subject(model: object, images: Tensor | Iterable | None) -> Subject:
@@ -146,7 +147,7 @@ def _scores(rel: object, subject: Subject) -> dict[str, float]:
         )
     check_complete(scores, subject.layers, "the importance")
     for name, score in scores.items():
-        if isinstance(score, bool) or not isinstance(score, (int, float)) or not isfinite(score) or score < 0:
+        if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= score < float("inf"):
             raise ValueError(f"the importance of {name!r} must be a number of at least 0, got {score!r}")
     return {name: float(scores[name]) for name in subject.layers}
 

@@ -93,7 +93,13 @@ def _check(base: tuple[int, int], blocks: Sequence[str], first_blocks: int, redu
             f"first_blocks must be a whole number from 0 to {len(blocks)}, the number of the model's blocks, "
             f"got {first_blocks!r}"
         )
-    for bits in base if first_blocks else ():
+    if first_blocks:
+        check_base(base)
+
+
+def check_base(base: tuple[int, int]) -> None:
+    """Raises ValueError for bits that have no room for one more and one less."""
+    for bits in base:
         if not MIN_BITS < bits < MAX_BITS:
             raise ValueError(
                 f"the paper's policy moves layers one bit up and down, so its base must be "

@@ -12,10 +12,12 @@ from ..importance import SOURCES
 from ..importance.sources import Source
 from ..layer_scores import Tally
 from ..monitor import Monitor
+from ..numerics import plain_arithmetic
 from ..recipe import Recipe
 from ..relevance.subject import Subject, subject_of
 from .allocate import by_budget, by_paper
 from .budget import Budget
+from .paper import check_base
 from .table import BitsTable, check_table
 
 BATCH = 16  # pictures that relevance is propagated for at a time
@@ -26,8 +28,11 @@ def allocate_by_paper(
 ) -> Recipe:
     """LRP-QViT's policy around the recipe's weight and activation bits."""
 
+    options, base = recipe.options, (recipe.weight_bits, recipe.act_bits)
+    if not recipe.bits and options.first_blocks != 0:
+        check_base(base)  # before the costly part
+
     def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
-        options, base = recipe.options, (recipe.weight_bits, recipe.act_bits)
         return by_paper(scores, subject, base, options.first_blocks, options.reductions)
 
     return _allocated(module, recipe, pictures, monitor, allocate)
@@ -46,6 +51,7 @@ def allocate_by_budget(
     return _allocated(module, recipe, pictures, monitor, allocate)
 
 
+@plain_arithmetic
 def _allocated(
     module: nn.Module,
     recipe: Recipe,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ..models import Model
+from ..models.unwrap import module_of
 from ..recipe import check_bits
 from ..record import Record
-from ..relevance.subject import subject_of
+from ..relevance.subject import peeked, subject_of
 from ..saving.packing import packed_bytes
 from ..site import Layer
 
@@ -31,7 +32,9 @@ class TableCost(Record):
 
 
 def table_cost(
-    table: Mapping[str, tuple[int | None, int]], model: Model | nn.Module, images: Tensor | None = None
+    table: Mapping[str, tuple[int | None, int]],
+    model: Model | nn.Module,
+    images: Tensor | Iterable | None = None,
 ) -> TableCost:
     """Of ``model`` quantized with these bits by a uniform recipe such as ``lrp``, without quantizing it.
 
@@ -39,7 +42,9 @@ def table_cost(
     row and normalized channel. ``images``: needed where the model takes any size. Raises ValueError for a
     table that misses a layer or names an unknown one, VitqError for a model of no known family.
     """
-    subject = subject_of(model, "table_cost", None if images is None else images[:1])
+    if hasattr(module_of(model, "table_cost"), "vitq"):
+        raise ValueError("this model is quantized already: its report says what it costs")
+    subject = subject_of(model, "table_cost", None if images is None else peeked(images)[0])
     check_table(table, subject.layers, "the table of bits")
     layers = subject.layers.values()
     weights = [(layer.params, table[layer.name][0]) for layer in layers if layer.weight is not None]

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ..batches import count_of, streamed
@@ -17,14 +16,17 @@ from ..files import write_atomically
 from ..layer_scores import Importance, Tally, checked_state
 from ..models import Model
 from ..monitor import Monitor, Progress
+from ..numerics import plain_arithmetic
 from ..relevance.subject import Subject, peeked, subject_of
 from ..relevance.targets import Targets, check_batch_size
 from .sources import SOURCES
 
 SAVE_EVERY = 5.0  # seconds
+# What reading a file that is no state raises.
+DAMAGE = (OSError, ArithmeticError, LookupError, TypeError, AttributeError, ValueError, RecursionError)
 
 
-@torch.inference_mode(False)
+@plain_arithmetic
 def importance(
     model: Model | nn.Module,
     images: Tensor | Iterable,
@@ -41,6 +43,8 @@ def importance(
     and pictures in the same order the next call goes on from there. Raises ValueError and VitqError as
     :func:`vitq_core.relevance` does, and VitqError for a state of another run.
     """
+    if not isinstance(source, str):
+        raise ValueError(f"unknown importance source {source!r:.80}; available: {', '.join(sorted(SOURCES))}")
     kind = SOURCES[source]
     check_batch_size(batch_size)
     first, images = peeked(images)
@@ -72,19 +76,19 @@ class _Keeper:
     """The tally and its file; without a file it only holds the tally."""
 
     def __init__(self, path: str | Path | None, fingerprint: Callable[[], str]) -> None:
-        self._path = None if path is None else Path(path)
+        self._path = _checked_path(path)
         self._fingerprint = "" if path is None else fingerprint()
         self.tally = Tally(self._read())
         self._saved = time.monotonic()
 
     def _read(self) -> dict | None:
-        if self._path is None or not self._path.exists():
+        if self._path is None or not self._path.is_file():
             return None
         try:
             data = json.loads(self._path.read_text())
             fingerprint, state = data["fingerprint"], data["state"]
             checked = checked_state(state)
-        except (OSError, ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
+        except DAMAGE as error:
             raise VitqError(f"{self._path} holds no state of an importance run; delete it") from error
         if fingerprint != self._fingerprint:
             raise VitqError(
@@ -100,6 +104,14 @@ class _Keeper:
         data = {"fingerprint": self._fingerprint, "state": self.tally.state}
         write_atomically(self._path, lambda path: path.write_text(json.dumps(data)), "the state")
         self._saved = time.monotonic()
+
+
+def _checked_path(path: object) -> Path | None:
+    if path is None:
+        return None
+    if not isinstance(path, (str, Path)) or not str(path) or Path(path).is_dir():
+        raise ValueError(f"state must be the name of a file, got {path!r:.80}")
+    return Path(path)
 
 
 def _fingerprint(subject: Subject, source: str, first: Tensor, targets: Targets) -> str:

@@ -12,6 +12,7 @@ from ..batches import count_of, streamed
 from ..layer_scores import Importance, Tally
 from ..models import Model
 from ..monitor import Monitor, Progress
+from ..numerics import plain_arithmetic
 from .heatmap import heat_map
 from .propagate import Propagated, propagate
 from .subject import Subject, peeked, subject_of
@@ -21,6 +22,8 @@ from .targets import Targets, check_batch_size
 @dataclass(frozen=True, eq=False)
 class Relevance:
     """``heatmaps`` [N, h, w]: one value for each patch; ``pixel_maps`` [N, H, W]: summed over the colours.
+    Only the former, which weigh attention by its gradient, tell one class from another: the rules that lead
+    to the pixels forget which class they started from (transformer attribution's own finding for plain LRP).
 
     ``targets`` [N]: the classes explained. ``importance``: the layers' scores with their standard errors.
     ``tensors``: {layer, or ``….attn.softmax``: (relevance, gradient)}, each [N, …], if they were asked for.
@@ -38,7 +41,7 @@ class Relevance:
         return self.importance.layer_scores
 
 
-@torch.inference_mode(False)
+@plain_arithmetic
 def relevance(
     model: Model | nn.Module,
     images: Tensor | Iterable,
