@@ -65,10 +65,16 @@ def relevance(
     targets = Targets(targets, total)
     monitor.report(0.0, "preparing")
     tally, parts = Tally(), []
+    maps = [name for block in subject.maps.blocks for name in block]
     for batch in streamed(images, subject.input_size, batch_size):
         batch = subject.batch(batch)
         found = propagate(
-            subject.module, subject.observed, batch, targets.take(len(batch), subject.device), to_pixels=True
+            subject.module,
+            subject.observed,
+            batch,
+            targets.take(len(batch), subject.device),
+            to_pixels=True,
+            keep=None if return_tensors else maps,
         )
         tally.add(found.scores())
         parts.append(_kept(found, subject, return_tensors))

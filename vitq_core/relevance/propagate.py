@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -19,16 +19,21 @@ Objective = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], targets 
 
 @dataclass
 class Propagated:
-    """``gradients``, ``relevances``: {name: [B, …]}; ``pixels``: relevance of the pictures [B, C, H, W]."""
+    """``gradients``, ``relevances``: {name: [B, …]}; ``pixels``: relevance of the pictures [B, C, H, W].
+
+    ``scored``: {name: [B]}, the scores of those that were not kept.
+    """
 
     targets: Tensor
     gradients: dict[str, Tensor]
     relevances: dict[str, Tensor]
     pixels: Tensor | None = None
+    scored: dict[str, Tensor] = field(default_factory=dict)
 
     def scores(self) -> dict[str, Tensor]:
         """{name: [B]}: ``mean((G ⊙ R)⁺)``, the importance of a layer for a picture (LRP-QViT)."""
-        return {name: positive_mean(g, self.relevances[name]) for name, g in self.gradients.items()}
+        kept = {name: positive_mean(g, self.relevances[name]) for name, g in self.gradients.items()}
+        return {**self.scored, **kept}
 
 
 def positive_mean(gradient: Tensor, relevance: Tensor) -> Tensor:
@@ -50,23 +55,44 @@ def propagate(
     images: Tensor,
     targets: Tensor | None = None,
     to_pixels: bool = False,
+    keep: Collection[str] | None = None,
 ) -> Propagated:
     """Explain the logit of ``targets`` [B] (the predictions by default) for ``images`` [B, C, H, W].
 
-    ``names``: the submodules at whose outputs to look. The module must not require grad anywhere.
+    ``names``: the submodules at whose outputs to look; of those not in ``keep`` (all) only the scores stay,
+    which takes far less memory. The module must not require grad anywhere.
     """
     with Recording() as recording:
-        targets, gradients, _, expected = output_gradients(module, names, images, targets, _logit)
+        passed = output_gradients(module, names, images, targets, _logit)
+    targets, gradients, expected = passed.targets, passed.gradients, passed.logits
+    del passed
+    scored: dict[str, Tensor] = {}
     pictures = images.detach().requires_grad_()
     with torch.enable_grad(), _in_place_as_a_sentence():
         with captured(module, names) as outputs, RelevanceMode(recording.products):
             logits = module(pictures)
         _check_followed(logits, expected)
+        kept = {name: outputs[name] for name in outputs if keep is None or name in keep}
+        for name in outputs.keys() - kept.keys():
+            outputs[name].register_hook(_scoring(name, gradients, scored))
+        outputs.clear()
+        recording.products.clear()
         start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)
-        wanted = [*outputs.values(), pictures] if to_pixels else list(outputs.values())
+        wanted = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
         found = torch.autograd.grad(logits, wanted, start, allow_unused=True)
-    relevances = _filled(outputs, found)
-    return Propagated(targets, gradients, relevances, found[-1] if to_pixels else None)
+    unreached = {name: torch.zeros(len(images), device=images.device) for name in names}
+    scored = {} if keep is None else {n: scored.get(n, unreached[n]) for n in names if n not in kept}
+    own = {name: gradients[name] for name in kept}
+    return Propagated(targets, own, _filled(kept, found), found[-1] if to_pixels else None, scored)
+
+
+def _scoring(name: str, gradients: dict[str, Tensor], scored: dict[str, Tensor]) -> Callable:
+    """A hook that scores a layer as its relevance passes, and forgets its gradient."""
+
+    def score(relevance: Tensor) -> None:
+        scored[name] = positive_mean(gradients.pop(name), relevance)
+
+    return score
 
 
 def output_gradients(
