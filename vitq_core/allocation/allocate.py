@@ -84,7 +84,9 @@ def allocate_bits(
     if not isinstance(method, Recipe):
         raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
     weights = _weights(rel, _scores(rel, subject), subject)
-    return by_budget(weights, subject, _some(images, subject), method, budget, Monitor(progress, cancel))
+    return by_budget(
+        weights, subject, first_pictures(images, subject), method, budget, Monitor(progress, cancel)
+    )
 
 
 def by_paper(
@@ -127,7 +129,7 @@ def _subject(model: object, images: Tensor | Iterable | None) -> Subject:
     return subject_of(model, "allocate_bits", None if images is None else peeked(images)[0])
 
 
-def _some(images: Tensor | Iterable, subject: Subject) -> Tensor:
+def first_pictures(images: Tensor | Iterable, subject: Subject) -> Tensor:
     """The first pictures, at most PICTURES."""
     found: list[Tensor] = []
     for batch in streamed(images, subject.input_size, PICTURES):

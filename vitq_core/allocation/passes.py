@@ -15,7 +15,7 @@ from ..monitor import Monitor
 from ..numerics import plain_arithmetic
 from ..recipe import Recipe
 from ..relevance.subject import Subject, subject_of
-from .allocate import by_budget, by_paper
+from .allocate import by_budget, by_paper, first_pictures
 from .budget import Budget
 from .paper import check_base
 from .table import BitsTable, check_table
@@ -46,7 +46,7 @@ def allocate_by_budget(
     def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
         budget = Budget(avg_weight_bits=recipe.weight_bits, avg_act_bits=recipe.act_bits)
         weights = SOURCES[recipe.options.importance].weights(scores, subject.layers)
-        return by_budget(weights, subject, next(iter(pictures)), recipe, budget, monitor)
+        return by_budget(weights, subject, first_pictures(pictures, subject), recipe, budget, monitor)
 
     return _allocated(module, recipe, pictures, monitor, allocate)
 
