@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,8 +19,9 @@ from .models.unwrap import check_finite, copied, module_of
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
+from .reconstruction import RunState, Watch, check_enough, fingerprint, reconstruct
 from .reparameterize import to_clipped_scales, to_layer_scale
-from .report import Report, build_report
+from .report import NO_RECONSTRUCTION, Reconstruction, Report, build_report
 from .simulation import Simulation
 from .site import Layer, NormPair, Site
 from .tracing import trace_layers
@@ -62,13 +64,18 @@ def quantize(
     progress: Progress | None = None,
     cancel: object = None,
     seed: int = 0,
+    state: str | Path | None = None,
+    watch: Watch | None = None,
 ) -> QuantizeResult:
     """Quantize ``model`` after training, calibrated on ``images`` [N, C, H, W] or an iterable of batches.
 
     The model given is left untouched, whatever happens. ``progress(fraction, message)`` hears how far it is;
-    ``cancel`` (a callable, or an object with ``is_set``) stops it with :class:`Cancelled`. ``seed``: all
-    randomness. Raises ValueError for unusable pictures or bits of unknown layers, VitqError for a model of no
-    known family.
+    ``cancel`` (a callable, or an object with ``is_set``) stops it: with :class:`Cancelled` until it is
+    calibrated, while it is reconstructed with the units done so far (``report.cancelled``). ``seed``: all
+    randomness. ``state``: the folder that keeps finished units (by default one in ``VITQ_HOME``, deleted at
+    the end); the same call goes on from there, also after a kill. ``watch`` hears
+    :class:`UnitProgress`: loss curves and errors. Raises ValueError for unusable pictures or bits of unknown
+    layers, VitqError for a model of no known family, a state of another run or one that cannot be written.
     """
     started = time.perf_counter()
     source, module = _unwrap(model)
@@ -83,13 +90,16 @@ def quantize(
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
+        check_enough(pictures.count, recipe.options.schedule)
         recipe, monitor = _allocated(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
-        _run_passes(simulation, pictures, monitor)
-    simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
-    report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source)
-    monitor.report(1.0, "done")
+        simulation.module.eval()  # the quantizers too are made in training mode
+        units = _run_passes(simulation, pictures, monitor, seed, state, watch)
+    simulation.module.vitq = simulation
+    report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source, units)
+    if not units.cancelled:
+        monitor.report(1.0, "done")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
 
 
@@ -148,16 +158,29 @@ def _allocated(
     return allocate(module, recipe, pictures, monitor.part(0.0, 0.4)), monitor.part(0.4, 1.0)
 
 
-def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
+def _run_passes(
+    simulation: Simulation,
+    pictures: CalibrationPictures,
+    monitor: Monitor,
+    seed: int,
+    state: str | Path | None,
+    watch: Watch | None,
+) -> Reconstruction:
     first, *rest = (step for step in simulation.recipe.passes if step not in ALLOCATIONS)
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
         )
-    tokens = calibrate(simulation, pictures, monitor.part(0.0, 0.8 if rest else 1.0))
+    reconstructing = simulation.recipe.options.schedule is not None
+    quick = monitor.part(0.0, 0.1) if reconstructing else monitor
+    tokens = calibrate(simulation, pictures, quick.part(0.0, 0.8 if rest else 1.0))
     for index, step in enumerate(rest):
         start = 0.8 + 0.2 * index / len(rest)
-        PASSES[step](simulation, tokens, monitor.part(start, start + 0.2 / len(rest)))
+        PASSES[step](simulation, tokens, quick.part(start, start + 0.2 / len(rest)))
+    if not reconstructing:
+        return NO_RECONSTRUCTION
+    kept = RunState(state, fingerprint(simulation.module, simulation.recipe.to_json(), pictures, seed))
+    return reconstruct(simulation, pictures, monitor.part(0.1, 1.0), seed, kept, watch)
 
 
 def layer_bits(simulation: Simulation) -> dict[str, tuple[int | None, int]]:

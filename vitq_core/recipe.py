@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from .checks import check_number
 from .registry import Registry
+from .schedule import EFFORT_NAMES, SETTINGS, Schedule, schedule_for
 from .site import WEIGHT, Site
 
 MIN_BITS, MAX_BITS = 2, 8
@@ -43,7 +45,8 @@ class Options:
     quantizer, a number above 1 or ``"sqrt2"``. ``clip_k``: CRL clips at mean ± k deviations; None tries
     1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``first_blocks``: how many blocks
     LRP-QViT gives a bit more (2); ``reductions=False`` takes it back nowhere. ``importance``: what ranks the
-    layers, a name of ``vq.SOURCES``. ``effort``: reconstruction; this version knows ``"none"``.
+    layers, a name of ``vq.SOURCES``. ``effort``: reconstruction, ``"none"``, ``"quick"``, ``"standard"`` or
+    ``"paper"``; ``reconstruction``: the settings of its :class:`Schedule` that are not that effort's.
     """
 
     alpha: float | None = None
@@ -55,41 +58,36 @@ class Options:
     reductions: bool = True
     importance: str = "relevance"
     effort: str = "none"
+    reconstruction: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("alpha", "clip_k"):
-            _check_number(name, getattr(self, name), above=0.0)
-        _check_number("alpha_ratio", self.alpha_ratio, above=0.0, below=0.5)
+            check_number(name, getattr(self, name), above=0.0)
+        check_number("alpha_ratio", self.alpha_ratio, above=0.0, below=0.5)
         if self.log_base == "sqrt2":
             object.__setattr__(self, "log_base", 2.0**0.5)
-        _check_number("log_base", self.log_base, above=1.0, below=16.0)
+        check_number("log_base", self.log_base, above=1.0, below=16.0)
         for name in ("collapse", "reductions"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if not isinstance(self.importance, str):
             raise ValueError(f"importance must be the name of a source, got {self.importance!r}")
-        if self.effort != "none":
-            raise ValueError(
-                f"effort={self.effort!r} asks for reconstruction, which this version does not have; "
-                "effort='none' works"
-            )
+        if self.effort not in EFFORT_NAMES:
+            raise ValueError(f"unknown effort {self.effort!r}; available: {', '.join(EFFORT_NAMES)}")
+        self.schedule  # noqa: B018 - wrong settings are refused now, not after calibration
         if self.alpha is not None and self.alpha_ratio is not None:
             raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """How to reconstruct; None: not at all."""
+        return None if self.effort == "none" else schedule_for(self.effort, self.reconstruction)
 
     @property
     def quantizer_options(self) -> dict[str, float]:
         """Those that a quantizer's constructor takes, where the user set them."""
         given = {"alpha": self.alpha, "alpha_ratio": self.alpha_ratio, "base": self.log_base}
         return {name: value for name, value in given.items() if value is not None}
-
-
-def _check_number(name: str, value: object, above: float, below: float = float("inf")) -> None:
-    if value is None:
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not above < value < below:
-        limit = f"above {above:g}" + ("" if below == float("inf") else f" and below {below:g}")
-        raise ValueError(f"{name} must be a number {limit}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -192,18 +190,33 @@ def recipe(
     """The named recipe at these bits.
 
     ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
-    :class:`Options`. Raises ValueError for an unknown recipe or option, an option that does nothing in this
-    recipe, bits outside 2..8.
+    :class:`Options`, and :class:`Schedule` for those of the reconstruction. Raises ValueError for an unknown
+    recipe or option, an option that does nothing in this recipe, bits outside 2..8.
     """
     base = RECIPES[name]
-    known = {f.name for f in fields(Options)}
+    known = {f.name for f in fields(Options)} - {"reconstruction"}
+    settings = {name: options.pop(name) for name in list(options) if name in SETTINGS}
     for option in options:
         if option not in known:
-            raise ValueError(f"unknown option {option!r}; available: bits, {', '.join(sorted(known))}")
+            names = ", ".join(sorted(known | SETTINGS))
+            raise ValueError(f"unknown option {option!r}; available: bits, {names}")
         if option not in base.applies | {"effort"}:
             users = [other for other in RECIPES if option in RECIPES[other].applies]
             raise ValueError(
                 f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
             )
+    chosen = replace(
+        base.options, **options, **_reconstruction(base.options, options.get("effort"), settings)
+    )
     table = {} if bits is None else bits
-    return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=Options(**options))
+    return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=chosen)
+
+
+def _reconstruction(base: Options, effort: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that ``settings`` of the reconstruction make; they alone ask for the standard effort."""
+    if not settings:
+        return {}
+    if effort == "none":
+        raise ValueError(f"option {next(iter(settings))!r} does nothing with effort='none'")
+    merged = {"reconstruction": {**base.reconstruction, **settings}}
+    return merged if effort or base.effort != "none" else {**merged, "effort": "standard"}

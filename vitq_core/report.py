@@ -38,11 +38,30 @@ class SiteRow(Record):
 
 
 @dataclass(frozen=True)
+class UnitRow(Record):
+    """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good.
+
+    ``outcome``: "reconstructed", or why it is as calibrated. ``losses``: what was minimized, in order, means
+    of equally many iterations.
+    """
+
+    unit: str
+    outcome: str
+    error_before: float
+    error_after: float
+    iterations: int
+    seconds: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """Sizes in MB (10⁶ bytes, as save_quantized writes them); average bits weighted by parameters and MACs.
 
     ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits ·
     activation bits / 10⁹ for one picture. ``kept_float``, ``kept_8bit``: what the nominal bits do not cover.
+    ``units``: what reconstruction did, those done before it was cancelled; empty without one.
+    ``cancelled``: whether it was.
     """
 
     recipe: str
@@ -58,14 +77,32 @@ class Report(Record):
     kept_float: tuple[str, ...]
     kept_8bit: tuple[str, ...]
     sites: tuple[SiteRow, ...]
+    units: tuple[UnitRow, ...] = ()
+    cancelled: bool = False
 
     @property
     def compression(self) -> float:
         return self.fp32_size_mb / self.size_mb
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the pass did: one row for every unit done, and whether it was cancelled before the others."""
+
+    units: tuple[UnitRow, ...] = ()
+    cancelled: bool = False
+
+
+NO_RECONSTRUCTION = Reconstruction()
+
+
 def build_report(
-    simulation: Simulation, original: nn.Module, seconds: float, pictures: int, source: Model | None
+    simulation: Simulation,
+    original: nn.Module,
+    seconds: float,
+    pictures: int,
+    source: Model | None,
+    reconstruction: Reconstruction = NO_RECONSTRUCTION,
 ) -> Report:
     """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
     rows = tuple(_row(simulation, site) for site in simulation.sites())
@@ -85,6 +122,8 @@ def build_report(
         kept_float=_kept_float(simulation),
         kept_8bit=_kept_8bit(simulation, rows),
         sites=rows,
+        units=reconstruction.units,
+        cancelled=reconstruction.cancelled,
     )
 
 

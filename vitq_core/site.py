@@ -1,4 +1,4 @@
-"""The vocabulary: layers (matrix multiplications), their sites (tensors to quantize), LayerNorm pairs."""
+"""The vocabulary: layers (matrix multiplications), their sites (tensors to quantize), norm pairs, units."""
 
 from __future__ import annotations
 
@@ -54,3 +54,18 @@ class NormPair:
 
     norm: str
     linears: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A module whose output is reconstructed as a whole: an attention, an MLP, a single layer, a block.
+
+    ``softmaxes``: the dotted names of the modules in it whose output is an attention map.
+    """
+
+    name: str
+    softmaxes: tuple[str, ...] = ()
+
+    def holds(self, module: str) -> bool:
+        """Whether the module of this dotted name is in it."""
+        return module == self.name or module.startswith(f"{self.name}.")

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import VitqError
 from ..registry import Registry
-from ..site import NormPair, Site
+from ..site import NormPair, Site, Unit
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class Family(ABC):
     @abstractmethod
     def chain(self, module: nn.Module) -> list[str]:
         """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
+
+    @abstractmethod
+    def units(self, module: nn.Module) -> list[Unit]:
+        """What is reconstructed, in forward order: attentions, MLPs, and the layers that stand alone."""
 
     @abstractmethod
     def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps:

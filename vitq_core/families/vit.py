@@ -9,7 +9,7 @@ from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 from torch import nn
 
 from ..errors import VitqError
-from ..site import WEIGHT, NormPair, Site
+from ..site import WEIGHT, NormPair, Site, Unit
 from . import vit_config
 from .base import FAMILIES, AttentionMaps, Family
 from .vit_blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
@@ -41,8 +41,7 @@ class ViT(Family):
         found = _patch_embedding(module)
         for name, block in _named_blocks(module):
             found += _block_sites(name, block)
-        heads = [name for name in ("head", "head_dist") if isinstance(getattr(module, name, None), nn.Linear)]
-        return found + [site for head in heads for site in _linear(head, "features")]
+        return found + [site for head in _heads(module) for site in _linear(head, "features")]
 
     def pairs(self, module: VisionTransformer) -> list[NormPair]:
         found = []
@@ -58,6 +57,15 @@ class ViT(Family):
 
     def chain(self, module: VisionTransformer) -> list[str]:
         return [name for name, _ in _named_blocks(module)]
+
+    def units(self, module: VisionTransformer) -> list[Unit]:
+        parts = [
+            Unit(part, (f"{part}.softmax",) if isinstance(owner, ExplicitAttention) else ())
+            for name, block in _named_blocks(module)
+            for part, _, owner in _parts(name, block)
+        ]
+        embedding = [Unit("patch_embed.proj")] if _patch_embedding(module) else []
+        return embedding + parts + [Unit(name) for name in _heads(module)]
 
     def attention_maps(self, module: VisionTransformer, size: tuple[int, int]) -> AttentionMaps:
         blocks = tuple(
@@ -110,6 +118,10 @@ def _attentions(block: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _linear(name: str, role: str) -> list[Site]:
     return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
+
+
+def _heads(module: VisionTransformer) -> list[str]:
+    return [name for name in ("head", "head_dist") if isinstance(getattr(module, name, None), nn.Linear)]
 
 
 def _patch_embedding(module: VisionTransformer) -> list[Site]:

@@ -27,6 +27,26 @@ class _StraightThrough(torch.autograd.Function):
         return gradient, None
 
 
+def passing(gradient: Tensor, x: Tensor, low: float, high: float, out: Tensor) -> Tensor:
+    """``gradient`` where low < x < high, else 0, into ``out``: one pass, where a mask would take three."""
+    return torch.ops.aten.hardtanh_backward.grad_input(gradient, x, low, high, grad_input=out)
+
+
+class _Learned(torch.autograd.Function):
+    """Forward the simulated value, backward to the input and to the scale, which is being learned."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, quantizer: Quantizer) -> Tensor:
+        simulated = quantizer.simulate(x)
+        ctx.save_for_backward(x, simulated)
+        ctx.quantizer = quantizer
+        return simulated
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *ctx.quantizer.gradients(*ctx.saved_tensors, gradient.contiguous()), None
+
+
 class Quantizer(nn.Module):
     """Base class. A subclass writes ``_solve`` (parameters from statistics), ``encode`` and ``decode``.
 
@@ -70,6 +90,11 @@ class Quantizer(nn.Module):
         return getattr(self, self.PARAMETERS[0]) is not None
 
     @property
+    def learning(self) -> bool:
+        """Whether the scale is being learned: gradients then reach it, and stop where values are clipped."""
+        return self.scale is not None and self.scale.requires_grad
+
+    @property
     def effective_bits(self) -> float:
         """Bits a value really takes; more than ``bits`` where values are kept in floating point."""
         return float(self.bits)
@@ -80,6 +105,8 @@ class Quantizer(nn.Module):
 
         ``overwrite``: ``x`` may be written over, which happens where gradients are off.
         """
+        if torch.is_grad_enabled() and self.learning:
+            return _Learned.apply(x.float().contiguous(), self.scale, self)
         if not (torch.is_grad_enabled() and x.requires_grad):
             return self.simulate(x, out=x if overwrite and not torch.is_grad_enabled() else None)
         with torch.no_grad():
@@ -105,9 +132,27 @@ class Quantizer(nn.Module):
         """The sorted values that codes stand for, [levels], of the first group: for a plot."""
         raise NotImplementedError("abstract: a quantizer defines levels")
 
+    def gradients(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of input and scale, given that of ``simulated``; shapes as ``x`` and ``scale``."""
+        to_input, to_scale = torch.empty_like(x), torch.zeros_like(self.scale)
+        pieces = (self._pieces(tensor) for tensor in (x, simulated, gradient, to_input))
+        for source, value, upstream, target in zip(*pieces, strict=True):
+            to_scale += self._gradients_into(source, value, upstream, target)
+        return to_input, to_scale.div_(self.scale)
+
     # -- for subclasses --------------------------------------------------------------------------------
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         target.copy_(self.decode(self.encode(source)))
+
+    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+        """Write the input's gradient into ``target``; give the scale's, times the scale, in its shape."""
+        raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _gradients_into")
+
+    def _summed(self, a: Tensor, b: Tensor) -> Tensor:
+        """Σ a·b over all that shares a scale, in the scale's shape."""
+        if self.scale.numel() == 1:
+            return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(self.scale.shape)
+        return (a * b).sum_to_size(self.scale.shape)
 
     def _pieces(self, x: Tensor) -> tuple[Tensor, ...]:
         """Cut along the batch; a tensor whose parameters differ along that axis stays whole."""

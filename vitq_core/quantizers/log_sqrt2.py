@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
 from .statistics import Statistics
 
 
@@ -59,6 +59,14 @@ class LogSqrt2(Quantizer):
 
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         self._simulated(source, self.scale, target)
+
+    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+        """Straight through to the input, but not above the largest power; to the scale with codes held fixed.
+
+        Straight-through inside the logarithm would give NaN at 0, and the scale nothing to learn from.
+        """
+        passing(gradient, x, float("-inf"), float(self.scale.detach()), out=target)
+        return self._summed(simulated, gradient)
 
     def encode(self, x: Tensor) -> Tensor:
         return self._exponents_(x / self.scale).neg_().int()

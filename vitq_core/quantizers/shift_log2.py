@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import QUANTIZERS
+from .base import QUANTIZERS, passing
 from .log_sqrt2 import LogSqrt2
 from .statistics import Statistics
 
@@ -32,6 +32,11 @@ class ShiftLog2(LogSqrt2):
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         ratio = self._shifted(source, target).div_(self.scale)
         self._unshift_(self._powers_(self._exponents_(ratio), self.scale))
+
+    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+        offset = self.minimum - EPSILON
+        passing(gradient, x, float("-inf"), float(self.scale.detach() + offset), out=target)
+        return self._summed(simulated, gradient) - offset * gradient.sum()
 
     def _shifted(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.sub(x, self.minimum - EPSILON, out=out).clamp_min_(0.0)

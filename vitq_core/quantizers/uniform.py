@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
 from .statistics import Statistics
 
 RANGES = ("percentile", "minmax")
+CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
 
 @QUANTIZERS.register("uniform")
@@ -59,23 +60,33 @@ class Uniform(Quantizer):
         """Use these, in a shape that broadcasts against the tensor to be quantized."""
         self.scale, self.zero_point = scale, zero_point
 
-    def _limits(self) -> tuple[Tensor, Tensor]:
+    def limits(self) -> tuple[Tensor, Tensor]:
         """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
         return -self.zero_point, 2**self.bits - 1 - self.zero_point
 
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        simulate_uniform(source, self.scale, *self._limits(), target)
+        simulate_uniform(source, self.scale, *self.limits(), target)
+
+    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+        """LSQ (arXiv 1902.08153): rounding counts as identity, a clipped value moves with the scale alone."""
+        moved, limit = torch.sub(simulated, x, out=target), CLIPPED
+        if self.scale.numel() == 1:
+            limit *= float(self.scale.detach())
+        else:
+            moved.div_(self.scale)
+        passing(gradient, moved, -limit, limit, out=target)
+        return self._summed(simulated, gradient) - self._summed(x, target)
 
     def encode(self, x: Tensor) -> Tensor:
-        low, high = self._limits()
+        low, high = self.limits()
         return ((x / self.scale).round_().clamp_(low.floor(), high.ceil()) - low.floor()).int()
 
     def decode(self, codes: Tensor) -> Tensor:
-        low, high = self._limits()
+        low, high = self.limits()
         return (codes + low.floor()).clamp_(low, high).mul_(self.scale)
 
     def levels(self) -> Tensor:
-        low, high = (limit.reshape(-1)[0] for limit in self._limits())
+        low, high = (limit.reshape(-1)[0] for limit in self.limits())
         steps = torch.arange(int(low.floor()), int(high.ceil()) + 1).to(self.scale)
         return steps.clamp(low, high).unique() * self.scale.reshape(-1)[0]
 

@@ -1,6 +1,6 @@
-"""ADFQ-ViT (arXiv 2407.02763): its quantizers, calibrated."""
+"""ADFQ-ViT (arXiv 2407.02763): its quantizers and its module-wise reconstruction."""
 
-from ..recipe import RECIPES, Recipe, Use
+from ..recipe import RECIPES, Options, Recipe, Use
 from .baselines import IMAGE
 
 RECIPES.register("adfq")(
@@ -8,7 +8,7 @@ RECIPES.register("adfq")(
         name="adfq",
         title="ADFQ-ViT",
         summary="Leaves the few largest values in floating point, gives every patch its own scale, and "
-        "uses log scales where small values matter.",
+        "uses log scales where small values matter; then learns rounding and scales module by module.",
         rules={
             "*:weight": Use("uniform", {"axis": 0}),
             "image": IMAGE,
@@ -18,5 +18,6 @@ RECIPES.register("adfq")(
             "*": Use("uniform"),
         },
         applies=frozenset({"alpha", "alpha_ratio", "log_base"}),
+        options=Options(effort="standard"),
     )
 )

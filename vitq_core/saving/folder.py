@@ -24,7 +24,7 @@ from ..files import replace_file
 from ..models import Model, Preprocessing, wrap_model
 from ..pipeline import QuantizeResult, layer_bits
 from ..recipe import Recipe
-from ..report import Report, SiteRow
+from ..report import Report, SiteRow, UnitRow
 from ..simulation import Simulation
 from ..site import Layer, Site
 from .packing import pack, unpack
@@ -104,7 +104,7 @@ def _stored(simulation: Simulation) -> dict[str, Tensor]:
 
 
 def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
-    report = {**result.report.as_dict(), "sites": [row.as_dict() for row in result.report.sites]}
+    report = asdict(result.report)
     return {
         "format": FORMAT,
         "family": simulation.family.name,
@@ -154,7 +154,9 @@ def _layer(data: dict[str, Any]) -> Layer:
 
 def _report(data: dict[str, Any]) -> Report:
     lists = {name: tuple(data[name]) for name in ("kept_float", "kept_8bit")}
-    return Report(**{**data, **lists, "sites": tuple(SiteRow(**row) for row in data["sites"])})
+    lists["sites"] = tuple(SiteRow(**row) for row in data["sites"])
+    lists["units"] = tuple(UnitRow(**{**row, "losses": tuple(row["losses"])}) for row in data["units"])
+    return Report(**{**data, **lists})
 
 
 def _restore_quantizers(

@@ -1,0 +1,40 @@
+"""What a unit's output should be close to, and how its attention maps should look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def output_loss(output: Tensor, wanted: Tensor) -> Tensor:
+    """``‖O − Ô‖²``, summed over dimension 1, mean over the rest (as ADFQ-ViT's code has it)."""
+    return (output - wanted).square().sum() / (wanted.numel() / wanted.shape[1])
+
+
+def output_error(output: Tensor, wanted: Tensor) -> tuple[float, float]:
+    """(‖O − Ô‖², ‖O‖²), summed over everything."""
+    return float((output - wanted).square().sum()), float(wanted.square().sum())
+
+
+def attention_loss(maps: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """``KL(softmax(A/T) ‖ softmax(Â/T))``, summed, per picture; maps [B, heads, N, N] after softmax."""
+    return _TemperedKL.apply(maps, wanted, temperature)
+
+
+class _TemperedKL(torch.autograd.Function):
+    """The gradient is written out: (softmax(Â/T) − softmax(A/T)) / (T·B), a third of autograd's passes."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        theirs, ours = (torch.log_softmax(x / temperature, -1) for x in (wanted, maps))
+        shares, difference = theirs.exp(), theirs.sub_(ours)
+        ctx.save_for_backward(ours.exp_().sub_(shares))
+        ctx.divisor = temperature * len(maps)
+        return torch.dot(shares.flatten(), difference.flatten()) / len(maps)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (upstream / ctx.divisor), None, None

@@ -1,0 +1,168 @@
+"""One unit: rounding and activation scales learned until it gives what it gave in full precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from math import cos, isfinite, pi
+
+import torch
+from torch import Tensor, nn
+
+from ..quantizers import Quantizer
+from ..schedule import Schedule
+from ..simulation import Simulation
+from ..site import Unit
+from .losses import attention_loss, output_error, output_loss
+from .rounding import Rounding
+from .walk import CHUNK, Feed
+
+SMALLEST_SCALE = 1e-8
+
+Step = Callable[[int, float], None]  # (iteration, loss), after each
+
+
+class Diverged(Exception):
+    """The loss is no finite number."""
+
+
+def learn(
+    simulation: Simulation, unit: Unit, feed: Feed, schedule: Schedule, seed: int, after_step: Step
+) -> None:
+    """Train the unit in place and round it. Raises Diverged, and whatever ``after_step`` raises.
+
+    After an exception the unit is half trained: the caller has its calibrated state.
+    """
+    layers = [layer for layer in simulation.layers.values() if unit.holds(layer.name)]
+    weighted = [layer.name for layer in layers if layer.weight is not None]
+    roundings = [Rounding(simulation.simulated_weight(n), simulation.float_weight(n)) for n in weighted]
+    quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
+    with learning_scales(quantizers) as scales:
+        _descend(simulation.layer(unit.name), unit, feed, schedule, roundings, scales, seed, after_step)
+    for name, rounding in zip(weighted, roundings, strict=True):
+        weight = simulation.float_weight(name)
+        weight.data = rounding.hard()
+        simulation.simulated_weight(name).refresh(weight)
+
+
+@contextmanager
+def learning_scales(quantizers: list[Quantizer]) -> Iterator[list[Tensor]]:
+    """Their scales as leaves that take gradients."""
+    for quantizer in quantizers:
+        quantizer.scale = quantizer.scale.detach().clone().requires_grad_()
+    try:
+        yield [quantizer.scale for quantizer in quantizers]
+    finally:
+        for quantizer in quantizers:
+            quantizer.scale = quantizer.scale.detach()
+
+
+def _descend(
+    module: nn.Module,
+    unit: Unit,
+    feed: Feed,
+    schedule: Schedule,
+    roundings: list[Rounding],
+    scales: list[Tensor],
+    seed: int,
+    after_step: Step,
+) -> None:
+    rounding_lr, scale_lr = schedule.steps
+    rounder = _adam([rounding.v for rounding in roundings], rounding_lr)
+    scaler = _adam(scales, scale_lr)
+    batches = _Batches(feed, schedule, seed, scales[0].device)
+    for iteration in range(schedule.iterations):
+        for rounding in roundings:
+            rounding.show()
+        loss = _loss(module, unit, feed, schedule, *next(batches))
+        loss.backward()
+        value = loss.item()
+        if not isfinite(value):
+            raise Diverged(iteration)
+        for rounding in roundings:
+            rounding.collect(*_pull(schedule, iteration))
+        for group in scaler.param_groups:
+            group["lr"] = scale_lr * (1 + cos(pi * iteration / schedule.iterations)) / 2
+        for optimizer in (rounder, scaler):
+            optimizer.step()
+            optimizer.zero_grad()
+        with torch.no_grad():
+            for scale in scales:
+                scale.clamp_(min=SMALLEST_SCALE)
+        after_step(iteration, value)
+
+
+def _adam(parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters or [torch.zeros(())], lr=lr, fused=True)
+
+
+def _pull(schedule: Schedule, iteration: int) -> tuple[float, float]:
+    """(w, β) of the rounding term at this iteration; w is 0 during the warm-up."""
+    done = iteration / schedule.iterations
+    if done < schedule.warmup:
+        return 0.0, schedule.beta_start
+    left = 1 - (done - schedule.warmup) / max(1 - schedule.warmup, 1e-9)
+    return schedule.rounding_weight, schedule.beta_end + (schedule.beta_start - schedule.beta_end) * left
+
+
+class _Batches:
+    """Endless (input, index): rows drawn without repetition until all were seen, inputs mixed by QDrop."""
+
+    def __init__(self, feed: Feed, schedule: Schedule, seed: int, device: torch.device) -> None:
+        self._feed, self._size, self._device = feed, schedule.batch_size, device
+        self._share = round(256 * schedule.drop)
+        self._shuffler = torch.Generator().manual_seed(seed)
+        self._mixer = torch.Generator(device).manual_seed(seed)
+        self._left = torch.empty(0, dtype=torch.long)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if len(self._left) < self._size:
+            self._left = torch.randperm(self._feed.trained, generator=self._shuffler)
+        index, self._left = self._left[: self._size], self._left[self._size :]
+        given, clean = (rows[index].to(self._device) for rows in (self._feed.given, self._feed.clean))
+        return self._mixed(given, clean), index
+
+    def _mixed(self, given: Tensor, clean: Tensor) -> Tensor:
+        """Each element from ``clean`` with probability ``drop``, by one random byte."""
+        if self._share in (0, 256):
+            return clean if self._share else given
+        words = torch.empty(-(-given.numel() // 8), dtype=torch.long, device=self._device)
+        noise = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
+        dropped = noise[: given.numel()].view_as(given) < self._share
+        return given.lerp_(clean, dropped.to(given.dtype))
+
+
+def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tensor, index: Tensor) -> Tensor:
+    maps: list[Tensor] = []
+    with ExitStack() as stack:
+        if schedule.kl_lambda is not None:
+            for name in unit.softmaxes:
+                softmax = module.get_submodule(name.removeprefix(f"{unit.name}."))
+                stack.callback(softmax.register_forward_hook(lambda *call: maps.append(call[2])).remove)
+        stack.enter_context(torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x)))
+        output = module(x, **feed.options)
+    loss = output_loss(output.float(), feed.wanted[index].to(x.device))
+    for ours, theirs in zip(maps, feed.maps, strict=False):
+        divergence = attention_loss(ours.float(), theirs[index].to(x.device), schedule.temperature)
+        loss = loss + divergence / schedule.kl_lambda
+    return loss
+
+
+def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
+    """The schedule's choice, or whether the processor multiplies bfloat16 in hardware."""
+    if schedule.autocast is not None:
+        return schedule.autocast
+    if x.is_cuda:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
+
+
+def hard_error(module: nn.Module, feed: Feed) -> float:
+    """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input."""
+    noise, signal, device = 0.0, 0.0, next(module.parameters()).device
+    with torch.no_grad():
+        for given, wanted in feed.measured(CHUNK):
+            output = module(given.to(device), **feed.options)
+            errors = output_error(output, wanted.to(device))
+            noise, signal = noise + errors[0], signal + errors[1]
+    return noise / max(signal, 1e-30)

@@ -1,0 +1,172 @@
+"""The reconstruct pass: attention-score enhanced module-wise optimization (ADFQ-ViT, arXiv 2407.02763).
+
+Units are learned in forward order, each fed the quantized output of those before it. A unit that ends no
+better than it was calibrated, with hard rounding, goes back to its calibrated state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+import torch
+from torch import Tensor
+
+from ..calibration import CalibrationPictures
+from ..errors import Cancelled
+from ..monitor import Monitor
+from ..report import Reconstruction, UnitRow
+from ..schedule import Schedule
+from ..simulation import Simulation
+from ..site import Unit
+from .optimize import Diverged, hard_error, learn
+from .progress import Clock, Curve, UnitProgress, spoken
+from .rows import Cache, Rows
+from .state import RunState
+from .walk import Feed, Walk
+
+Watch = Callable[[UnitProgress], None]
+
+
+def reconstruct(
+    simulation: Simulation,
+    pictures: CalibrationPictures,
+    monitor: Monitor,
+    seed: int,
+    state: RunState,
+    watch: Watch | None = None,
+) -> Reconstruction:
+    """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated.
+
+    ``watch`` hears of every unit while it is learned. Raises ValueError for fewer pictures than a batch.
+    """
+    schedule = simulation.recipe.options.schedule
+    units = simulation.family.units(simulation.module)
+    units = [unit for unit in units if any(unit.holds(name) for name in simulation.layers)]
+    run = _Run(simulation, schedule, monitor, seed, state, watch, units)
+    with Cache() as cache, torch.enable_grad():
+        kept = _kept(pictures, schedule, cache)
+        twin = simulation.float_twin()
+        chain = simulation.family.chain(simulation.module)
+        try:
+            for unit, gather in Walk(simulation.module, twin, units, chain, kept):
+                run.take(unit, gather)
+        except Cancelled:
+            return Reconstruction(tuple(run.rows), cancelled=True)
+    state.finish()
+    return Reconstruction(tuple(run.rows))
+
+
+def check_enough(pictures: int, schedule: Schedule | None) -> None:
+    """ValueError for fewer pictures than a batch of ``schedule``."""
+    if schedule is not None and pictures < schedule.batch_size:
+        raise ValueError(
+            f"reconstruction takes batches of {schedule.batch_size} pictures and got {pictures} in all; "
+            "give more, or set batch_size lower, or effort='none'"
+        )
+
+
+def _kept(pictures: CalibrationPictures, schedule: Schedule, cache: Cache) -> Rows:
+    """The pictures learned from: the first ``schedule.pictures``."""
+    rows = cache.rows(min(pictures.count, schedule.pictures))
+    for chunk in pictures:
+        if len(rows) == rows.count:
+            break
+        rows.append(chunk[: rows.count - len(rows)].cpu())
+    return rows
+
+
+@dataclass
+class _Run:
+    """The pass over the units: what they have in common."""
+
+    simulation: Simulation
+    schedule: Schedule
+    monitor: Monitor
+    seed: int
+    state: RunState
+    watch: Watch | None
+    units: list[Unit]
+
+    def __post_init__(self) -> None:
+        self.rows: list[UnitRow] = []
+        self.clock = Clock(self.simulation, self.units, self.schedule)
+
+    def take(self, unit: Unit, gather: Callable[[], Feed]) -> None:
+        """Learn the next unit, or take it over from a run that was stopped."""
+        index = len(self.rows)
+        self.monitor.report(self.clock.fraction(index), f"reconstruct {unit.name}")
+        saved = self.state.load(index, unit.name)
+        if saved is None:
+            row = self._learned(index, unit, gather)
+            self.state.save(index, row, self.simulation.layer(unit.name).state_dict())
+        else:
+            row, tensors = saved
+            set_unit(self.simulation, unit, tensors)
+            self.clock.skip(index)
+        self.rows.append(row)
+        self._tell(row, row.iterations, self.clock.left(index + 1, 0))
+
+    def _learned(self, index: int, unit: Unit, gather: Callable[[], Feed]) -> UnitRow:
+        started, curve = time.perf_counter(), Curve(self.schedule.iterations)
+        module, feed = self.simulation.layer(unit.name), gather()
+        with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
+            before = hard_error(module, feed)
+            after_step = partial(self._after_step, index, unit, curve, before)
+            seed = self.seed * 1_000_003 + index  # its own, so that a resumed run draws the same
+            try:
+                learn(self.simulation, unit, feed, self.schedule, seed, after_step)
+                after = hard_error(module, feed)
+                outcome = f"kept as calibrated: learned, the error was {after:.3g}"
+            except Diverged as stop:
+                after, outcome = inf, f"kept as calibrated: the loss was not finite at iteration {stop}"
+            if after < before:
+                outcome = "reconstructed"
+            else:
+                set_unit(self.simulation, unit, calibrated)
+        seconds = time.perf_counter() - started
+        return UnitRow(unit.name, outcome, before, min(before, after), curve.seen, seconds, curve.points)
+
+    def _after_step(
+        self, index: int, unit: Unit, curve: Curve, before: float, iteration: int, loss: float
+    ) -> None:
+        curve.add(loss)
+        self.monitor.check()
+        if self.clock.due():
+            left, done = (
+                self.clock.left(index, iteration + 1),
+                f"{iteration + 1} of {self.schedule.iterations}",
+            )
+            message = f"reconstruct {unit.name}: {done}, about {spoken(left)} left"
+            self.monitor.report(self.clock.fraction(index, iteration + 1), message)
+            row = UnitRow(unit.name, "learning", before, before, curve.seen, 0.0, curve.points)
+            self._tell(row, iteration + 1, left)
+
+    def _tell(self, row: UnitRow, iteration: int, seconds_left: float) -> None:
+        if self.watch is not None:
+            index = [unit.name for unit in self.units].index(row.unit)
+            iterations = self.schedule.iterations
+            self.watch(UnitProgress(index, len(self.units), iteration, iterations, row, seconds_left))
+
+
+@contextmanager
+def _restored_on_error(simulation: Simulation, unit: Unit) -> Iterator[dict[str, Tensor]]:
+    """Gives the unit's tensors as they are; a unit left half trained by an exception gets them back."""
+    calibrated = {name: tensor.clone() for name, tensor in simulation.layer(unit.name).state_dict().items()}
+    try:
+        yield calibrated
+    except BaseException:
+        set_unit(simulation, unit, calibrated)
+        raise
+
+
+def set_unit(simulation: Simulation, unit: Unit, tensors: dict[str, Tensor]) -> None:
+    """Give the unit these tensors, as its ``state_dict`` has them."""
+    simulation.layer(unit.name).load_state_dict(tensors)
+    for layer in simulation.layers.values():
+        if unit.holds(layer.name) and layer.weight is not None:
+            simulation.simulated_weight(layer.name).refresh(simulation.float_weight(layer.name))

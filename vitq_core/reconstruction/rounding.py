@@ -1,0 +1,63 @@
+"""AdaRound (arXiv 2004.10568): whether each weight is rounded up or down is learned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import VitqError
+from ..quantizers import Uniform
+from ..quantizers.base import passing
+from ..simulation import SimulatedWeight
+
+ZETA, GAMMA = 1.1, -0.1  # h(v) = clamp(σ(v)·(ζ − γ) + γ, 0, 1)
+
+
+class Rounding:
+    """``Ŵ = s·(clamp(⌊W/s⌋ + h(v) + z, 0, 2^b − 1) − z)`` of one layer, shown by its parametrization.
+
+    ``v`` starts where h(v) is the fraction of W/s, so that Ŵ is W inside the range. Between :meth:`show` and
+    :meth:`collect` the loss is computed and its gradient taken.
+    """
+
+    def __init__(self, parametrization: SimulatedWeight, weight: Tensor) -> None:
+        """``weight``: before quantization. Raises VitqError for a quantizer that does not round to a grid."""
+        quantizer = parametrization.quantizer
+        if not isinstance(quantizer, Uniform):
+            raise VitqError(f"the rounding of {type(quantizer).__name__} weights cannot be learned")
+        self._parametrization = parametrization
+        scale, (low, high) = quantizer.scale, quantizer.limits()
+        below = (weight / scale).floor()
+        fraction = weight / scale - below
+        self._floor = below.clamp(low, high).mul_(scale)
+        # A weight outside the range has one code whatever h says, so no step and no gradient.
+        self._free = ((below >= low) & (below < high)).to(weight.dtype)
+        self._step = scale * self._free
+        self.v = -torch.log((ZETA - GAMMA) / (fraction - GAMMA) - 1)
+        self.v.requires_grad_()
+        self._sigmoid, self._h, self._shown = (torch.empty_like(weight) for _ in range(3))
+        self._shown.requires_grad_()
+
+    def show(self) -> None:
+        """Put the softly rounded weight in the layer's place."""
+        with torch.no_grad():
+            torch.sigmoid(self.v, out=self._sigmoid)
+            torch.mul(self._sigmoid, ZETA - GAMMA, out=self._h).add_(GAMMA).clamp_(0.0, 1.0)
+            torch.addcmul(self._floor, self._step, self._h, out=self._shown.detach())
+        self._shown.grad = None
+        self._parametrization.simulated = self._shown
+
+    def collect(self, weight: float, beta: float) -> None:
+        """The gradient of v: the loss's, plus that of ``weight``·Σ(1 − |2h − 1|^β)."""
+        gradient = self._shown.grad.mul_(self._step)
+        if weight:
+            side = 2 * self._h - 1
+            pull = side.abs().pow_(beta - 1).copysign_(side)
+            gradient.addcmul_(pull, self._free, value=-2 * beta * weight)
+        passing(gradient, self._h, 0.0, 1.0, out=gradient)
+        self.v.grad = torch.ops.aten.sigmoid_backward(gradient, self._sigmoid).mul_(ZETA - GAMMA)
+
+    def hard(self) -> Tensor:
+        """The weight with every v settled: up where v ≥ 0."""
+        with torch.no_grad():
+            return self._floor + self._step * (self.v >= 0)

@@ -1,0 +1,78 @@
+"""How long and how hard a reconstruction works: the published settings, and presets by effort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from .checks import check_choice, check_count, check_number, check_share
+
+PUBLISHED_ITERATIONS = 3000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Settings of the reconstruction. The defaults are ADFQ-ViT's (arXiv 2407.02763, section 4.1 and code).
+
+    ``pictures``: at most so many of the calibration pictures. ``rounding_lr``, ``scale_lr``: Adam's step for
+    AdaRound's v and, with a cosine to 0, for the activation scales; None: the published 3e-3 and 4e-5, larger
+    in proportion where there are fewer iterations than the published 3,000 (v has the same way to go).
+    ``kl_lambda``, ``temperature``: attention modules add (1/λ)·KL(softmax(A/T) ‖ softmax(Â/T)); λ = None
+    leaves it out. ``rounding_weight``, ``beta_start``, ``beta_end``, ``warmup``: AdaRound's term
+    w·Σ(1 − |2h − 1|^β), β falling from start to end after a share of the iterations without it. ``drop``:
+    probability with which an input element is the full-precision one (QDrop). ``autocast``: bfloat16 for the
+    multiplications; None: where the processor has units for it.
+    """
+
+    iterations: int = PUBLISHED_ITERATIONS
+    pictures: int = 1024
+    batch_size: int = 32
+    rounding_lr: float | None = None
+    scale_lr: float | None = None
+    kl_lambda: float | None = 0.1
+    temperature: float = 4.0
+    rounding_weight: float = 0.01
+    beta_start: float = 20.0
+    beta_end: float = 2.0
+    warmup: float = 0.2
+    drop: float = 0.5
+    autocast: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
+        check_count("batch_size", self.batch_size)
+        check_count("pictures", self.pictures)
+        if self.pictures < self.batch_size:
+            raise ValueError(f"pictures={self.pictures} is fewer than a batch of {self.batch_size}")
+        for name in ("rounding_lr", "scale_lr", "kl_lambda"):
+            check_number(name, getattr(self, name), above=0.0)
+        for name in ("temperature", "beta_start", "beta_end"):
+            check_share(name, getattr(self, name), least=1e-3, most=1e3)
+        check_share("rounding_weight", self.rounding_weight, most=1e6)
+        check_share("warmup", self.warmup)
+        check_share("drop", self.drop)
+        check_choice("autocast", self.autocast, (None, True, False))
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """(rounding_lr, scale_lr), resolved."""
+        stretch = max(1.0, PUBLISHED_ITERATIONS / self.iterations)
+        rounding = min(3e-3 * stretch, 0.1) if self.rounding_lr is None else self.rounding_lr
+        return rounding, min(4e-5 * stretch, 1e-3) if self.scale_lr is None else self.scale_lr
+
+
+EFFORTS: dict[str, Schedule] = {
+    "quick": Schedule(iterations=60, pictures=128, batch_size=16),
+    "standard": Schedule(iterations=400, pictures=512),
+    "paper": Schedule(),
+}
+EFFORT_NAMES = ("none", *EFFORTS)
+
+
+def schedule_for(effort: str, settings: Mapping[str, Any]) -> Schedule:
+    """The schedule of ``effort`` with ``settings`` in place of its own. Raises ValueError for wrong ones."""
+    return replace(EFFORTS[effort], **settings)
+
+
+SETTINGS = frozenset(field.name for field in fields(Schedule))
