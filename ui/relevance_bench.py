@@ -90,15 +90,14 @@ class RelevanceBench:
         cancel: Cancel | None = None,
     ) -> BitsTable:
         """Bits by the policy that `options` (of `vq.allocate_bits`) name, noise measured on `scoring`'s."""
+        options = {**options, "progress": progress, "cancel": cancel}
         if options["policy"] == "paper":
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.bench.turn:
             batches = self._batches(scoring, min(scoring.count, MEASURED))
             model = self.bench.model(scoring.model)
-            return vq.allocate_bits(
-                scores, model, images=batches, progress=progress, cancel=cancel, **options
-            )
+            return vq.allocate_bits(scores, model, images=batches, **options)
 
     def uniform(self, model_id: str, weight: int, act: int) -> BitsTable:
         """The same bits everywhere, but for the picture, which keeps 8."""
