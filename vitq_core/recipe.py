@@ -12,6 +12,7 @@ from .registry import Registry
 from .site import WEIGHT, Site
 
 MIN_BITS, MAX_BITS = 2, 8
+ALLOCATING = ("first_blocks", "reductions", "importance")  # options that say how bits are given out
 
 
 def check_bits(bits: object, what: str) -> int:
@@ -193,7 +194,7 @@ def recipe(
 
     ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
     :class:`Options`. Raises ValueError for an unknown recipe or option, an option that does nothing in this
-    recipe, bits outside 2..8.
+    recipe or beside a table, bits outside 2..8.
     """
     base = RECIPES[name]
     known = {f.name for f in fields(Options)}
@@ -206,4 +207,15 @@ def recipe(
                 f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
             )
     table = {} if bits is None else bits
+    if table and any(name.startswith("allocate_") for name in base.passes):
+        _refuse_allocating(options)
     return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=Options(**options))
+
+
+def _refuse_allocating(options: Mapping[str, Any]) -> None:
+    for option in ALLOCATING:
+        if option in options:
+            raise ValueError(
+                f"bits=… already says what every layer gets, so {option}={options[option]!r} would do "
+                "nothing; give one or the other"
+            )
