@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .batches import length_of
 from .errors import VitqError
 from .models import Model
 from .models.unwrap import module_of
@@ -55,12 +56,7 @@ def evaluate(
 
 def _length(loader: Iterable) -> int | None:
     """Batches in the loader, if it knows."""
-    if isinstance(loader, Tensor):
-        return -(-len(loader) // TENSOR_BATCH)
-    try:
-        return len(loader) or None
-    except TypeError:
-        return None
+    return -(-len(loader) // TENSOR_BATCH) if isinstance(loader, Tensor) else length_of(loader)
 
 
 def _batches(loader: Iterable) -> Iterator[tuple[Tensor, Tensor | None]]:
