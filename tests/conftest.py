@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from timm.layers import Attention, GluMlp, RmsNorm, SwiGLU
@@ -113,6 +114,22 @@ def images(model: VisionTransformer) -> Tensor:
 def variant(request: pytest.FixtureRequest) -> VisionTransformer:
     """One tiny model of every kind."""
     return build(**VARIANTS[request.param])
+
+
+@pytest.fixture(scope="module")
+def golden(request: pytest.FixtureRequest) -> dict[str, Tensor]:
+    """What the authors' code gave: the tensors of the file in tests/golden that the test module names."""
+    with np.load(Path(__file__).parent / "golden" / request.module.GOLDEN) as data:
+        return {name: torch.from_numpy(data[name]) for name in data.files}
+
+
+@pytest.fixture(scope="module")
+def golden_model(golden: dict[str, Tensor]) -> VisionTransformer:
+    """The tiny model that the authors' code was given."""
+    size = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
+    model = VisionTransformer(**size, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+    model.load_state_dict({name[2:]: value for name, value in golden.items() if name.startswith("w.")})
+    return model.eval()
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from vitq_core.batches import PIECE, checked, count_of, iterated, streamed
+from vitq_core.batches import PIECE, Watched, checked, iterated, length_of, streamed
 
 SIZE = (3, 4, 4)
 
@@ -111,5 +112,44 @@ def test_what_cannot_be_iterated(thing: object) -> None:
         list(streamed(thing, SIZE, 2))
 
 
+class Unsized(Dataset):
+    """As PyTorch's abstract datasets: asking for the length raises something of its own."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_length_is_asked_for_gently(pictures: Tensor) -> None:
+    assert length_of([pictures]) == length_of(DataLoader(pictures, 7)) == 1
+    assert length_of(iter([pictures])) is length_of(Unsized()) is length_of(3) is None
+
+
 def test_only_a_tensor_can_be_counted_beforehand(pictures: Tensor) -> None:
-    assert count_of(pictures) == 7 and count_of(iter([pictures])) is None
+    assert Watched(pictures).count == 7 and Watched([pictures]).count is None
+
+
+def test_the_share_of_a_tensor_is_that_of_its_pictures(pictures: Tensor) -> None:
+    watched = Watched(pictures)
+    assert watched.images is pictures and [watched.share(seen) for seen in (0, 7)] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["list", "loader"])
+def test_the_share_of_batches_is_that_of_those_read(pictures: Tensor, kind: str) -> None:
+    batches = list(pictures.split(2)) if kind == "list" else DataLoader(pictures, 2)
+    watched = Watched(batches)
+    assert watched.share(5) == 0
+    assert [watched.share(0) for _ in watched.images] == [0.25, 0.5, 0.75, 1]
+
+
+def test_the_share_of_a_stream_is_unknown(pictures: Tensor) -> None:
+    watched = Watched(iter(pictures.split(2)))
+    assert [watched.share(2) for _ in watched.images] == [0.0] * 4
+
+
+def test_a_length_that_is_too_small_does_no_harm(pictures: Tensor) -> None:
+    class Short(list):
+        def __len__(self) -> int:
+            return 3
+
+    watched = Watched(Short(pictures.split(2)))
+    assert [watched.share(0) for _ in watched.images] == pytest.approx([1 / 3, 2 / 3, 1, 1])

@@ -81,7 +81,7 @@ def test_reads_as_attributes_and_as_a_mapping() -> None:
 def test_takes_models_as_well_as_modules() -> None:
     model = wrap_model(Readout(3), size=4)
     assert evaluate(model, [pictures(2)], reference=model).agreement == 1.0
-    with pytest.raises(ValueError, match=r"takes a torch.nn.Module or a Model, got str"):
+    with pytest.raises(ValueError, match=r"evaluate takes a model of load_model or an nn.Module, got str"):
         evaluate("demo-vit", [pictures(2)])
 
 

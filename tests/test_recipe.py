@@ -164,6 +164,17 @@ def test_json_without_what_it_needs_is_refused(key: str) -> None:
 
 
 # -- errors --------------------------------------------------------------------------------------------
+ALLOCATING = [("lrp", "first_blocks", 1), ("lrp", "reductions", True), ("lrp-budget", "importance", "fisher")]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), ALLOCATING)
+def test_a_table_leaves_nothing_to_give_out(name: str, option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"bits=… already says what every layer gets, so {option}={value!r}"):
+        vq.recipe(name, bits={"head": (4, 4)}, **{option: value})
+    assert getattr(vq.recipe(name, bits={}, **{option: value}).options, option) == value
+    assert vq.recipe(name, bits={"head": (4, 4)}, clip_k=2.0).options.clip_k == 2.0
+
+
 def test_unknown_recipe_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match="unknown recipe 'repk'; available: adfq, crl, lrp, lrp-budget, minmax, perc"

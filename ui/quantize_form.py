@@ -23,6 +23,7 @@ from .form_parts import (
     recipe_sentence,
     verdicts,
 )
+from .run_parts import start_and_stop
 
 BITS_HINT = (
     "More bits stop helping where a method uses logarithmic codes with a fixed base "
@@ -74,9 +75,7 @@ def build_form() -> Form:
     _precision(fields)
     with gr.Group(elem_classes="vq-group"):
         pictures_note = pictures_fields(fields, COUNTS)
-    with gr.Row(elem_classes="vq-actions"):
-        quantize = gr.Button("Quantize", variant="primary", scale=3, elem_id="quantize")
-        cancel = gr.Button("Cancel", scale=1, interactive=False, elem_id="cancel", min_width=90)
+    quantize, cancel = start_and_stop("Quantize", "quantize", "cancel")
     explain_pictures(fields, model_note, pictures_note)
     form = Form(fields, recipe_note, quantize, cancel)
     _explain_method(form)

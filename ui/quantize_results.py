@@ -11,17 +11,13 @@ from PIL import Image
 from . import html, plots, tables
 from .outcome import Outcome, Pair
 from .raw_image import raw_image
+from .run_parts import model_download, status_line
 from .sources import package_photographs
 
 GALLERY_LIMIT = 48
 THUMBNAIL = 160
 SHOWN_SIDE = 640
 IDLE = html.banner("idle", "Nothing quantized yet.", "Press Quantize: the settings work as they are.")
-DOWNLOAD_NOTE = (
-    "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
-    "vitq_core.load_quantized(folder) gives it back bit for bit."
-)
-
 PLOT_NOTE = (
     "How much of each tensor survives its quantizer, from the picture on the left to the answer on the "
     "right: 20 dB means that the error has a tenth of the values' size. Hover for the layer."
@@ -51,15 +47,11 @@ class Results:
 
 
 def build_results() -> Results:
-    status = gr.HTML(IDLE, elem_id="status", elem_classes="vq-status", min_height=56)
+    status = status_line(IDLE, "status")
     placeholder = gr.HTML(html.placeholder(), elem_id="placeholder")
     with gr.Column(visible=False, elem_id="results") as panel:
         cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
-        with gr.Row(elem_classes="vq-download"):
-            download = gr.DownloadButton(
-                "Download", variant="primary", elem_id="download", interactive=False, scale=0, min_width=150
-            )
-            gr.HTML(html.note(DOWNLOAD_NOTE))
+        download = model_download("download")
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars = _detail()

@@ -16,6 +16,7 @@ from .measure import Progress
 from .outcome import Outcome
 from .quantize_form import Form, build_form
 from .quantize_results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
+from .run_parts import packed
 from .runs import HEAVY, Run, Updates, check_settings
 from .session import Cancel, Workbench
 from .settings import RunSettings, from_form, problems
@@ -108,10 +109,7 @@ class Page:
         return html.banner("stale", "The settings changed.", still)
 
     def pack(self, done: RunSettings | None) -> Any:
-        if done is None:
-            return gr.skip()
-        path = self.bench.download(done)
-        return gr.update(value=path and str(path), interactive=path is not None)
+        return packed(self.bench, done)
 
     def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
         outcome = self._outcome(shown)

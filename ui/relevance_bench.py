@@ -19,7 +19,7 @@ from .explained import GONE, Explained, Question, as_seen, view
 from .layer_grid import LayerGrid, layer_grid
 from .measure import Batches, Progress, name_of, part_of, readable
 from .relevance_settings import Scoring
-from .resumable import Watched, resumed, state_file
+from .resumable import resumed, state_file
 from .settings import RunSettings
 from .sources import Sample
 
@@ -70,16 +70,17 @@ class RelevanceBench:
     ) -> vq.Importance:
         """Goes on where the same scoring was stopped before; raises vq.Cancelled."""
         with self.bench.turn:
-            part_of(progress, 0, 1)(0.0, "Reading pictures")
-            batches = Watched(self._batches(scoring, scoring.count), progress)
+            said = part_of(progress, 0, 1)
+            said(0.0, "Reading pictures")
+            batches = self._batches(scoring, scoring.count)
             state = state_file(scoring, self.bench.source(scoring).key)
+            options = {
+                "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
+                "cancel": cancel,
+                "state": state,
+            }
             model = self.bench.model(scoring.model)
-            return resumed(
-                lambda: vq.importance(
-                    model, batches, scoring.importance, progress=batches.report, cancel=cancel, state=state
-                ),
-                state,
-            )
+            return resumed(lambda: vq.importance(model, batches, scoring.importance, **options), state)
 
     def allocate(
         self,
@@ -90,15 +91,14 @@ class RelevanceBench:
         cancel: Cancel | None = None,
     ) -> BitsTable:
         """Bits by the policy that `options` (of `vq.allocate_bits`) name, noise measured on `scoring`'s."""
+        options = {**options, "progress": progress, "cancel": cancel}
         if options["policy"] == "paper":
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.bench.turn:
             batches = self._batches(scoring, min(scoring.count, MEASURED))
             model = self.bench.model(scoring.model)
-            return vq.allocate_bits(
-                scores, model, images=batches, progress=progress, cancel=cancel, **options
-            )
+            return vq.allocate_bits(scores, model, images=batches, **options)
 
     def uniform(self, model_id: str, weight: int, act: int) -> BitsTable:
         """The same bits everywhere, but for the picture, which keeps 8."""

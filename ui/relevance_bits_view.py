@@ -9,6 +9,7 @@ from . import html, relevance_html
 from .bits_table import ALL
 from .form_parts import Fields, bits_slider
 from .relevance_settings import LIMITS, POLICIES
+from .run_parts import files_of, start_and_stop, status_line
 
 EMPTY = relevance_html.waiting("The table of bits appears here: give out bits, or score the layers first.")
 IDLE = html.banner("idle", "No bits given out yet.")
@@ -61,14 +62,10 @@ class BitsView:
                         "", label=LABELS[name], placeholder="no limit", max_lines=1, min_width=150,
                         elem_id=name.replace("_", "-"),
                     )  # fmt: skip
-        with gr.Row(elem_classes="vq-actions"):
-            self.start = gr.Button("Give out bits", variant="primary", scale=3, elem_id="allocate")
-            self.stop = gr.Button(
-                "Cancel", scale=1, interactive=False, elem_id="allocate-cancel", min_width=90
-            )
+        self.start, self.stop = start_and_stop("Give out bits", "allocate", "allocate-cancel")
 
     def _build_table(self) -> None:
-        self.status = gr.HTML(IDLE, elem_id="bits-status", elem_classes="vq-status", min_height=56)
+        self.status = status_line(IDLE, "bits-status")
         self.empty = gr.HTML(EMPTY, elem_id="bits-empty")
         with gr.Column(visible=False, elem_id="bits") as self.panel:
             self.costs = gr.HTML(elem_id="costs")
@@ -81,13 +78,7 @@ class BitsView:
             with gr.Row(elem_classes="vq-bits-maps"):
                 self.weights = self._map("Weights", "weight-map")
                 self.acts = self._map("Activations", "act-map")
-        with gr.Row(elem_classes="vq-files"):
-            self.download = gr.DownloadButton(
-                "Download bits", size="sm", interactive=False, elem_id="bits-download"
-            )
-            self.upload = gr.UploadButton(
-                "Upload bits", size="sm", file_types=[".json"], elem_id="bits-upload"
-            )
+        self.download, self.upload = files_of("bits")
 
     def _build_many(self) -> None:
         with gr.Row(elem_classes="vq-many"):

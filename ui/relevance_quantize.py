@@ -11,9 +11,10 @@ from . import html, relevance_html
 from .bits_table import is_filled
 from .form_parts import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
 from .measure import Progress
-from .quantize_results import DOWNLOAD_NOTE, care
+from .quantize_results import care
 from .relevance_bits import BitsSection
 from .relevance_settings import run_of, run_problems
+from .run_parts import model_download, packed, start_and_stop, status_line
 from .runs import HEAVY, Data, Run, Updates, check_settings
 from .session import Cancel, Workbench
 from .settings import RunSettings
@@ -44,25 +45,16 @@ class QuantizeSection:
                 recipe_choices(), value=METHOD, label="Method whose quantizers are used", elem_id="method"
             )
             self.note = gr.HTML(html.note(_sentence(METHOD)), elem_classes="vq-noted")
-        with gr.Row(elem_classes="vq-actions"):
-            self.start = gr.Button(
-                "Quantize with these bits", variant="primary", scale=3, elem_id="quantize-bits"
-            )
-            self.stop = gr.Button(
-                "Cancel", scale=1, interactive=False, elem_id="quantize-bits-cancel", min_width=90
-            )
+        self.start, self.stop = start_and_stop(
+            "Quantize with these bits", "quantize-bits", "quantize-bits-cancel"
+        )
 
     def _build_cards(self) -> None:
-        self.status = gr.HTML(IDLE, elem_id="mixed-status", elem_classes="vq-status", min_height=56)
+        self.status = status_line(IDLE, "mixed-status")
         self.empty = gr.HTML(EMPTY, elem_id="mixed-empty")
         with gr.Column(visible=False, elem_id="mixed") as self.panel:
             self.cards, self.warning = gr.HTML(elem_id="mixed-cards"), gr.HTML(visible=False)
-            with gr.Row(elem_classes="vq-download"):
-                self.download = gr.DownloadButton(
-                    "Download", variant="primary", elem_id="mixed-download", interactive=False, scale=0,
-                    min_width=150,
-                )  # fmt: skip
-                gr.HTML(html.note(DOWNLOAD_NOTE))
+            self.download = model_download("mixed-download")
 
     @property
     def fields(self) -> Fields:
@@ -121,10 +113,7 @@ class QuantizeSection:
         }
 
     def pack(self, done: RunSettings | None) -> Any:
-        if done is None:
-            return gr.skip()
-        path = self.bench.download(done)
-        return gr.update(value=path and str(path), interactive=path is not None)
+        return packed(self.bench, done)
 
     def reflect(self, data: Data, request: gr.Request) -> Any:
         """After a change of bits, method or pictures: is the result still what the page says?"""

@@ -12,6 +12,7 @@ from . import html, relevance_html, relevance_plots
 from .form_parts import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
 from .measure import Progress
 from .relevance_settings import Scores, score_problems, scoring_of
+from .run_parts import files_of, start_and_stop, status_line
 from .runs import HEAVY, Data, Run, Updates, check_settings, sentence
 from .session import Cancel, Workbench
 
@@ -57,23 +58,15 @@ class ScoreSection:
                 names, value="relevance", label="What makes a layer matter", elem_id=f"{PREFIX}importance"
             )
         explain_pictures(self.fields, model_note, pictures_note)
-        with gr.Row(elem_classes="vq-actions"):
-            self.start = gr.Button("Score layers", variant="primary", scale=3, elem_id="score")
-            self.stop = gr.Button("Cancel", scale=1, interactive=False, elem_id="score-cancel", min_width=90)
+        self.start, self.stop = start_and_stop("Score layers", "score", "score-cancel")
 
     def _build_map(self) -> None:
-        self.status = gr.HTML(IDLE, elem_id="score-status", elem_classes="vq-status", min_height=56)
+        self.status = status_line(IDLE, "score-status")
         self.empty = gr.HTML(EMPTY, elem_id="score-empty")
         with gr.Column(visible=False, elem_id="scores") as self.panel:
             self.certainty = gr.HTML(elem_id="certainty")
             self.plot = gr.Plot(show_label=False, elem_id="importance-map", elem_classes="vq-map")
-        with gr.Row(elem_classes="vq-files"):
-            self.download = gr.DownloadButton(
-                "Download scores", size="sm", interactive=False, elem_id="scores-download"
-            )
-            self.upload = gr.UploadButton(
-                "Upload scores", size="sm", file_types=[".json"], elem_id="scores-upload"
-            )
+        self.download, self.upload = files_of("scores")
 
     @property
     def outputs(self) -> set[Component]:

@@ -1,37 +1,17 @@
-"""Scoring that says how far it is and goes on where it was stopped."""
+"""Scoring that goes on where it was stopped."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-from torch import Tensor
 
 import vitq_core as vq
 from vitq_core.home import vitq_home
 
-from .measure import Batches, Progress
 from .relevance_settings import Scoring
 
 KEPT_STATES = 32
-
-
-class Watched:
-    """Batches that know how far they were read: the engine cannot know how many will come."""
-
-    def __init__(self, batches: Batches, progress: Progress | None):
-        self.batches, self.progress, self.share = batches, progress, 0.0
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for index, batch in enumerate(self.batches):
-            self.share = (index + 1) / len(self.batches)
-            yield batch
-
-    def report(self, done: float, message: str) -> None:
-        if self.progress is not None:
-            total = len(self.batches.samples)
-            self.progress(max(done, self.share), f"{message}; {total} in all")
 
 
 def state_file(scoring: Scoring, source_key: tuple) -> Path:

@@ -52,6 +52,31 @@ def streamed(
         raise ValueError(f"there are only {wanted - skip} pictures, fewer than the {wanted} seen before")
 
 
-def count_of(images: Tensor | Iterable) -> int | None:
-    """How many pictures there are, where that can be known without reading them."""
-    return len(images) if isinstance(images, Tensor) else None
+def length_of(batches: object) -> int | None:
+    """How many batches there are, where they know it."""
+    try:
+        return len(batches)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+class Watched:
+    """Pictures as given, and how far reading them has come.
+
+    ``images``: to read from; ``count``: how many pictures there are, None where that takes reading them.
+    """
+
+    def __init__(self, images: Tensor | Iterable) -> None:
+        whole = isinstance(images, Tensor)
+        self.count, self.images = (len(images), images) if whole else (None, self._watched(images))
+        self._length, self._read = length_of(images), 0
+
+    def _watched(self, batches: Iterable) -> Iterator:
+        for batch in iterated(batches):
+            self._read += 1
+            yield batch
+
+    def share(self, seen: int) -> float:
+        """0..1, with ``seen`` pictures of the tensor done, or by the batches that were read; 0 if unknown."""
+        done, total = (self._read, self._length) if self.count is None else (seen, self.count)
+        return min(done / total, 1.0) if total else 0.0

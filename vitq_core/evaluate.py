@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .batches import length_of
 from .errors import VitqError
 from .models import Model
+from .models.unwrap import module_of
 from .monitor import Monitor
-from .pipeline import QuantizeResult
 from .tally import Evaluation, Tally
 
 __all__ = ["Evaluation", "evaluate"]
@@ -35,7 +36,8 @@ def evaluate(
     error. Raises ValueError for an empty loader or images or labels that cannot be meant, VitqError when a
     module gives no finite outputs or fails its audit, Cancelled when told to stop.
     """
-    module, reference = _module(module), None if reference is None else _module(reference)
+    module = module_of(module, "evaluate")
+    reference = None if reference is None else module_of(reference, "evaluate")
     total, batches = _length(loader), _batches(loader)
     tally, monitor = Tally(), Monitor(cancel=cancel)
     with evaluating(module), evaluating(reference), torch.inference_mode():
@@ -52,21 +54,9 @@ def evaluate(
     return tally.result()
 
 
-def _module(model: nn.Module | Model) -> nn.Module:
-    module = getattr(model, {Model: "module", QuantizeResult: "model"}.get(type(model), ""), model)
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"evaluate takes a torch.nn.Module or a Model, got {type(module).__name__}")
-    return module
-
-
 def _length(loader: Iterable) -> int | None:
     """Batches in the loader, if it knows."""
-    if isinstance(loader, Tensor):
-        return -(-len(loader) // TENSOR_BATCH)
-    try:
-        return len(loader) or None
-    except TypeError:
-        return None
+    return -(-len(loader) // TENSOR_BATCH) if isinstance(loader, Tensor) else length_of(loader)
 
 
 def _batches(loader: Iterable) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import TypeVar
 
@@ -17,14 +18,10 @@ def plain_arithmetic(function: F) -> F:
     @wraps(function)
     def plainly(*args, **kwargs):
         kinds = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-        with torch.inference_mode(False):
-            return _without_autocast(kinds, lambda: function(*args, **kwargs))
+        with ExitStack() as modes:
+            modes.enter_context(torch.inference_mode(False))
+            for kind in kinds:
+                modes.enter_context(torch.autocast(kind, enabled=False))
+            return function(*args, **kwargs)
 
     return plainly
-
-
-def _without_autocast(kinds: tuple[str, ...], run: Callable):
-    if not kinds:
-        return run()
-    with torch.autocast(kinds[0], enabled=False):
-        return _without_autocast(kinds[1:], run)

@@ -14,6 +14,7 @@ from .schedule import EFFORT_NAMES, SETTINGS, Schedule, schedule_for
 from .site import WEIGHT, Site
 
 MIN_BITS, MAX_BITS = 2, 8
+ALLOCATING = ("first_blocks", "reductions", "importance")  # options that say how bits are given out
 
 
 def check_bits(bits: object, what: str) -> int:
@@ -191,7 +192,7 @@ def recipe(
 
     ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
     :class:`Options`, and :class:`Schedule` for those of the reconstruction. Raises ValueError for an unknown
-    recipe or option, an option that does nothing in this recipe, bits outside 2..8.
+    recipe or option, an option that does nothing in this recipe or beside a table, bits outside 2..8.
     """
     base = RECIPES[name]
     known = {f.name for f in fields(Options)} - {"reconstruction"}
@@ -209,7 +210,18 @@ def recipe(
         base.options, **options, **_reconstruction(base.options, options.get("effort"), settings)
     )
     table = {} if bits is None else bits
+    if table and any(name.startswith("allocate_") for name in base.passes):
+        _refuse_allocating(options)
     return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=chosen)
+
+
+def _refuse_allocating(options: Mapping[str, Any]) -> None:
+    for option in ALLOCATING:
+        if option in options:
+            raise ValueError(
+                f"bits=… already says what every layer gets, so {option}={options[option]!r} would do "
+                "nothing; give one or the other"
+            )
 
 
 def _reconstruction(base: Options, effort: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,11 +41,7 @@ class Replay(nn.Module):
 
 
 def main() -> None:
-    arguments = parse()
-    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-    for model in [] if arguments.print else arguments.models:
-        measure(model, arguments, results)
-    print(markdown(results))
+    fill(parse(), measure, markdown)
 
 
 def parse() -> argparse.Namespace:
@@ -73,6 +70,14 @@ def common_parser(description: str, models: list[str], results: Path) -> argpars
     return parser
 
 
+def fill(arguments: argparse.Namespace, measure: Callable, markdown: Callable) -> None:
+    """``measure(model_id, arguments, results)`` what is missing, then print ``markdown(results)``."""
+    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    for model_id in [] if arguments.print else arguments.models:
+        measure(model_id, arguments, results)
+    print(markdown(results))
+
+
 def width(text: str) -> tuple[int, int]:
     """``"4"`` → (4, 4), ``"8/4"`` → (8, 4): weight and activation bits."""
     weight, _, act = text.partition("/")
@@ -81,11 +86,7 @@ def width(text: str) -> tuple[int, int]:
 
 def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
     model = vq.load_model(model_id)
-    loader = held_out(model_id, arguments.data, arguments.limit)
-    with torch.inference_mode():
-        reference = [model.module(images) for images, _ in loader]
-    base = vq.evaluate(Replay(reference), loader)
-    results.setdefault(model_id, {})["float"] = {"top1": base.top1, "n": base.n}
+    loader, reference = in_float(model, model_id, arguments, results)
     cells = [(w, r, s) for w in arguments.widths for s in arguments.seeds for r in arguments.recipes]
     for bits, recipe, seed in cells:
         key = f"{recipe} W{bits[0]}/A{bits[1]} seed {seed}"
@@ -94,6 +95,18 @@ def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None
             results[model_id][key] = cell(model, images, loader, reference, recipe, bits)
             save(results, arguments.results)
             print(model_id, key, results[model_id][key], flush=True)
+
+
+def in_float(
+    model: vq.Model, model_id: str, arguments: argparse.Namespace, results: dict
+) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+    """Held-out batches and the float model's logits for each; its accuracy goes into ``results``."""
+    loader = held_out(model_id, arguments.data, arguments.limit)
+    with torch.inference_mode():
+        reference = [model.module(images) for images, _ in loader]
+    base = vq.evaluate(Replay(reference), loader)
+    results.setdefault(model_id, {})["float"] = {"top1": base.top1, "n": base.n}
+    return loader, reference
 
 
 def cell(

@@ -11,7 +11,6 @@ is kept in ``--results`` as soon as it is measured; cells that are there are not
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import torch
 
 import vitq_core as vq
 
-from .accuracy import Replay, calibration, common_parser, held_out, save
+from .accuracy import Replay, calibration, common_parser, fill, in_float, save
 
 RESULTS = Path(__file__).parents[2] / "docs" / "mixed_precision.json"
 WIDTHS = (4, 3)
@@ -50,11 +49,7 @@ ROWS = {  # name → (what the README calls it, group)
 
 
 def main() -> None:
-    arguments = parse()
-    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-    for model in [] if arguments.print else arguments.models:
-        measure(model, arguments, results)
-    print(markdown(results))
+    fill(parse(), measure, markdown)
 
 
 def parse() -> argparse.Namespace:
@@ -68,12 +63,8 @@ def parse() -> argparse.Namespace:
 
 def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
     model = vq.load_model(model_id)
-    loader = held_out(model_id, arguments.data, arguments.limit)
-    with torch.inference_mode():
-        reference = [model.module(images) for images, _ in loader]
-    base = vq.evaluate(Replay(reference), loader)
-    cells = results.setdefault(model_id, {})
-    cells["float"] = {"top1": base.top1, "n": base.n}
+    loader, reference = in_float(model, model_id, arguments, results)
+    cells = results[model_id]
     for seed in arguments.calibration_seeds:
         images = calibration(model_id, arguments.data, arguments.calibration, seed)
         tables = Tables(model, images, calibration(model_id, arguments.data, MANY, 10 + seed))

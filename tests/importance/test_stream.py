@@ -146,6 +146,9 @@ def test_progress_counts_pictures(model, images) -> None:
     heard.clear()
     vq.importance(model, iter(images.split(5)), "fisher", progress=lambda *said: heard.append(said))
     assert [message for _, message in heard[1:4]] == [f"{n} pictures seen" for n in (5, 10, 12)]
+    heard.clear()
+    vq.importance(model, images.split(5), "fisher", progress=lambda *said: heard.append(said))
+    assert [fraction for fraction, _ in heard] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
 
 
 # -- stopped and gone on with --------------------------------------------------------------------------

@@ -1,15 +1,12 @@
 """The quantizers give what the authors' published implementations gave (tests/golden/README.md)."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vitq_core.quantizers import LogSqrt2, PerPatchOutlier, Quantizer, ShiftLog2, Uniform
 
+GOLDEN = "repq_and_quantizers.npz"
 # golden name: (the tensor it was calibrated on and applied to, ours)
 PUBLISHED = {
     "per_patch_outlier": ("post_layernorm", lambda bits: PerPatchOutlier(bits, alpha=5.0)),
@@ -19,22 +16,13 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture(scope="module")
-def golden() -> Mapping[str, np.ndarray]:
-    return np.load(Path(__file__).parents[1] / "golden" / "repq_and_quantizers.npz")
-
-
-def tensor(golden: Mapping[str, np.ndarray], name: str) -> Tensor:
-    return torch.from_numpy(golden[f"q.{name}"])
-
-
 @pytest.mark.parametrize("bits", [3, 4, 6, 8])
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_values_and_parameters(name: str, bits: int, golden: Mapping[str, np.ndarray]) -> None:
+def test_published_values_and_parameters(name: str, bits: int, golden: dict[str, Tensor]) -> None:
     data_name, make = PUBLISHED[name]
-    x = tensor(golden, data_name)
+    x = golden[f"q.{data_name}"]
     quantizer: Quantizer = make(bits).fit(x)
-    torch.testing.assert_close(quantizer(x), tensor(golden, f"{name}.b{bits}"), atol=1e-5, rtol=0)
-    torch.testing.assert_close(quantizer.scale, tensor(golden, f"{name}.b{bits}.scale"), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(quantizer(x), golden[f"q.{name}.b{bits}"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(quantizer.scale, golden[f"q.{name}.b{bits}.scale"], atol=1e-6, rtol=1e-5)
     if f"q.{name}.b{bits}.zero_point" in golden:
-        assert torch.equal(quantizer.zero_point, tensor(golden, f"{name}.b{bits}.zero_point"))
+        assert torch.equal(quantizer.zero_point, golden[f"q.{name}.b{bits}.zero_point"])

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import vitq_core as vq
 from vitq_core.demo.scenes import scene_batch
@@ -303,9 +304,7 @@ STREAMS = {
     "pairs": lambda x: [(x[:3], torch.zeros(3)), [x[3:], ["labels"] * 3]],
     "generator": lambda x: (x[i : i + 2] for i in (0, 2, 4)),
     "an empty batch first": lambda x: [x[:0], x],
-    "a loader": lambda x: torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(x, torch.zeros(6)), batch_size=4
-    ),
+    "a loader": lambda x: DataLoader(TensorDataset(x, torch.zeros(6)), batch_size=4),
 }
 
 
@@ -425,6 +424,12 @@ def test_progress_counts_pictures(model, images) -> None:
 def test_progress_of_a_stream_ends_at_1(model, images, stream: str) -> None:
     fractions = [fraction for fraction, _ in heard(model, STREAMS[stream](images))]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
+
+
+def test_progress_of_batches_moves_with_them(model, images) -> None:
+    for batches in (images.split(2), DataLoader(TensorDataset(images, torch.zeros(6)), 2)):
+        fractions = [fraction for fraction, _ in heard(model, batches)]
+        assert fractions == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])

@@ -32,6 +32,7 @@ def allocate_bits(
     rel: Relevance | Importance | Mapping[str, float],
     model: Model | nn.Module,
     policy: str = "paper",
+    *,
     base_bits: int | tuple[int, int] | None = None,
     first_blocks: int | None = None,
     reductions: bool | None = None,
@@ -61,32 +62,50 @@ def allocate_bits(
     Raises ValueError for an option of the other policy, scores that do not fit the model, or a budget that
     cannot be met (it names the nearest that can); VitqError for a model of no known family.
     """
-    given = {"base_bits": base_bits, "first_blocks": first_blocks, "reductions": reductions}
+    monitor = Monitor(progress, cancel)
+    settings = {"base_bits": base_bits, "first_blocks": first_blocks, "reductions": reductions}
     limits = {
         "avg_weight_bits": avg_weight_bits, "avg_act_bits": avg_act_bits, "size_mb": size_mb, "gbops": gbops,
     }  # fmt: skip
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}; available: {', '.join(POLICIES)}")
+    monitor.report(0.0, "preparing")
     if policy == "paper":
         _refuse({**limits, "recipe": recipe}, policy, "budget")
         subject = _subject(model, images)
-        settings = {name: value for name, value in given.items() if value is not None}
-        return by_paper(_scores(rel, subject), subject, **settings)
-    _refuse(given, policy, "paper")
-    budget = Budget(**limits)
+        given = {name: value for name, value in settings.items() if value is not None}
+        table = by_paper(_scores(rel, subject), subject, **given)
+    else:
+        _refuse(settings, policy, "paper")
+        table = _within(Budget(**limits), rel, model, images, recipe, monitor)
+    monitor.report(1.0, "done")
+    return table
+
+
+def _within(
+    budget: Budget,
+    rel: object,
+    model: object,
+    images: Tensor | Iterable | None,
+    recipe: Recipe | str | None,
+    monitor: Monitor,
+) -> BitsTable:
+    """The budget policy for what a caller gives."""
     if images is None:
         raise ValueError("policy='budget' measures quantization noise: give it images")
     first, images = peeked(images)
     subject = subject_of(model, "allocate_bits", first)
-    method = (
-        named_recipe("crl") if recipe is None else named_recipe(recipe) if isinstance(recipe, str) else recipe
-    )
-    if not isinstance(method, Recipe):
-        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    method = _method(recipe)
     weights = _weights(rel, _scores(rel, subject), subject)
-    return by_budget(
-        weights, subject, first_pictures(images, subject), method, budget, Monitor(progress, cancel)
-    )
+    return by_budget(weights, subject, first_pictures(images, subject), method, budget, monitor)
+
+
+def _method(recipe: Recipe | str | None) -> Recipe:
+    if isinstance(recipe, str) or recipe is None:
+        return named_recipe("crl" if recipe is None else recipe)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    return recipe
 
 
 def by_paper(

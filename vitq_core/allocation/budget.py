@@ -78,7 +78,7 @@ def budget_policy(
     paired = budget.gbops is not None  # bit operations multiply the two: they must be chosen together
     groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, paired)]
     rooms = _rooms(budget, layers, other_bytes)
-    _check_feasible(budget, rooms, groups)
+    _check_feasible(budget, rooms, layers)
     picked = _solve(groups, rooms, shared)
     table = dict.fromkeys(layers, (None, 0))
     for option in picked:
@@ -107,13 +107,17 @@ def _option(
     error = (0.0 if weight is None else float(measured.weight[weight].mean())) + (
         0.0 if act is None else float(measured.act[act].mean())
     )
-    cost = {
+    return _Option(layer.name, weight, act, omega[layer.name] * error, _cost(layer, weight, act))
+
+
+def _cost(layer: Layer, weight: int | None, act: int | None) -> dict[str, int]:
+    """{limit's name: what these bits spend of it}; None for an operand that is not there."""
+    return {
         "avg_weight_bits": layer.params * (weight or 0),
         "avg_act_bits": layer.macs * len(layer.inputs) * (act or 0),
         "size_mb": packed_bytes(layer.params, weight) if weight else 0,
         "gbops": layer.macs * (act or 0) * (weight or act or 0),
     }
-    return _Option(layer.name, weight, act, omega[layer.name] * error, cost)
 
 
 def _rooms(
@@ -136,19 +140,16 @@ def check_possible(budget: Budget, layers: dict[str, Layer]) -> None:
     """Raises ValueError for a budget that 2 bits everywhere exceed; the size needs the quantizers first."""
     rooms = _rooms(budget, layers, 0)
     rooms.pop("size_mb", None)
-    silent = dict.fromkeys(BITS, np.zeros(1))
-    noise = {name: LayerNoise(silent, silent, 0) for name in layers}
-    omega = dict.fromkeys(layers, 0.0)
-    groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, True)]
-    _check_feasible(budget, rooms, groups)
+    _check_feasible(budget, rooms, layers)
 
 
 def _check_feasible(
-    budget: Budget, rooms: dict[str, tuple[float, float, float]], groups: list[list[_Option]]
+    budget: Budget, rooms: dict[str, tuple[float, float, float]], layers: dict[str, Layer]
 ) -> None:
     """The fewest bits everywhere meet every limit that can be met, and all limits at once."""
+    fewest = [_cost(layer, None if layer.weight is None else MIN_BITS, MIN_BITS) for layer in layers.values()]
     for name, (unit, constant, room) in rooms.items():
-        least = sum(min(option.cost[name] for option in group) for group in groups)
+        least = sum(cost[name] for cost in fewest)
         if least > room:
             raise ValueError(
                 f"{name}={budget.limits[name]:g} cannot be met: with {MIN_BITS} bits everywhere "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..batches import count_of, streamed
+from ..batches import Watched, streamed
 from ..errors import VitqError
 from ..files import write_atomically
 from ..layer_scores import Importance, Tally, checked_state
@@ -47,9 +47,10 @@ def importance(
         raise ValueError(f"unknown importance source {source!r:.80}; available: {', '.join(sorted(SOURCES))}")
     kind = SOURCES[source]
     check_batch_size(batch_size)
-    first, images = peeked(images)
+    watched = Watched(images)
+    first, images = peeked(watched.images)
     subject = subject_of(model, "importance", first)
-    monitor, total, scorer = Monitor(progress, cancel), count_of(images), kind(subject)
+    monitor, total, scorer = Monitor(progress, cancel), watched.count, kind(subject)
     targets = Targets(targets, total)
     keeper = _Keeper(state, lambda: _fingerprint(subject, source, first, targets))
     tally, done = keeper.tally, keeper.tally.pictures
@@ -64,7 +65,7 @@ def importance(
             batch = subject.batch(batch)
             tally.add(scorer.scores(batch, targets.take(len(batch), subject.device)))
             keeper.save(SAVE_EVERY)
-            monitor.report(tally.pictures / total if total else 0.0, f"{tally.pictures} pictures seen")
+            monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures seen")
     finally:
         keeper.save()
     targets.check_used()

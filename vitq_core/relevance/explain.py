@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..batches import count_of, streamed
+from ..batches import Watched, streamed
 from ..layer_scores import Importance, Tally
 from ..models import Model
 from ..monitor import Monitor, Progress
@@ -59,10 +59,10 @@ def relevance(
     or one that is no classifier.
     """
     check_batch_size(batch_size)
-    first, images = peeked(images)
+    watched = Watched(images)
+    first, images = peeked(watched.images)
     subject = subject_of(model, "relevance", first)
-    monitor, total = Monitor(progress, cancel), count_of(images)
-    targets = Targets(targets, total)
+    monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
     monitor.report(0.0, "preparing")
     tally, parts = Tally(), []
     maps = [name for block in subject.maps.blocks for name in block]
@@ -78,7 +78,7 @@ def relevance(
         )
         tally.add(found.scores())
         parts.append(_kept(found, subject, return_tensors))
-        monitor.report(tally.pictures / total if total else 0.0, f"{tally.pictures} pictures explained")
+        monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
     targets.check_used()
     monitor.report(1.0, "done")
     heatmaps, pixel_maps, chosen = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])

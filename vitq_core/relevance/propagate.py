@@ -66,22 +66,21 @@ def propagate(
         passed = output_gradients(module, names, images, targets, _logit)
     targets, gradients, expected = passed.targets, passed.gradients, passed.logits
     del passed
-    scored: dict[str, Tensor] = {}
     pictures = images.detach().requires_grad_()
     with torch.enable_grad(), _in_place_as_a_sentence():
         with captured(module, names) as outputs, RelevanceMode(recording.products):
             logits = module(pictures)
         _check_followed(logits, expected)
         kept = {name: outputs[name] for name in outputs if keep is None or name in keep}
-        for name in outputs.keys() - kept.keys():
+        # 0 until its relevance arrives, and for good where none does.
+        scored = dict.fromkeys((n for n in names if n not in kept), logits.new_zeros(len(logits)))
+        for name in outputs.keys() & scored.keys():
             outputs[name].register_hook(_scoring(name, gradients, scored))
         outputs.clear()
         recording.products.clear()
         start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)
         wanted = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
         found = torch.autograd.grad(logits, wanted, start, allow_unused=True)
-    unreached = {name: torch.zeros(len(images), device=images.device) for name in names}
-    scored = {} if keep is None else {n: scored.get(n, unreached[n]) for n in names if n not in kept}
     own = {name: gradients[name] for name in kept}
     return Propagated(targets, own, _filled(kept, found), found[-1] if to_pixels else None, scored)
 
