@@ -1,7 +1,8 @@
 """What every unit is given and should give: activations of the float twin and of the quantized model.
 
 The two models walk side by side, segment by segment (what is before the blocks, each block, what is after),
-so that a block is not reached through all those before it. A model that does not run as a chain is one segment.
+so that a block is not reached through all those before it. A model that does not run as a chain is one
+segment.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Feed:
 
 
 class Walk:
-    """Iterates over (unit, function that gathers its feed); each unit is finished before the next is taken."""
+    """Iterates over (unit, function that gathers its feed); finish each unit before taking the next."""
 
     def __init__(
         self, quantized: nn.Module, twin: nn.Module, units: list[Unit], chain: list[str], pictures: Rows
