@@ -43,16 +43,17 @@ class Options:
 
     ``alpha``: outlier threshold on |x|. ``alpha_ratio``: the same as a share of values kept in floating
     point (0.005 is 0.5 %), resolved per site on the calibration pictures. ``log_base``: base of every log
-    quantizer, a number above 1 or ``"sqrt2"``. ``clip_k``: CRL clips at mean ± k deviations; None tries
-    1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``first_blocks``: how many blocks
-    LRP-QViT gives a bit more (2); ``reductions=False`` takes it back nowhere. ``importance``: what ranks the
-    layers, a name of ``vq.SOURCES``. ``effort``: reconstruction, ``"none"``, ``"quick"``, ``"standard"`` or
-    ``"paper"``; ``reconstruction``: the settings of its :class:`Schedule` that are not that effort's.
+    quantizer, a number above 1, ``"sqrt2"`` or ``"fitted"``. ``clip_k``: CRL clips at mean ± k deviations;
+    None tries 1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``first_blocks``: how many
+    blocks LRP-QViT gives a bit more (2); ``reductions=False`` takes it back nowhere. ``importance``: what
+    ranks the layers, a name of ``vq.SOURCES``. ``effort``: reconstruction, ``"none"``, ``"quick"``,
+    ``"standard"`` or ``"paper"``; ``reconstruction``: the settings of its :class:`Schedule` that are not that
+    effort's.
     """
 
     alpha: float | None = None
     alpha_ratio: float | None = None
-    log_base: float | None = None
+    log_base: float | str | None = None
     clip_k: float | None = None
     collapse: bool = False
     first_blocks: int | None = None
@@ -67,7 +68,8 @@ class Options:
         check_number("alpha_ratio", self.alpha_ratio, above=0.0, below=0.5)
         if self.log_base == "sqrt2":
             object.__setattr__(self, "log_base", 2.0**0.5)
-        check_number("log_base", self.log_base, above=1.0, below=16.0)
+        if self.log_base != "fitted":
+            check_number("log_base", self.log_base, above=1.0, below=16.0)
         for name in ("collapse", "reductions"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")

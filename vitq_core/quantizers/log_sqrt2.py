@@ -11,20 +11,27 @@ from torch.nn import functional
 from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
 from .statistics import Statistics
 
+# From one octave a code to 32 codes an octave: fine enough near 1 for 8 bits.
+STEPS = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
+BASES = tuple(2.0 ** (1 / steps) for steps in STEPS)
+SEARCHED = 2**18  # values that so many bases are ranked on
+
 
 @QUANTIZERS.register("log_sqrt2")
 class LogSqrt2(Quantizer):
     """``q = ⌊−log_base(x/s)⌉`` clamped at 0 from below; ``q ≥ 2^b`` stands for exactly 0.
 
     For ``x ≥ 0``. ``base``: √2 unless given. The zero takes one code more than the 2^b powers. With a fixed
-    base more bits only add ever smaller values: signal to noise stays near 20 dB from 4 bits on.
+    base more bits only add ever smaller values: signal to noise stays near 20 dB from 4 bits on. ``"fitted"``
+    takes the base with the least squared error, each with its best scale (after AdaLog, arXiv 2407.12951).
     """
 
     SETTINGS = (*Quantizer.SETTINGS, "base")
 
-    def __init__(self, bits: int, base: float = 2.0**0.5) -> None:
+    def __init__(self, bits: int, base: float | str = 2.0**0.5) -> None:
         super().__init__(bits)
-        self.base = base
+        self._bases = BASES if base == "fitted" else (base,)
+        self.base = self._bases[0]
 
     def _solve(self, statistics: Statistics) -> None:
         sample = statistics.sample
@@ -32,14 +39,19 @@ class LogSqrt2(Quantizer):
         self._note_error(sample, error)
 
     def _search(self, statistics: Statistics, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """The percentile whose use as scale has the least squared error on ``sample``, and that error."""
-        best = None
+        """The percentile whose use as scale, with its base, has the least squared error, and that error."""
+        sample, best = sample.flatten(), None
+        if len(self._bases) > 1:
+            sample = sample[:: -(-len(sample) // SEARCHED)].contiguous()
         for p in PERCENTILES:
             scale = positive(statistics.range(p)[1][0]).to(sample.device)
-            error = sum(self._squared_error(x, scale) for x in sample.flatten().split(PIECE))
-            if best is None or error < best[1]:
-                best = scale, error
-        return best[0], best[1] / sample.numel()
+            for base in self._bases:
+                self.base = base
+                error = sum(self._squared_error(x, scale) for x in sample.split(PIECE))
+                if best is None or error < best[2]:
+                    best = base, scale, error
+        self.base = best[0]
+        return best[1], best[2] / sample.numel()
 
     def _squared_error(self, x: Tensor, scale: Tensor) -> Tensor:
         return self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum()
