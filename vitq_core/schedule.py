@@ -9,6 +9,7 @@ from typing import Any
 from .checks import check_choice, check_count, check_number, check_share
 
 PUBLISHED_ITERATIONS = 3000
+WEIGHTINGS = ("none", "fisher")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Schedule:
     w·Σ(1 − |2h − 1|^β), β falling from start to end after a share of the iterations without it. ``drop``:
     probability with which an input element is the full-precision one (QDrop). ``autocast``: bfloat16 for the
     multiplications; None: where the processor has units for it.
+
+    Not in the paper: ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
+    ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
+    weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
+    of ``WEIGHTINGS``.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -38,6 +44,10 @@ class Schedule:
     warmup: float = 0.2
     drop: float = 0.5
     autocast: bool | None = None
+    blocks: bool = False
+    affine_lr: float | None = None
+    weight_scales: bool = False
+    weighting: str = "none"
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
@@ -45,7 +55,7 @@ class Schedule:
         check_count("pictures", self.pictures)
         if self.pictures < self.batch_size:
             raise ValueError(f"pictures={self.pictures} is fewer than a batch of {self.batch_size}")
-        for name in ("rounding_lr", "scale_lr", "kl_lambda"):
+        for name in ("rounding_lr", "scale_lr", "kl_lambda", "affine_lr"):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("temperature", "beta_start", "beta_end"):
             check_share(name, getattr(self, name), least=1e-3, most=1e3)
@@ -53,6 +63,9 @@ class Schedule:
         check_share("warmup", self.warmup)
         check_share("drop", self.drop)
         check_choice("autocast", self.autocast, (None, True, False))
+        for name in ("blocks", "weight_scales"):
+            check_choice(name, getattr(self, name), (True, False))
+        check_choice("weighting", self.weighting, WEIGHTINGS)
 
     @property
     def steps(self) -> tuple[float, float]:

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 
-def output_loss(output: Tensor, wanted: Tensor) -> Tensor:
-    """``‖O − Ô‖²``, summed over dimension 1, mean over the rest (as ADFQ-ViT's code has it)."""
-    return (output - wanted).square().sum() / (wanted.numel() / wanted.shape[1])
+def output_loss(output: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """``‖O − Ô‖²``, summed over dimension 1, mean over the rest (as ADFQ-ViT's code has it).
+
+    ``weights``: of the elements of one output, of mean 1.
+    """
+    squared = (output - wanted).square()
+    if weights is not None:
+        squared = squared * weights
+    return squared.sum() / (wanted.numel() / wanted.shape[1])
 
 
 def output_error(output: Tensor, wanted: Tensor) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from math import cos, isfinite, pi
 
 import torch
@@ -35,14 +36,37 @@ def learn(
     """
     layers = [layer for layer in simulation.layers.values() if unit.holds(layer.name)]
     weighted = [layer.name for layer in layers if layer.weight is not None]
-    roundings = [Rounding(simulation.simulated_weight(n), simulation.float_weight(n)) for n in weighted]
+    roundings = {
+        name: Rounding(
+            simulation.simulated_weight(name), simulation.float_weight(name), schedule.weight_scales
+        )
+        for name in weighted
+    }
     quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
-    with learning_scales(quantizers) as scales:
-        _descend(simulation.layer(unit.name), unit, feed, schedule, roundings, scales, seed, after_step)
-    for name, rounding in zip(weighted, roundings, strict=True):
-        weight = simulation.float_weight(name)
-        weight.data = rounding.hard()
-        simulation.simulated_weight(name).refresh(weight)
+    module = simulation.layer(unit.name)
+    with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
+        learned = Learned(list(roundings.values()), scales, affine)
+        _descend(module, unit, feed, schedule, learned, seed, after_step)
+    for name, rounding in roundings.items():
+        rounding.settle(simulation.float_weight(name))
+
+
+@dataclass
+class Learned:
+    """All that a unit learns."""
+
+    roundings: list[Rounding]
+    scales: list[Tensor]
+    affine: list[Tensor]
+
+    def optimizers(self, schedule: Schedule) -> list[torch.optim.Optimizer]:
+        """Adam for v at a constant step; for all else one whose step falls to 0 as a cosine."""
+        rounding_lr, scale_lr = schedule.steps
+        scales = self.scales + [r.scale for r in self.roundings if r.scale.requires_grad]
+        groups = [(scales, scale_lr), (self.affine, schedule.affine_lr)]
+        falling = [{"params": tensors, "lr": lr, "start": lr} for tensors, lr in groups if tensors]
+        constant = [{"params": [r.v for r in self.roundings], "lr": rounding_lr}] if self.roundings else []
+        return [torch.optim.Adam(each, fused=True) for each in (constant, falling) if each]
 
 
 @contextmanager
@@ -57,43 +81,56 @@ def learning_scales(quantizers: list[Quantizer]) -> Iterator[list[Tensor]]:
             quantizer.scale = quantizer.scale.detach()
 
 
+@contextmanager
+def learning_affine(module: nn.Module, schedule: Schedule) -> Iterator[list[Tensor]]:
+    """The parameters that are no quantized weights (biases, norms, layer scales), where they are learned."""
+    named = module.named_parameters() if schedule.affine_lr is not None else ()
+    parameters = [parameter for name, parameter in named if "parametrizations." not in name]
+    for parameter in parameters:
+        parameter.requires_grad_()
+    try:
+        yield parameters
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
+
 def _descend(
     module: nn.Module,
     unit: Unit,
     feed: Feed,
     schedule: Schedule,
-    roundings: list[Rounding],
-    scales: list[Tensor],
+    learned: Learned,
     seed: int,
     after_step: Step,
 ) -> None:
-    rounding_lr, scale_lr = schedule.steps
-    rounder = _adam([rounding.v for rounding in roundings], rounding_lr)
-    scaler = _adam(scales, scale_lr)
-    batches = _Batches(feed, schedule, seed, scales[0].device)
+    optimizers = learned.optimizers(schedule)
+    batches = _Batches(feed, schedule, seed, next(module.parameters()).device)
     for iteration in range(schedule.iterations):
-        for rounding in roundings:
+        for rounding in learned.roundings:
             rounding.show()
         loss = _loss(module, unit, feed, schedule, *next(batches))
         loss.backward()
         value = loss.item()
         if not isfinite(value):
             raise Diverged(iteration)
-        for rounding in roundings:
+        for rounding in learned.roundings:
             rounding.collect(*_pull(schedule, iteration))
-        for group in scaler.param_groups:
-            group["lr"] = scale_lr * (1 + cos(pi * iteration / schedule.iterations)) / 2
-        for optimizer in (rounder, scaler):
-            optimizer.step()
-            optimizer.zero_grad()
+        _step(optimizers, iteration / schedule.iterations)
         with torch.no_grad():
-            for scale in scales:
+            for scale in learned.scales:
                 scale.clamp_(min=SMALLEST_SCALE)
         after_step(iteration, value)
 
 
-def _adam(parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters or [torch.zeros(())], lr=lr, fused=True)
+def _step(optimizers: list[torch.optim.Optimizer], done: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "start" in group:
+                group["lr"] = group["start"] * (1 + cos(pi * done)) / 2
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def _pull(schedule: Schedule, iteration: int) -> tuple[float, float]:
@@ -141,7 +178,7 @@ def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tens
                 stack.callback(softmax.register_forward_hook(lambda *call: maps.append(call[2])).remove)
         stack.enter_context(torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x)))
         output = module(x, **feed.options)
-    loss = output_loss(output.float(), feed.wanted[index].to(x.device))
+    loss = output_loss(output.float(), feed.wanted[index].to(x.device), feed.weights)
     for ours, theirs in zip(maps, feed.maps, strict=False):
         divergence = attention_loss(ours.float(), theirs[index].to(x.device), schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda

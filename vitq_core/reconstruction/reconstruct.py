@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import inf
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..calibration import CalibrationPictures
 from ..errors import Cancelled
@@ -28,6 +28,7 @@ from .progress import Clock, Curve, UnitProgress, spoken
 from .rows import Cache, Rows
 from .state import RunState
 from .walk import Feed, Walk
+from .weighting import fisher_weights
 
 Watch = Callable[[UnitProgress], None]
 
@@ -45,12 +46,12 @@ def reconstruct(
     ``watch`` hears of every unit while it is learned. Raises ValueError for fewer pictures than a batch.
     """
     schedule = simulation.recipe.options.schedule
-    units = simulation.family.units(simulation.module)
-    units = [unit for unit in units if any(unit.holds(name) for name in simulation.layers)]
-    run = _Run(simulation, schedule, monitor, seed, state, watch, units)
-    with Cache() as cache, torch.enable_grad():
-        kept = _kept(pictures, schedule, cache)
+    units = units_of(simulation, schedule)
+    with Cache() as room, torch.enable_grad():
+        kept = _kept(pictures, schedule, room)
         twin = simulation.float_twin()
+        weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
+        run = _Run(simulation, schedule, monitor, seed, state, watch, units, weights)
         chain = simulation.family.chain(simulation.module)
         try:
             for unit, gather in Walk(simulation.module, twin, units, chain, kept):
@@ -59,6 +60,20 @@ def reconstruct(
             return Reconstruction(tuple(run.rows), cancelled=True)
     state.finish()
     return Reconstruction(tuple(run.rows))
+
+
+def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
+    """The family's units that the forward reaches; with ``schedule.blocks`` each block as one."""
+    family, module = simulation.family, simulation.module
+    units = [u for u in family.units(module) if any(u.holds(name) for name in simulation.layers)]
+    if not schedule.blocks:
+        return units
+    blocks: dict[str, Unit] = {}
+    for unit in units:
+        name = next((link for link in family.chain(module) if Unit(link).holds(unit.name)), unit.name)
+        softmaxes = blocks[name].softmaxes if name in blocks else ()
+        blocks[name] = Unit(name, (*softmaxes, *unit.softmaxes))
+    return list(blocks.values())
 
 
 def check_enough(pictures: int, schedule: Schedule | None) -> None:
@@ -80,6 +95,14 @@ def _kept(pictures: CalibrationPictures, schedule: Schedule, cache: Cache) -> Ro
     return rows
 
 
+def _weights(
+    twin: nn.Module, units: list[Unit], pictures: Rows, schedule: Schedule, seed: int
+) -> dict[str, Tensor]:
+    if schedule.weighting == "none":
+        return {}
+    return fisher_weights(twin, units, pictures, seed, next(twin.parameters()).device)
+
+
 @dataclass
 class _Run:
     """The pass over the units: what they have in common."""
@@ -91,6 +114,7 @@ class _Run:
     state: RunState
     watch: Watch | None
     units: list[Unit]
+    weights: Callable[[], dict[str, Tensor]]
 
     def __post_init__(self) -> None:
         self.rows: list[UnitRow] = []
@@ -114,6 +138,7 @@ class _Run:
     def _learned(self, index: int, unit: Unit, gather: Callable[[], Feed]) -> UnitRow:
         started, curve = time.perf_counter(), Curve(self.schedule.iterations)
         module, feed = self.simulation.layer(unit.name), gather()
+        feed.weights = self.weights().get(unit.name)
         with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
             before = hard_error(module, feed)
             after_step = partial(self._after_step, index, unit, curve, before)

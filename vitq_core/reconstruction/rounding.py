@@ -20,19 +20,20 @@ class Rounding:
     :meth:`collect` the loss is computed and its gradient taken.
     """
 
-    def __init__(self, parametrization: SimulatedWeight, weight: Tensor) -> None:
+    def __init__(self, parametrization: SimulatedWeight, weight: Tensor, learn_scale: bool = False) -> None:
         """``weight``: before quantization. Raises VitqError for a quantizer that does not round to a grid."""
         quantizer = parametrization.quantizer
         if not isinstance(quantizer, Uniform):
             raise VitqError(f"the rounding of {type(quantizer).__name__} weights cannot be learned")
         self._parametrization = parametrization
-        scale, (low, high) = quantizer.scale, quantizer.limits()
-        below = (weight / scale).floor()
-        fraction = weight / scale - below
-        self._floor = below.clamp(low, high).mul_(scale)
-        # A weight outside the range has one code whatever h says, so no step and no gradient.
+        self._quantizer, (low, high) = quantizer, quantizer.limits()
+        ratio = weight / quantizer.scale
+        below = ratio.floor()
+        fraction = ratio - below
+        self._floor = below.clamp(low, high)
+        # A weight outside the range has one code whatever h says, so no gradient.
         self._free = ((below >= low) & (below < high)).to(weight.dtype)
-        self._step = scale * self._free
+        self.scale = quantizer.scale.detach().clone().requires_grad_(learn_scale)
         self.v = -torch.log((ZETA - GAMMA) / (fraction - GAMMA) - 1)
         self.v.requires_grad_()
         self._sigmoid, self._h, self._shown = (torch.empty_like(weight) for _ in range(3))
@@ -43,13 +44,16 @@ class Rounding:
         with torch.no_grad():
             torch.sigmoid(self.v, out=self._sigmoid)
             torch.mul(self._sigmoid, ZETA - GAMMA, out=self._h).add_(GAMMA).clamp_(0.0, 1.0)
-            torch.addcmul(self._floor, self._step, self._h, out=self._shown.detach())
+            torch.addcmul(self._floor, self._free, self._h, out=self._shown.detach()).mul_(self.scale)
         self._shown.grad = None
         self._parametrization.simulated = self._shown
 
     def collect(self, weight: float, beta: float) -> None:
-        """The gradient of v: the loss's, plus that of ``weight``·Σ(1 − |2h − 1|^β)."""
-        gradient = self._shown.grad.mul_(self._step)
+        """The gradients: of v the loss's plus that of ``weight``·Σ(1 − |2h − 1|^β), of a learned scale."""
+        gradient = self._shown.grad
+        if self.scale.requires_grad:
+            self.scale.grad = (gradient * self._shown.detach()).sum_to_size(self.scale.shape) / self.scale
+        gradient.mul_(self.scale.detach()).mul_(self._free)
         if weight:
             side = 2 * self._h - 1
             pull = side.abs().pow_(beta - 1).copysign_(side)
@@ -57,7 +61,9 @@ class Rounding:
         passing(gradient, self._h, 0.0, 1.0, out=gradient)
         self.v.grad = torch.ops.aten.sigmoid_backward(gradient, self._sigmoid).mul_(ZETA - GAMMA)
 
-    def hard(self) -> Tensor:
-        """The weight with every v settled: up where v ≥ 0."""
+    def settle(self, weight: Tensor) -> None:
+        """Round for good, up where v ≥ 0: ``weight`` becomes what its codes stand for."""
         with torch.no_grad():
-            return self._floor + self._step * (self.v >= 0)
+            self._quantizer.scale = self.scale.detach()
+            weight.copy_((self._floor + self._free * (self.v >= 0)) * self.scale)
+        self._parametrization.refresh(weight)

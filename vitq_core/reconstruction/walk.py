@@ -29,7 +29,8 @@ class Feed:
     """What one unit is trained on, one row per picture.
 
     ``given``: its input in the quantized model, ``clean``: in the float one, ``wanted``: the float output,
-    ``maps``: the float outputs of its softmaxes, ``options``: the other arguments of its forward.
+    ``maps``: the float outputs of its softmaxes, ``options``: the other arguments of its forward,
+    ``weights``: how much each element of an output counts; None: all the same.
     """
 
     given: Rows
@@ -37,6 +38,7 @@ class Feed:
     wanted: Rows
     maps: list[Rows]
     options: dict[str, Any] = field(default_factory=dict)
+    weights: Tensor | None = None
 
     @property
     def trained(self) -> int:

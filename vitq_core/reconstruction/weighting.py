@@ -1,0 +1,52 @@
+"""How much each element of a unit's output matters to the answer: the diagonal of the Fisher information."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..site import Unit
+from .rows import Rows
+from .walk import CHUNK
+
+
+def fisher_weights(
+    model: nn.Module, units: list[Unit], pictures: Rows, seed: int, device: torch.device
+) -> dict[str, Tensor]:
+    """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers.
+
+    As BRECQ (arXiv 2102.05426) weighs its errors, but averaged over the pictures.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = {unit.name: 0.0 for unit in units}
+    for chunk in pictures.split(CHUNK):
+        for name, gradient in _gradients(model, units, chunk.to(device), generator).items():
+            found[name] = found[name] + gradient.square().sum(0)
+    return {name: total / total.mean().clamp_min(1e-30) for name, total in found.items()}
+
+
+def _gradients(
+    model: nn.Module, units: list[Unit], images: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Tensor) -> Tensor:
+        outputs[name] = output if output.requires_grad else output.requires_grad_()
+        return outputs[name]
+
+    hooks = [
+        model.get_submodule(unit.name).register_forward_hook(
+            lambda _, __, output, n=unit.name: keep(n, output)
+        )
+        for unit in units
+    ]
+    try:
+        with torch.enable_grad():
+            chances = model(images).log_softmax(-1)
+            answers = torch.multinomial(chances.detach().exp().cpu(), 1, generator=generator)
+            likelihood = chances.gather(1, answers.to(images.device)).sum()
+            gradients = torch.autograd.grad(likelihood, list(outputs.values()))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return dict(zip(outputs, gradients, strict=True))
