@@ -28,7 +28,7 @@ class Schedule:
     Not in the paper: ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
-    of ``WEIGHTINGS``.
+    of ``WEIGHTINGS``; ``finish``: iterations on the whole model at the end, codes of the weights held fixed.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -48,6 +48,7 @@ class Schedule:
     affine_lr: float | None = None
     weight_scales: bool = False
     weighting: str = "none"
+    finish: int = 0
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
@@ -66,6 +67,8 @@ class Schedule:
         for name in ("blocks", "weight_scales"):
             check_choice(name, getattr(self, name), (True, False))
         check_choice("weighting", self.weighting, WEIGHTINGS)
+        if self.finish != 0:
+            check_count("finish", self.finish)
 
     @property
     def steps(self) -> tuple[float, float]:
@@ -73,6 +76,14 @@ class Schedule:
         stretch = max(1.0, PUBLISHED_ITERATIONS / self.iterations)
         rounding = min(3e-3 * stretch, 0.1) if self.rounding_lr is None else self.rounding_lr
         return rounding, min(4e-5 * stretch, 1e-3) if self.scale_lr is None else self.scale_lr
+
+    @property
+    def finishing(self) -> Schedule:
+        """For the whole model at the end: its logits from its own inputs."""
+        rounding_lr, scale_lr = self.steps
+        plain = {"kl_lambda": None, "drop": 0.0, "blocks": False, "weighting": "none", "finish": 0}
+        steps = {"rounding_lr": rounding_lr, "scale_lr": scale_lr}
+        return replace(self, iterations=self.finish, **plain, **steps)
 
 
 EFFORTS: dict[str, Schedule] = {

@@ -60,7 +60,8 @@ class NormPair:
 class Unit:
     """A module whose output is reconstructed as a whole: an attention, an MLP, a single layer, a block.
 
-    ``softmaxes``: the dotted names of the modules in it whose output is an attention map.
+    ``softmaxes``: the dotted names of the modules in it whose output is an attention map. The unit named ""
+    is the whole model.
     """
 
     name: str
@@ -68,4 +69,8 @@ class Unit:
 
     def holds(self, module: str) -> bool:
         """Whether the module of this dotted name is in it."""
-        return module == self.name or module.startswith(f"{self.name}.")
+        return self.name in ("", module) or module.startswith(f"{self.name}.")
+
+    @property
+    def title(self) -> str:
+        return self.name or "whole model"

@@ -32,7 +32,8 @@ def learn(
 ) -> None:
     """Train the unit in place and round it. Raises Diverged, and whatever ``after_step`` raises.
 
-    After an exception the unit is half trained: the caller has its calibrated state.
+    The whole model's weights are rounded already and keep their codes. After an exception the unit is half
+    trained: the caller has its calibrated state.
     """
     layers = [layer for layer in simulation.layers.values() if unit.holds(layer.name)]
     weighted = [layer.name for layer in layers if layer.weight is not None]
@@ -45,7 +46,7 @@ def learn(
     quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
     module = simulation.layer(unit.name)
     with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
-        learned = Learned(list(roundings.values()), scales, affine)
+        learned = Learned(list(roundings.values()), scales, affine, rounded=unit.name == "")
         _descend(module, unit, feed, schedule, learned, seed, after_step)
     for name, rounding in roundings.items():
         rounding.settle(simulation.float_weight(name))
@@ -53,11 +54,12 @@ def learn(
 
 @dataclass
 class Learned:
-    """All that a unit learns."""
+    """All that a unit learns; ``rounded``: not how to round."""
 
     roundings: list[Rounding]
     scales: list[Tensor]
     affine: list[Tensor]
+    rounded: bool = False
 
     def optimizers(self, schedule: Schedule) -> list[torch.optim.Optimizer]:
         """Adam for v at a constant step; for all else one whose step falls to 0 as a cosine."""
@@ -65,7 +67,8 @@ class Learned:
         scales = self.scales + [r.scale for r in self.roundings if r.scale.requires_grad]
         groups = [(scales, scale_lr), (self.affine, schedule.affine_lr)]
         falling = [{"params": tensors, "lr": lr, "start": lr} for tensors, lr in groups if tensors]
-        constant = [{"params": [r.v for r in self.roundings], "lr": rounding_lr}] if self.roundings else []
+        rounding = [] if self.rounded else [r.v for r in self.roundings]
+        constant = [{"params": rounding, "lr": rounding_lr}] if rounding else []
         return [torch.optim.Adam(each, fused=True) for each in (constant, falling) if each]
 
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from ..report import UnitRow
-from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
 
@@ -52,12 +51,15 @@ class Curve:
 
 
 class Clock:
-    """Time left, by the multiply-accumulates of the units that are still to do."""
+    """Time left, by the multiply-accumulates of the iterations that are still to do."""
 
-    def __init__(self, simulation: Simulation, units: list[Unit], schedule: Schedule) -> None:
+    def __init__(self, simulation: Simulation, iterations: list[tuple[Unit, int]]) -> None:
+        """``iterations``: how many each unit takes, in order."""
         layers = simulation.layers.values()
-        self._costs = [sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit in units]
-        self._iterations = schedule.iterations
+        self._paces = [
+            sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in iterations
+        ]
+        self._costs = [pace * count for pace, (_, count) in zip(self._paces, iterations, strict=True)]
         self._started, self._base, self._told = time.perf_counter(), 0.0, 0.0
 
     def skip(self, index: int) -> None:
@@ -69,7 +71,7 @@ class Clock:
         """The share of the work done when so many iterations of unit ``index`` are."""
         return self._work(index, iteration) / max(sum(self._costs), 1)
 
-    def left(self, index: int, iteration: int) -> float:
+    def left(self, index: int, iteration: int = 0) -> float:
         """Seconds."""
         work = self._work(index, iteration)
         pace = (time.perf_counter() - self._started) / max(work - self._base, 1e-9)
@@ -84,9 +86,7 @@ class Clock:
         return True
 
     def _work(self, index: int, iteration: int) -> float:
-        return sum(self._costs[:index]) + (
-            self._costs[index] * iteration / self._iterations if iteration else 0.0
-        )
+        return sum(self._costs[:index]) + (self._paces[index] * iteration if iteration else 0.0)
 
 
 def spoken(seconds: float) -> str:

@@ -30,6 +30,7 @@ from .state import RunState
 from .walk import Feed, Walk
 from .weighting import fisher_weights
 
+WHOLE = Unit("")
 Watch = Callable[[UnitProgress], None]
 
 
@@ -54,8 +55,11 @@ def reconstruct(
         run = _Run(simulation, schedule, monitor, seed, state, watch, units, weights)
         chain = simulation.family.chain(simulation.module)
         try:
-            for unit, gather in Walk(simulation.module, twin, units, chain, kept):
-                run.take(unit, gather)
+            walk = Walk(simulation.module, twin, units, chain, kept)
+            for unit, gather in walk:
+                run.take(unit, gather, schedule)
+            if schedule.finish:
+                run.take(WHOLE, walk.whole, schedule.finishing)
         except Cancelled:
             return Reconstruction(tuple(run.rows), cancelled=True)
     state.finish()
@@ -118,33 +122,35 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.rows: list[UnitRow] = []
-        self.clock = Clock(self.simulation, self.units, self.schedule)
+        counts = [(unit, self.schedule.iterations) for unit in self.units]
+        finish = [(WHOLE, self.schedule.finish)] if self.schedule.finish else []
+        self.clock, self.total = Clock(self.simulation, counts + finish), len(counts + finish)
 
-    def take(self, unit: Unit, gather: Callable[[], Feed]) -> None:
+    def take(self, unit: Unit, gather: Callable[[], Feed], schedule: Schedule) -> None:
         """Learn the next unit, or take it over from a run that was stopped."""
         index = len(self.rows)
-        self.monitor.report(self.clock.fraction(index), f"reconstruct {unit.name}")
-        saved = self.state.load(index, unit.name)
+        self.monitor.report(self.clock.fraction(index), f"reconstruct {unit.title}")
+        saved = self.state.load(index, unit.title)
         if saved is None:
-            row = self._learned(index, unit, gather)
+            row = self._learned(index, unit, gather, schedule)
             self.state.save(index, row, self.simulation.layer(unit.name).state_dict())
         else:
             row, tensors = saved
             set_unit(self.simulation, unit, tensors)
             self.clock.skip(index)
         self.rows.append(row)
-        self._tell(row, row.iterations, self.clock.left(index + 1, 0))
+        self._tell(index, row, row.iterations, schedule, self.clock.left(index + 1))
 
-    def _learned(self, index: int, unit: Unit, gather: Callable[[], Feed]) -> UnitRow:
-        started, curve = time.perf_counter(), Curve(self.schedule.iterations)
+    def _learned(self, index: int, unit: Unit, gather: Callable[[], Feed], schedule: Schedule) -> UnitRow:
+        started, curve = time.perf_counter(), Curve(schedule.iterations)
         module, feed = self.simulation.layer(unit.name), gather()
         feed.weights = self.weights().get(unit.name)
         with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
             before = hard_error(module, feed)
-            after_step = partial(self._after_step, index, unit, curve, before)
+            after_step = partial(self._after_step, index, unit, schedule, curve, before)
             seed = self.seed * 1_000_003 + index  # its own, so that a resumed run draws the same
             try:
-                learn(self.simulation, unit, feed, self.schedule, seed, after_step)
+                learn(self.simulation, unit, feed, schedule, seed, after_step)
                 after = hard_error(module, feed)
                 outcome = f"kept as calibrated: learned, the error was {after:.3g}"
             except Diverged as stop:
@@ -154,28 +160,30 @@ class _Run:
             else:
                 set_unit(self.simulation, unit, calibrated)
         seconds = time.perf_counter() - started
-        return UnitRow(unit.name, outcome, before, min(before, after), curve.seen, seconds, curve.points)
+        return UnitRow(unit.title, outcome, before, min(before, after), curve.seen, seconds, curve.points)
 
     def _after_step(
-        self, index: int, unit: Unit, curve: Curve, before: float, iteration: int, loss: float
+        self,
+        index: int,
+        unit: Unit,
+        schedule: Schedule,
+        curve: Curve,
+        before: float,
+        iteration: int,
+        loss: float,
     ) -> None:
         curve.add(loss)
         self.monitor.check()
         if self.clock.due():
-            left, done = (
-                self.clock.left(index, iteration + 1),
-                f"{iteration + 1} of {self.schedule.iterations}",
-            )
-            message = f"reconstruct {unit.name}: {done}, about {spoken(left)} left"
-            self.monitor.report(self.clock.fraction(index, iteration + 1), message)
-            row = UnitRow(unit.name, "learning", before, before, curve.seen, 0.0, curve.points)
-            self._tell(row, iteration + 1, left)
+            done, left = iteration + 1, self.clock.left(index, iteration + 1)
+            message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
+            self.monitor.report(self.clock.fraction(index, done), f"reconstruct {message}")
+            row = UnitRow(unit.title, "learning", before, before, curve.seen, 0.0, curve.points)
+            self._tell(index, row, done, schedule, left)
 
-    def _tell(self, row: UnitRow, iteration: int, seconds_left: float) -> None:
+    def _tell(self, index: int, row: UnitRow, done: int, schedule: Schedule, seconds_left: float) -> None:
         if self.watch is not None:
-            index = [unit.name for unit in self.units].index(row.unit)
-            iterations = self.schedule.iterations
-            self.watch(UnitProgress(index, len(self.units), iteration, iterations, row, seconds_left))
+            self.watch(UnitProgress(index, self.total, done, schedule.iterations, row, seconds_left))
 
 
 @contextmanager

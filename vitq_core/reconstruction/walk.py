@@ -81,6 +81,12 @@ class Walk:
         for stream in (clean, given):
             self._close(stream)
 
+    def whole(self) -> Feed:
+        """The feed of the whole model, whose inputs are the pictures."""
+        return self._feed(
+            Unit(""), lambda model, pictures, _: model(pictures), self._pictures, self._pictures
+        )
+
     def _close(self, stream: Rows) -> None:
         if stream is not self._pictures:
             stream.close()
