@@ -202,7 +202,8 @@ def hard_error(module: nn.Module, feed: Feed) -> float:
     noise, signal, device = 0.0, 0.0, next(module.parameters()).device
     with torch.no_grad():
         for given, wanted in feed.measured(CHUNK):
-            output = module(given.to(device), **feed.options)
+            # A copy: without gradients the first quantizer may write over its input, here the feed.
+            output = module(given.to(device, copy=True), **feed.options)
             errors = output_error(output, wanted.to(device))
             noise, signal = noise + errors[0], signal + errors[1]
     return noise / max(signal, 1e-30)
