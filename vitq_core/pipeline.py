@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .allocation.passes import allocate_by_budget, allocate_by_paper
 from .calibration import CalibrationPictures, calibrate
+from .choice import choose_quantizers
 from .errors import VitqError
 from .families import family_of
 from .models.unwrap import check_finite, copied, module_of
@@ -29,9 +30,10 @@ from .tracing import trace_layers
 if TYPE_CHECKING:
     from .models import Model
 
-# The passes before calibration, which fill in the recipe's bits: name → function(module, recipe, pictures,
-# monitor) → the recipe with a complete table.
-ALLOCATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
+# The passes before calibration, which complete the recipe: name → function(module, recipe, pictures, monitor)
+# → the recipe with a complete table of bits, or with a rule for each site.
+PREPARATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
+    "choose_quantizers": choose_quantizers,
     "allocate_paper": allocate_by_paper,
     "allocate_budget": allocate_by_budget,
 }
@@ -91,7 +93,7 @@ def quantize(
     ):
         torch.manual_seed(seed)
         check_enough(pictures.count, recipe.options.schedule)
-        recipe, monitor = _allocated(module, recipe, pictures, monitor)
+        recipe, monitor = _completed(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
         simulation.module.eval()  # the quantizers too are made in training mode
@@ -148,14 +150,15 @@ def _few(layers: dict) -> str:
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
 
 
-def _allocated(
+def _completed(
     module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
 ) -> tuple[Recipe, Monitor]:
-    """The recipe with its bits, and the monitor of what comes after."""
-    if recipe.passes[0] not in ALLOCATIONS:
-        return recipe, monitor
-    allocate = ALLOCATIONS[recipe.passes[0]]
-    return allocate(module, recipe, pictures, monitor.part(0.0, 0.4)), monitor.part(0.4, 1.0)
+    """The recipe with its bits and quantizers, and the monitor of what comes after."""
+    steps = [step for step in recipe.passes if step in PREPARATIONS]
+    for index, step in enumerate(steps):
+        part = monitor.part(0.4 * index / len(steps), 0.4 * (index + 1) / len(steps))
+        recipe = PREPARATIONS[step](module, recipe, pictures, part)
+    return recipe, monitor.part(0.4, 1.0) if steps else monitor
 
 
 def _run_passes(
@@ -166,7 +169,7 @@ def _run_passes(
     state: str | Path | None,
     watch: Watch | None,
 ) -> Reconstruction:
-    first, *rest = (step for step in simulation.recipe.passes if step not in ALLOCATIONS)
+    first, *rest = (step for step in simulation.recipe.passes if step not in PREPARATIONS)
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
