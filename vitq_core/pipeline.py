@@ -96,9 +96,8 @@ def quantize(
         recipe, monitor = _completed(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
-        simulation.module.eval()  # the quantizers too are made in training mode
         units = _run_passes(simulation, pictures, monitor, seed, state, watch)
-    simulation.module.vitq = simulation
+    simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
     report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source, units)
     if not units.cancelled:
         monitor.report(1.0, "done")
