@@ -12,6 +12,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
 from torch import Tensor, nn
 
+import vitq_core as vq
+
 SMALL = {
     "img_size": 16,
     "patch_size": 8,
@@ -108,6 +110,12 @@ def model() -> VisionTransformer:
 @pytest.fixture
 def images(model: VisionTransformer) -> Tensor:
     return random_pictures(model)
+
+
+@pytest.fixture
+def calibrating() -> Callable[..., vq.Recipe]:
+    """``calibrating(name, …)``: that recipe without the reconstruction, which takes a batch of pictures."""
+    return partial(vq.recipe, effort="none")
 
 
 @pytest.fixture(params=VARIANTS)

@@ -30,12 +30,12 @@ def fingerprint(model: nn.Module) -> list:
 @pytest.mark.parametrize(
     ("recipe", "bits"), [*((recipe, 4) for recipe in vq.RECIPES), ("repq", 8), ("adfq", 8)]
 )
-def test_every_recipe_quantizes_every_variant(variant, pictures, recipe: str, bits: int) -> None:
+def test_every_recipe_quantizes_every_variant(variant, pictures, calibrating, recipe: str, bits: int) -> None:
     images = pictures(variant, 2)
     if variant(images).ndim != 2 and recipe.startswith("lrp"):
         pytest.skip("relevance explains classifiers; tests/test_lrp_recipes.py sees that it says so")
     before, given = fingerprint(variant), images.clone()
-    result = vq.quantize(variant, images, vq.recipe(recipe, bits, bits))
+    result = vq.quantize(variant, images, calibrating(recipe, bits, bits))
     assert fingerprint(variant) == before
     assert torch.equal(images, given)
     audit(result.model, images)
@@ -47,11 +47,11 @@ def test_every_recipe_quantizes_every_variant(variant, pictures, recipe: str, bi
 
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_more_bits_are_closer(model, pictures, recipe: str) -> None:
+def test_more_bits_are_closer(model, pictures, calibrating, recipe: str) -> None:
     images = pictures(model, 16)
     errors = []
     for bits in (3, 7):
-        result = vq.quantize(model, images, vq.recipe(recipe, bits, bits))
+        result = vq.quantize(model, images, calibrating(recipe, bits, bits))
         with torch.no_grad():
             errors.append(float((result(images) - model(images)).square().mean()))
     assert 0 < errors[1] < errors[0] / 2
@@ -68,11 +68,11 @@ def busy(model: VisionTransformer, images: Tensor) -> VisionTransformer:
 
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_a_model_in_training_stays_as_it_is(tiny, pictures, recipe: str) -> None:
+def test_a_model_in_training_stays_as_it_is(tiny, pictures, calibrating, recipe: str) -> None:
     model = tiny(depth=2, proj_drop_rate=0.3, attn_drop_rate=0.3, drop_path_rate=0.3, drop_rate=0.3)
     images = pictures(model)
     before = fingerprint(busy(model, images))
-    result = vq.quantize(model, images, recipe)
+    result = vq.quantize(model, images, calibrating(recipe))
     assert fingerprint(model) == before
     assert not any(module.training for module in result.model.modules())
     assert not any(p.requires_grad for p in result.model.parameters())
@@ -110,10 +110,10 @@ def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, whe
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
 @pytest.mark.parametrize("chunk", [32, 4])
-def test_progress_goes_from_0_to_1(model, images, monkeypatch, recipe: str, chunk: int) -> None:
+def test_progress_goes_from_0_to_1(model, images, monkeypatch, calibrating, recipe: str, chunk: int) -> None:
     monkeypatch.setattr("vitq_core.calibration.pictures.CHUNK", chunk)
     heard: list[tuple[float, str]] = []
-    vq.quantize(model, images, recipe, progress=lambda *said: heard.append(said))
+    vq.quantize(model, images, calibrating(recipe), progress=lambda *said: heard.append(said))
     fractions = [fraction for fraction, _ in heard]
     assert fractions[0] == 0.0 and heard[-1] == (1.0, "done")
     assert fractions == sorted(fractions)

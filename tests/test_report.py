@@ -76,15 +76,15 @@ def test_an_attention_pool_stays_in_floating_point(tiny, pictures) -> None:
     )
 
 
-def test_outliers_cost_bits(model, images) -> None:
-    report = vq.quantize(model, images, vq.recipe("adfq", alpha=1.0)).report
+def test_outliers_cost_bits(model, images, calibrating) -> None:
+    report = vq.quantize(model, images, calibrating("adfq", alpha=1.0)).report
     rows = [row for row in report.sites if row.role == "post_layernorm"]
     assert len(rows) == 4
     for row in rows:
         assert 0 < row.outlier_ratio < 1
         assert row.effective_bits == pytest.approx(4 + row.outlier_ratio * (16 + 4))  # 16 channels: 4 bits
     assert report.effective_act_bits > report.avg_act_bits
-    without = vq.quantize(model, images, vq.recipe("adfq", alpha=100.0)).report
+    without = vq.quantize(model, images, calibrating("adfq", alpha=100.0)).report
     assert without.gbops < report.gbops and without.effective_act_bits == without.avg_act_bits
 
 

@@ -60,9 +60,9 @@ def test_unfitted_quantizers_change_nothing(rewritten, model, images) -> None:
 
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_outputs_are_those_of_quantized_operands(model, images, recipe: str) -> None:
+def test_outputs_are_those_of_quantized_operands(model, images, calibrating, recipe: str) -> None:
     """A layer of the result multiplies what its quantizers make of its inputs and its float weight."""
-    result = vq.quantize(model, images, recipe)
+    result = vq.quantize(model, images, calibrating(recipe))
     simulation = result.model.vitq
     name = "blocks.0.mlp.fc2"
     layer, seen = simulation.layer(name), {}
@@ -79,9 +79,9 @@ def test_outputs_are_those_of_quantized_operands(model, images, recipe: str) -> 
     assert codes[1].unique().numel() <= 2**weight.bits
 
 
-def test_calling_twice_and_with_other_batches_is_the_same(variant, pictures) -> None:
+def test_calling_twice_and_with_other_batches_is_the_same(variant, pictures, calibrating) -> None:
     images = pictures(variant)
-    result = vq.quantize(variant, images, "adfq")
+    result = vq.quantize(variant, images, calibrating("adfq"))
     before = images.clone()
     with torch.no_grad():
         first = result(images)
@@ -105,10 +105,10 @@ def test_gradients_and_inference_mode_give_the_same_outputs(model, images) -> No
         torch.testing.assert_close(result(images), outputs.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_nobody_sees_what_was_quantized_in_place(variant, pictures) -> None:
+def test_nobody_sees_what_was_quantized_in_place(variant, pictures, calibrating) -> None:
     """Without gradients inputs may be overwritten; outputs must be those of a run that overwrites nothing."""
     images = pictures(variant)
-    result = vq.quantize(variant, images, vq.recipe("adfq", 3, 3))
+    result = vq.quantize(variant, images, calibrating("adfq", 3, 3))
     with torch.no_grad():
         usual = result(images)
         for module in result.model.modules():

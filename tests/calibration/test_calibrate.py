@@ -41,7 +41,8 @@ def stream(batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
 
 
 @pytest.mark.parametrize("recipe", ["repq", "adfq"])
-def test_batching_does_not_matter(model, pictures, recipe: str, small_chunks: None) -> None:
+def test_batching_does_not_matter(model, pictures, calibrating, recipe: str, small_chunks: None) -> None:
+    recipe = calibrating(recipe)
     images = pictures(model, 10)
     reference = vq.quantize(model, images, recipe)
     labelled = DataLoader(TensorDataset(images, torch.zeros(10, dtype=torch.long)), batch_size=7)
@@ -52,7 +53,8 @@ def test_batching_does_not_matter(model, pictures, recipe: str, small_chunks: No
 
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_one_pass_and_module_by_module_agree(model, pictures, recipe: str, monkeypatch) -> None:
+def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recipe: str, monkeypatch) -> None:
+    recipe = calibrating(recipe)
     images = pictures(model, 10)
     at_once = vq.quantize(model, images, recipe)
     monkeypatch.setattr(pictures_module, "CHUNK", 4)

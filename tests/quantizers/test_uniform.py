@@ -131,5 +131,5 @@ def test_fractional_zero_points_cut_between_codes(zero_point: float) -> None:
 
 
 def test_unknown_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="range must be one of percentile, minmax, got 'mse'"):
+    with pytest.raises(ValueError, match="range must be one of percentile, minmax, least_error, got 'mse'"):
         Uniform(4, range="mse")

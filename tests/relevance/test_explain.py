@@ -277,8 +277,8 @@ def test_models_of_any_precision(model, images, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["repq", "adfq", "crl"])
-def test_a_quantized_result_is_explained_and_left_as_it_was(model, images, recipe: str) -> None:
-    result = vq.quantize(model, images, recipe)
+def test_a_quantized_result_is_explained_and_left_as_it_was(model, images, calibrating, recipe: str) -> None:
+    result = vq.quantize(model, images, calibrating(recipe))
     outputs, before = result(images), state(result.model)
     found = vq.relevance(result, images, return_tensors=True)
     assert_untouched(result.model, before)

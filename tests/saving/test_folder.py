@@ -41,11 +41,11 @@ def assert_round_trip(result: vq.QuantizeResult, images: torch.Tensor, folder: P
 
 
 @pytest.mark.parametrize("index", range(2))
-def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, index: int) -> None:
+def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calibrating, index: int) -> None:
     kind = request.node.callspec.params["variant"]
     recipe = (("repq", "adfq"), ("crl", "minmax"))[index][len(kind) % 2]
     images = pictures(variant, 2)
-    result = vq.quantize(variant, images, vq.recipe(recipe, 3 + index, 4))
+    result = vq.quantize(variant, images, calibrating(recipe, 3 + index, 4))
     if kind in ("gated", "subclass"):
         with pytest.raises(vq.VitqError, match=r"cannot be saved|no VisionTransformer class 'Subclass'"):
             vq.save_quantized(result, tmp_path / "saved")
@@ -56,12 +56,12 @@ def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, index
 
 @pytest.mark.parametrize("bits", [2, 5])
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_round_trip_of_every_recipe(model, images, tmp_path, recipe: str, bits: int) -> None:
+def test_round_trip_of_every_recipe(model, images, tmp_path, calibrating, recipe: str, bits: int) -> None:
     options = {"adfq": {"alpha_ratio": 0.02, "log_base": 2.0}, "crl": {"collapse": True}}.get(recipe, {})
     mixed = {"blocks.1.mlp.fc2": (3, 7)}
     if "allocate" in vq.RECIPES[recipe].passes[0]:  # such a recipe takes all layers or none
         mixed = {**vq.quantize(model, images, vq.recipe("minmax", bits, bits)).bits, **mixed}
-    chosen = vq.recipe(recipe, bits, bits, bits=mixed, **options)
+    chosen = calibrating(recipe, bits, bits, bits=mixed, **options)
     loaded = assert_round_trip(vq.quantize(model, images, chosen), images, tmp_path / "a" / "b")
     assert_round_trip(loaded, images, tmp_path / "again")
     assert vq.evaluate(loaded.model, [images], reference=model).n == len(images)
@@ -90,9 +90,9 @@ def test_labels_and_preprocessing_survive(model, images, tmp_path) -> None:
     assert loaded.report.preprocessing == preprocessing.describe()
 
 
-def test_saving_again_replaces(model, images, tmp_path) -> None:
+def test_saving_again_replaces(model, images, tmp_path, calibrating) -> None:
     for recipe in ("repq", "adfq", "minmax"):
-        assert_round_trip(vq.quantize(model, images, recipe), images, tmp_path)
+        assert_round_trip(vq.quantize(model, images, calibrating(recipe)), images, tmp_path)
 
 
 def test_loading_leaves_the_random_state(saved) -> None:
