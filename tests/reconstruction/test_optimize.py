@@ -1,0 +1,274 @@
+"""How one unit is learned: batches and QDrop, the pull towards whole codes, steps, errors, restoring."""
+
+from math import cos, pi
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import vitq_core as vq
+from vitq_core.quantizers import Uniform
+from vitq_core.reconstruction import optimize
+from vitq_core.reconstruction.optimize import (
+    _Batches,
+    _pull,
+    hard_error,
+    learn,
+    learning_scales,
+    uses_bfloat16,
+)
+from vitq_core.reconstruction.rows import Cache
+from vitq_core.reconstruction.walk import Feed, Walk
+from vitq_core.schedule import Schedule
+from vitq_core.simulation import Simulation
+
+CPU = torch.device("cpu")
+
+
+def feed_of(cache: Cache, given_: Tensor, clean: Tensor, wanted: Tensor | None = None) -> Feed:
+    rows = []
+    for values in (given_, clean, clean if wanted is None else wanted):
+        rows.append(cache.rows(len(values)))
+        rows[-1].append(values)
+    return Feed(*rows, [])
+
+
+def batches_of(count: int, seed: int = 0, shape: tuple[int, ...] = (7, 9), **options) -> _Batches:
+    """Row i of the quantized inputs is full of i, of the full-precision ones of −1 − i."""
+    values = torch.arange(float(count)).reshape(-1, *[1] * len(shape)).expand(count, *shape)
+    schedule = Schedule(**{"batch_size": 4, **options})
+    return _Batches(feed_of(Cache(), values, -1 - values), schedule, seed, CPU)
+
+
+# -- batches -------------------------------------------------------------------------------------------
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(4, 40), seed=st.integers(0, 2**40))
+def test_no_picture_comes_twice_before_all_that_fit_have_come(count: int, seed: int) -> None:
+    batches = batches_of(count, seed, drop=0.0)
+    orders = []
+    for _ in range(3):
+        order = []
+        for _ in range(count // 4):
+            x, index = next(batches)
+            assert torch.equal(x[:, 0, 0], index.float())
+            order += index.tolist()
+        assert len(set(order)) == len(order) == 4 * (count // 4)
+        orders.append(order)
+    if count > 12:
+        assert orders[0] != orders[1] != orders[2]
+
+
+def test_pictures_that_measure_are_not_trained_on() -> None:
+    batches = batches_of(256, shape=(1, 1), batch_size=32)
+    drawn = {i for _ in range(14) for i in next(batches)[1].tolist()}
+    assert drawn == set(range(224))
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.25, 0.5, 1.0])
+def test_each_element_is_the_full_precision_one_with_probability_drop(drop: float) -> None:
+    batches = batches_of(8, shape=(50, 51), batch_size=8, drop=drop)
+    x, index = next(batches)
+    own = index.float().reshape(-1, 1, 1).expand_as(x)
+    clean = x == -1 - own
+    assert torch.equal(x, torch.where(clean, -1 - own, own))
+    assert float(clean.float().mean()) == pytest.approx(drop, abs=0.02)
+    if 0 < drop < 1:
+        per_place = clean.float().mean((1, 2))
+        assert per_place == pytest.approx([drop] * 8, abs=0.05)
+        again, _ = next(batches)
+        assert ((again < 0) != clean).float().mean() > 0.3, "drawn anew for every batch"
+
+
+def test_the_seed_decides_the_batches() -> None:
+    first, same, other = (batches_of(16, seed) for seed in (1, 1, 2))
+    for _ in range(6):
+        (x, i), (y, j), (z, k) = next(first), next(same), next(other)
+        assert torch.equal(x, y) and torch.equal(i, j)
+        assert not torch.equal(x, z) and not torch.equal(i, k)
+
+
+def test_the_feed_is_not_written_over() -> None:
+    batches = batches_of(8)
+    for _ in range(5):
+        next(batches)
+    feed = batches._feed
+    assert torch.equal(next(feed.given.split(8))[:, 0, 0], torch.arange(8.0))
+    assert torch.equal(next(feed.clean.split(8))[:, 0, 0], -1 - torch.arange(8.0))
+
+
+# -- schedule over the iterations ----------------------------------------------------------------------
+def test_the_pull_starts_after_the_warm_up_and_sharpens() -> None:
+    schedule = Schedule(iterations=10, warmup=0.2, beta_start=20.0, beta_end=2.0, rounding_weight=0.03)
+    found = [_pull(schedule, iteration) for iteration in range(10)]
+    assert [weight for weight, _ in found] == [0.0, 0.0, *[0.03] * 8]
+    assert [beta for _, beta in found[2:]] == pytest.approx([20 - 18 * k / 8 for k in range(8)])
+
+
+@pytest.mark.parametrize(("warmup", "pulled"), [(0.0, 5), (1.0, 0)])
+def test_warm_ups_of_nothing_and_of_all(warmup: float, pulled: int) -> None:
+    schedule = Schedule(iterations=5, warmup=warmup)
+    assert sum(_pull(schedule, iteration)[0] > 0 for iteration in range(5)) == pulled
+
+
+# -- one unit ------------------------------------------------------------------------------------------
+@pytest.fixture
+def images(model, pictures) -> Tensor:
+    return pictures(model, 16)
+
+
+@pytest.fixture
+def simulation(model, images, calibrating) -> Simulation:
+    return vq.quantize(model, images, calibrating("repq", 4, 4)).model.vitq
+
+
+SCHEDULE = Schedule(iterations=6, batch_size=8, autocast=False)
+
+
+def gathered(simulation: Simulation, images: Tensor, name: str):
+    """(unit, feed)"""
+    family, module = simulation.family, simulation.module
+    rows = Cache().rows(len(images))
+    rows.append(images)
+    walk = Walk(module, simulation.float_twin(), family.units(module), family.chain(module), rows)
+    return next((unit, gather()) for unit, gather in walk if unit.name == name)
+
+
+UNITS = ["patch_embed.proj", "blocks.0.attn", "blocks.1.mlp", "head"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_measuring_gives_noise_over_signal_and_leaves_the_feed_alone(simulation, images, name: str) -> None:
+    unit, feed = gathered(simulation, images, name)
+    given_, wanted = (next(rows.split(16)).clone() for rows in (feed.given, feed.wanted))
+    module = simulation.layer(unit.name)
+    output = module(given_.clone()).detach()  # gradients on: nothing is overwritten
+    expected = float((output - wanted).double().square().sum() / wanted.double().square().sum())
+    for _ in range(2):
+        assert hard_error(module, feed) == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(next(feed.given.split(16)), given_)
+    assert torch.equal(next(feed.wanted.split(16)), wanted)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_learning_leaves_whole_codes_and_fixed_scales(simulation, images, name: str) -> None:
+    unit, feed = gathered(simulation, images, name)
+    state = {key: tensor.clone() for key, tensor in simulation.module.state_dict().items()}
+    heard: list[tuple[int, float]] = []
+    learn(simulation, unit, feed, SCHEDULE, 0, lambda *said: heard.append(said))
+    assert [iteration for iteration, _ in heard] == list(range(6))
+    for layer in simulation.layers.values():
+        for site in layer.sites:
+            assert not simulation.quantizer(site).scale.requires_grad
+        if layer.weight is not None and unit.holds(layer.name):
+            weight, quantizer = simulation.float_weight(layer.name), simulation.quantizer(layer.weight)
+            assert torch.equal(quantizer(weight), weight), "a weight is what its codes stand for"
+            assert torch.equal(simulation.layer(layer.name).weight, weight)
+            codes, before = (quantizer.encode(w) for w in (weight, state[weight_key(layer.name)]))
+            assert (codes - before).abs().max() <= 1, "up or down, no further"
+    changed = {
+        key for key, tensor in simulation.module.state_dict().items() if not torch.equal(tensor, state[key])
+    }
+    expected = {
+        f"{n}.input_quantizers.{i}.scale" for n in layers_of(simulation, unit) for i in inputs(simulation, n)
+    }
+    expected |= {
+        weight_key(n) for n in layers_of(simulation, unit) if simulation.layers[n].weight is not None
+    }
+    assert changed == expected, "rounding and activation scales of this unit, nothing else"
+
+
+def weight_key(name: str) -> str:
+    return f"{name}.parametrizations.weight.original"
+
+
+def layers_of(simulation: Simulation, unit) -> list[str]:
+    return [name for name in simulation.layers if unit.holds(name)]
+
+
+def inputs(simulation: Simulation, name: str) -> range:
+    return range(len(simulation.layers[name].inputs))
+
+
+def test_affine_parameters_and_weight_scales_are_learned_where_asked(simulation, images) -> None:
+    unit, feed = gathered(simulation, images, "blocks.0.mlp")
+    state = {key: tensor.clone() for key, tensor in simulation.module.state_dict().items()}
+    schedule = Schedule(iterations=6, batch_size=8, autocast=False, affine_lr=1e-3, weight_scales=True)
+    learn(simulation, unit, feed, schedule, 0, lambda *_: None)
+    changed = {
+        key for key, tensor in simulation.module.state_dict().items() if not torch.equal(tensor, state[key])
+    }
+    mlp = "blocks.0.mlp"
+    assert {key for key in changed if key.endswith(".bias")} == {f"{mlp}.fc1.bias", f"{mlp}.fc2.bias"}
+    scales = {f"{mlp}.{fc}.parametrizations.weight.0.quantizer.scale" for fc in ("fc1", "fc2")}
+    assert {key for key in changed if "weight.0.quantizer" in key} == scales
+    assert all(key.startswith(mlp) for key in changed)
+    assert not any(parameter.requires_grad for parameter in simulation.module.parameters())
+    assert all(parameter.grad is None for parameter in simulation.module.parameters())
+
+
+def test_the_divergence_counts_by_one_over_lambda(simulation, images) -> None:
+    unit, feed = gathered(simulation, images, "blocks.0.attn")
+    x, index = next(_Batches(feed, SCHEDULE, 0, CPU))
+    module = simulation.layer(unit.name)
+    found = {
+        k: optimize._loss(
+            module, unit, feed, Schedule(batch_size=8, kl_lambda=k, autocast=False), x, index
+        ).item()
+        for k in (None, 0.1, 0.2)
+    }
+    divergence = 0.1 * (found[0.1] - found[None])
+    assert divergence > 0
+    assert found[0.2] == pytest.approx(found[None] + divergence / 0.2, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_it(simulation, images, monkeypatch) -> None:
+    unit, feed = gathered(simulation, images, "head")
+    monkeypatch.setattr(optimize, "output_loss", lambda output, *_: output.sum() * torch.nan)
+    with pytest.raises(optimize.Diverged, match="0"):
+        learn(simulation, unit, feed, SCHEDULE, 0, lambda *_: None)
+    assert not any(simulation.quantizer(site).scale.requires_grad for site in simulation.sites())
+
+
+def test_scales_are_leaves_inside_and_plain_tensors_after_an_error() -> None:
+    quantizers = [Uniform(4).fit(torch.randn(9)), Uniform(4, 0).fit(torch.randn(9, 2))]
+    with pytest.raises(KeyError), learning_scales(quantizers) as scales:
+        assert all(scale is quantizer.scale for scale, quantizer in zip(scales, quantizers, strict=True))
+        assert all(scale.is_leaf and scale.requires_grad and quantizers[0].learning for scale in scales)
+        raise KeyError
+    assert not any(quantizer.scale.requires_grad or quantizer.learning for quantizer in quantizers)
+
+
+def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, images, monkeypatch) -> None:
+    unit, feed = gathered(simulation, images, "blocks.0.mlp")
+    schedule = Schedule(iterations=6, batch_size=8, rounding_lr=0.01, scale_lr=0.001, autocast=False)
+    steps: list[list[float]] = []
+    step = torch.optim.Adam.step
+
+    def spy(self: torch.optim.Adam, *rest: object) -> object:
+        steps.append([group["lr"] for group in self.param_groups])
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    learn(simulation, unit, feed, schedule, 0, lambda *_: None)
+    rounding, falling = steps[::2], steps[1::2]
+    assert rounding == [[0.01]] * 6
+    expected = [0.0005 * (1 + cos(pi * iteration / 6)) for iteration in range(6)]
+    assert [lr for (lr,) in falling] == pytest.approx(expected)
+
+
+def test_bfloat16_is_the_schedules_choice_first() -> None:
+    x = torch.zeros(1)
+    assert uses_bfloat16(Schedule(autocast=True), x) is True
+    assert uses_bfloat16(Schedule(autocast=False), x) is False
+    amx = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
+    assert uses_bfloat16(Schedule(), x) is amx
+
+
+def test_in_bfloat16_it_is_learned_too(simulation, images) -> None:
+    unit, feed = gathered(simulation, images, "blocks.0.attn")
+    before, heard = hard_error(simulation.layer(unit.name), feed), []
+    schedule = Schedule(iterations=40, batch_size=8, autocast=True)
+    learn(simulation, unit, feed, schedule, 0, lambda _, loss: heard.append(loss))
+    assert hard_error(simulation.layer(unit.name), feed) < before
