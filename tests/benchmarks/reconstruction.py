@@ -1,4 +1,4 @@
-"""The README's reconstruction table, and the ablation of ``vitq``: a row for each ingredient left out or added.
+"""The README's reconstruction table, and the ablation of ``vitq``: a row for each part left out or added.
 
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
