@@ -88,7 +88,7 @@ class Schedule:
 
 EFFORTS: dict[str, Schedule] = {
     "quick": Schedule(iterations=60, pictures=128, batch_size=16),
-    "standard": Schedule(iterations=400, pictures=512),
+    "standard": Schedule(iterations=250, pictures=512),
     "paper": Schedule(),
 }
 EFFORT_NAMES = ("none", *EFFORTS)

@@ -112,7 +112,7 @@ def in_float(
 def cell(
     model: vq.Model, images: Tensor, loader: list, reference: list[Tensor], recipe: str, bits: tuple[int, int]
 ) -> dict:
-    result = vq.quantize(model, images, vq.recipe(recipe, *bits))
+    result = vq.quantize(model, images, vq.recipe(recipe, *bits, effort="none"))
     measured = vq.evaluate(result.model, loader, Replay(reference))
     report = result.report
     return {

@@ -5,6 +5,7 @@ from . import (  # each registers its recipes
     baselines,
     lrp,  # builds on crl
     repq,
+    vitq,
 )
 
-__all__ = ["adfq", "baselines", "lrp", "repq"]
+__all__ = ["adfq", "baselines", "lrp", "repq", "vitq"]

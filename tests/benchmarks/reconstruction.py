@@ -1,0 +1,183 @@
+"""The README's reconstruction table, and the ablation of ``vitq``: a row for each part left out or added.
+
+    python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
+    python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
+    python -m tests.benchmarks.reconstruction --table ablation --limit 2000 --results docs/ablation.json …
+    python -m tests.benchmarks.reconstruction --print
+
+All rows of a seed are calibrated, and reconstructed, on the same pictures. Each cell is kept in ``--results``
+as soon as it is measured; cells that are there are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import vitq_core as vq
+from vitq_core.recipe import Recipe, Use
+
+from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
+
+RESULTS = Path(__file__).parents[2] / "docs" / "reconstruction.json"
+WIDTHS = ((4, 4), (3, 3), (2, 4))
+PICTURES = 512  # as many as the standard effort learns from
+Change = Callable[[Recipe], Recipe]
+
+
+def settings(**changes: object) -> Change:
+    """Other settings of the reconstruction."""
+
+    def change(recipe: Recipe) -> Recipe:
+        merged = {**recipe.options.reconstruction, **changes}
+        return replace(recipe, options=replace(recipe.options, reconstruction=merged))
+
+    return change
+
+
+def options(**changes: object) -> Change:
+    return lambda recipe: replace(recipe, options=replace(recipe.options, **changes))
+
+
+def without(step: str) -> Change:
+    return lambda recipe: replace(recipe, passes=tuple(name for name in recipe.passes if name != step))
+
+
+def rules(**uses: Use) -> Change:
+    """Other quantizers for these roles (``weight``: every weight), and no alternatives to them."""
+
+    def change(recipe: Recipe) -> Recipe:
+        named = {"*:weight" if role == "weight" else role: use for role, use in uses.items()}
+        kept = {role: uses for role, uses in recipe.alternatives.items() if role not in named}
+        return replace(recipe, rules={**recipe.rules, **named}, alternatives=kept)
+
+    return change
+
+
+def same(recipe: Recipe) -> Recipe:
+    return recipe
+
+
+MAIN: dict[str, tuple[str, str, Change]] = {  # row → (what the README calls it, recipe, change)
+    "repq": ("`repq`", "repq", same),
+    "crl": ("`crl`", "crl", same),
+    "lrp-budget": ("`lrp-budget`", "lrp-budget", same),
+    "adfq calibrated": ("`adfq` without reconstruction", "adfq", options(effort="none")),
+    "adfq": ("`adfq`", "adfq", same),
+    "vitq calibrated": ("`vitq` without reconstruction", "vitq", options(effort="none")),
+    "vitq": ("`vitq`", "vitq", same),
+}
+ABLATION: dict[str, tuple[str, str, Change]] = {
+    "all": ("`vitq`", "vitq", same),
+    "equal bits": ("without the budget policy: equal bits", "vitq", without("allocate_budget")),
+    "no choice": ("without the choice per site", "vitq", without("choose_quantizers")),
+    "fixed base": (
+        "with log bases of √2 in place of fitted ones",
+        "vitq",
+        rules(post_softmax=Use("log_sqrt2"), post_gelu=Use("shift_log2")),
+    ),
+    "uniform gelu": ("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
+    "percentiles": (
+        "with percentile ranges for weights, not those of least error",
+        "vitq",
+        rules(weight=Use("uniform", {"axis": 0})),
+    ),
+    "no crl": ("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
+    "modules": ("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
+    "no affine": ("without learning biases and norms", "vitq", settings(affine_lr=None)),
+    "no weight scales": ("without learning the weights' scales", "vitq", settings(weight_scales=False)),
+    "no drop": ("without QDrop", "vitq", settings(drop=0.0)),
+    "no finish": ("without the last stage on the whole model", "vitq", settings(finish=0)),
+    "calibrated": ("without reconstruction", "vitq", options(effort="none")),
+    "fisher error": ("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
+    "attention kl": ("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
+    "fisher bits": ("tried: bits by Fisher information", "vitq", options(importance="fisher")),
+}
+TABLES = {"main": MAIN, "ablation": ABLATION}
+
+
+def main() -> None:
+    arguments = parse()
+    fill(arguments, measure, lambda results: markdown(results, TABLES[arguments.table]))
+
+
+def parse() -> argparse.Namespace:
+    parser = common_parser(__doc__, ["demo-vit"], RESULTS)
+    parser.set_defaults(calibration=PICTURES)
+    parser.add_argument("--table", choices=list(TABLES), default="main")
+    parser.add_argument("--rows", nargs="+", help="some rows of the table; default: all")
+    parser.add_argument("--widths", nargs="+", type=width, default=WIDTHS, help="4: W4/A4, 2/4: W2/A4")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="which pictures, and the run's seed"
+    )
+    return parser.parse_args()
+
+
+def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
+    model, table = vq.load_model(model_id), TABLES[arguments.table]
+    loader, reference = in_float(model, model_id, arguments, results)
+    cells = results[model_id]
+    for seed in arguments.seeds:
+        images = calibration(model_id, arguments.data, arguments.calibration, seed)
+        for weight_bits, act_bits in arguments.widths:
+            for row in arguments.rows or table:
+                key = f"{row} W{weight_bits}/A{act_bits} seed {seed}"
+                if key in cells:
+                    continue
+                _, name, change = table[row]
+                result = vq.quantize(model, images, change(vq.recipe(name, weight_bits, act_bits)), seed=seed)
+                cells[key] = cell(result, loader, reference)
+                save(results, arguments.results)
+                print(model_id, key, cells[key], flush=True)
+
+
+def cell(result: vq.QuantizeResult, loader: list, reference: list[torch.Tensor]) -> dict:
+    measured, report = vq.evaluate(result.model, loader, Replay(reference)), result.report
+    return {
+        **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
+        **{name: report[name] for name in ("avg_weight_bits", "effective_act_bits", "gbops", "seconds")},
+        "kept_calibrated": sum(row.outcome != "reconstructed" for row in report.units),
+        "units": len(report.units),
+    }
+
+
+def markdown(results: dict, table: dict) -> str:
+    return "\n\n".join(_table(model_id, cells, table) for model_id, cells in sorted(results.items()))
+
+
+def _table(model_id: str, cells: dict, table: dict) -> str:
+    base = cells["float"]
+    names = [f"W{weight}/A{act}" for weight, act in WIDTHS]
+    lines = [
+        f"**{model_id}**: full precision {base['top1']:.1%} of {base['n']:,} held-out pictures",
+        "",
+        "| | " + " | ".join(f"{name} | bits" for name in names) + " |",
+        "|---|" + "---|" * 2 * len(names),
+    ]
+    for row, (title, _, _) in table.items():
+        found = [[c for key, c in cells.items() if key.startswith(f"{row} {name} ")] for name in names]
+        if any(found):
+            lines.append(f"| {title} | " + " | ".join(map(describe, found)) + " |")
+    return "\n".join(lines)
+
+
+def describe(cells: list[dict]) -> str:
+    """``top-1 ± deviation (agreement) | effective bits``, in percent, means over the seeds."""
+    if not cells:
+        return " | "
+    top1 = [100 * cell["top1"] for cell in cells]
+    deviation = f" ± {statistics.stdev(top1):.1f}" if len(top1) > 1 else ""
+    agreement, weight, act = (
+        statistics.mean(cell[name] for cell in cells)
+        for name in ("agreement", "avg_weight_bits", "effective_act_bits")
+    )
+    return f"{statistics.mean(top1):.1f}{deviation} ({100 * agreement:.1f}) | {weight:.2f} / {act:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""VitQ: what the papers and the field know, put together; the README shows what each part is worth."""
+
+from ..recipe import RECIPES, Options, Recipe, Use
+from .baselines import IMAGE
+
+CUT = Use("uniform")
+TIGHT = Use("uniform", {"range": "least_error"})
+WIDE = Use("uniform", {"range": "minmax"})
+
+RECIPES.register("vitq")(
+    Recipe(
+        name="vitq",
+        title="VitQ",
+        summary="Our best: the fittest quantizer for each place, bits where they matter, then rounding and "
+        "scales learned block by block.",
+        rules={
+            "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
+            "image": IMAGE,
+            "post_layernorm": Use("uniform", {"axis": -1}),
+            "post_softmax": Use("log_sqrt2", {"base": "fitted"}),
+            "post_gelu": Use("shift_log2", {"base": "fitted"}),
+            "*": CUT,
+        },
+        alternatives={
+            "post_softmax": (Use("log_sqrt2", {"base": "fitted"}), TIGHT),
+            "post_gelu": (Use("shift_log2", {"base": "fitted"}), TIGHT),
+            "query": (CUT, TIGHT, WIDE),
+            "key": (CUT, TIGHT, WIDE),
+            "value": (CUT, TIGHT, WIDE),
+            "attention_output": (CUT, TIGHT, WIDE),
+            "features": (CUT, TIGHT, WIDE),
+        },
+        passes=("choose_quantizers", "allocate_budget", "calibrate", "reparameterize_clip"),
+        applies=frozenset({"clip_k", "collapse", "importance"}),
+        options=Options(
+            effort="standard",
+            reconstruction={"blocks": True, "affine_lr": 1e-3, "weight_scales": True, "kl_lambda": None},
+        ),
+    )
+)
