@@ -225,9 +225,7 @@ def recipe(
             raise ValueError(
                 f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
             )
-    chosen = replace(
-        base.options, **options, **_reconstruction(base.options, options.get("effort"), settings)
-    )
+    chosen = replace(base.options, **options, **_reconstruction(base.options, options, settings))
     table = {} if bits is None else bits
     if table and any(name.startswith("allocate_") for name in base.passes):
         _refuse_allocating(options)
@@ -243,11 +241,11 @@ def _refuse_allocating(options: Mapping[str, Any]) -> None:
             )
 
 
-def _reconstruction(base: Options, effort: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _reconstruction(base: Options, options: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The options that ``settings`` of the reconstruction make; they alone ask for the standard effort."""
     if not settings:
         return {}
-    if effort == "none":
+    if options.get("effort") == "none":
         raise ValueError(f"option {next(iter(settings))!r} does nothing with effort='none'")
     merged = {"reconstruction": {**base.reconstruction, **settings}}
-    return merged if effort or base.effort != "none" else {**merged, "effort": "standard"}
+    return merged if "effort" in options or base.effort != "none" else {**merged, "effort": "standard"}
