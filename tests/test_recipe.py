@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import vitq_core as vq
 from vitq_core.quantizers import QUANTIZERS
 from vitq_core.recipe import MAX_BITS, MIN_BITS, RECIPES, Options, Recipe, Use
+from vitq_core.schedule import EFFORT_NAMES, EFFORTS
 from vitq_core.site import Site
 
 every_recipe = pytest.mark.parametrize("name", list(RECIPES))
@@ -112,7 +113,7 @@ option_values = st.fixed_dictionaries(
         "log_base": st.floats(1, 16, exclude_min=True, exclude_max=True) | st.just("sqrt2"),
         "clip_k": st.floats(0, 10, exclude_min=True),
         "collapse": st.booleans(),
-        "effort": st.just("none"),
+        "effort": st.sampled_from(EFFORT_NAMES),
     },
 )
 
@@ -183,7 +184,9 @@ def test_unknown_recipe_is_answered_with_the_known_ones() -> None:
 
 
 def test_unknown_option_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown option 'aplha'; available: bits, alpha, alpha_ratio"):
+    with pytest.raises(
+        ValueError, match=r"unknown option 'aplha'; available: bits, .*alpha, alpha_ratio, .*iterations"
+    ):
         vq.recipe("adfq", aplha=3.0)
 
 
@@ -260,11 +263,58 @@ def test_option_values_that_mean_nothing_are_refused(option: str, value: object)
         Options(**{option: value})
 
 
+# -- reconstruction ------------------------------------------------------------------------------------
 @every_recipe
-def test_effort_is_known_but_only_none_so_far(name: str) -> None:
-    assert vq.recipe(name, effort="none").options.effort == "none"
-    with pytest.raises(ValueError, match="effort='paper' asks for reconstruction"):
-        vq.recipe(name, effort="paper")
+@pytest.mark.parametrize("effort", EFFORT_NAMES)
+def test_every_recipe_takes_every_effort(name: str, effort: str) -> None:
+    recipe = vq.recipe(name, effort=effort)
+    assert recipe.options.effort == effort
+    own = RECIPES[name].options.reconstruction
+    assert recipe.options.schedule == (None if effort == "none" else replace(EFFORTS[effort], **own))
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_recipes_with_a_reconstruction_of_their_own_do_it_unless_told_not_to() -> None:
+    efforts = {name: vq.recipe(name).options.effort for name in RECIPES}
+    assert efforts["adfq"] == "standard"
+    published = {"minmax", "percentile", "repq", "crl", "lrp", "lrp-budget"}
+    assert {efforts[name] for name in published} == {"none"}
+
+
+@every_recipe
+def test_a_setting_alone_asks_for_the_standard_effort(name: str) -> None:
+    recipe, own = vq.recipe(name, iterations=7, temperature=3.0), RECIPES[name].options.reconstruction
+    standard = replace(EFFORTS["standard"], **own)
+    assert recipe.options.schedule == replace(standard, iterations=7, temperature=3.0)
+    quick = vq.recipe(name, effort="quick", drop=0.0).options.schedule
+    assert quick == replace(EFFORTS["quick"], **{**own, "drop": 0.0})
+    again = Recipe.from_json(recipe.to_json())
+    assert again == recipe and again.options.schedule == recipe.options.schedule
+    assert RECIPES[name].options.reconstruction == own
+
+
+@every_recipe
+def test_settings_without_reconstruction_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="option 'iterations' does nothing with effort='none'"):
+        vq.recipe(name, effort="none", iterations=3)
+
+
+@every_recipe
+@pytest.mark.parametrize("effort", ["slow", "", None, 3, True, ["quick"]])
+def test_an_unknown_effort_is_answered_with_the_known_ones(name: str, effort: object) -> None:
+    sentence = r"^unknown effort .*; available: none, quick, standard, paper$"
+    with pytest.raises(ValueError, match=sentence):
+        vq.recipe(name, effort=effort)
+    with pytest.raises(ValueError, match=sentence):
+        vq.recipe(name, effort=effort, iterations=3)
+
+
+@pytest.mark.parametrize("settings_", [{"iteration": 3}, {"effort": "quick"}, 3, [3], "no", None])
+def test_settings_of_no_schedule_are_no_recipes_json(settings_: object) -> None:
+    data = json.loads(vq.recipe("adfq").to_json())
+    data["options"]["reconstruction"] = settings_
+    with pytest.raises(ValueError):
+        Recipe.from_json(json.dumps(data))
 
 
 def test_log_base_sqrt2_is_the_number() -> None:

@@ -1,5 +1,6 @@
 """Log-√2: the formula and the search against plain loops, exact zeros, the plateau."""
 
+from itertools import pairwise
 from math import inf, log2
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vitq_core.quantizers import LogSqrt2
 from vitq_core.quantizers.base import PERCENTILES
+from vitq_core.quantizers.log_sqrt2 import BASES
 
 
 def post_softmax(*shape: int, seed: int = 0) -> Tensor:
@@ -87,3 +89,27 @@ def test_more_bits_stop_helping_near_20_decibels() -> None:
     assert max(noise.values()) - min(noise.values()) < 0.5
     assert LogSqrt2(8, base=2**0.125).fit(x).sqnr_db > noise[8] + 8
     assert LogSqrt2(8, base=2.0).fit(x).sqnr_db < noise[8] - 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fitted_base_is_never_worse_and_gains_with_bits(seed: int) -> None:
+    x = post_softmax(8, 40, 17, seed=seed)
+    fitted = [LogSqrt2(bits, base="fitted").fit(x) for bits in range(2, 9)]
+    errors = [float((quantizer(x).double() - x).square().mean()) for quantizer in fitted]
+    fixed = [float((LogSqrt2(bits).fit(x)(x).double() - x).square().mean()) for bits in range(2, 9)]
+    assert all(ours <= theirs * (1 + 1e-6) for ours, theirs in zip(errors, fixed, strict=True))
+    assert all(more < 0.7 * fewer for fewer, more in pairwise(errors)), "no plateau"
+    assert all(a.base > b.base for a, b in pairwise(fitted)), "a finer base for more bits"
+
+
+def test_a_fitted_base_is_the_best_of_a_plain_loop() -> None:
+    x = post_softmax(4, 30, 17)
+    quantizer = LogSqrt2(3, base="fitted").fit(x)
+    errors = {}
+    for p in PERCENTILES:
+        for base in BASES:
+            scale = float(torch.quantile(x, p))
+            simulated = torch.tensor([naive_value(v, scale, base, 3) for v in x.flatten().tolist()])
+            errors[scale, base] = float((simulated.double() - x.flatten()).square().mean())
+    scale, base = min(errors, key=errors.get)
+    assert (float(quantizer.scale), quantizer.base) == (pytest.approx(scale, rel=1e-6), base)

@@ -1,5 +1,6 @@
 """Shift-log2: the formula against a plain loop, what happens around the minimum, the plateau."""
 
+from itertools import pairwise
 from math import inf, log2
 
 import pytest
@@ -85,3 +86,13 @@ def test_more_bits_stop_helping_near_20_decibels() -> None:
     assert all(18.5 < decibels < 21.5 for decibels in noise.values()), noise
     assert max(noise.values()) - min(noise.values()) < 0.5
     assert Uniform(8).fit(x).sqnr_db > noise[8] + 10  # where uniform codes go on gaining
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fitted_base_is_never_worse_and_gains_with_bits(seed: int) -> None:
+    x = post_gelu(6000, seed=seed)
+    fitted = [ShiftLog2(bits, base="fitted").fit(x) for bits in range(2, 9)]
+    errors = [float((quantizer(x).double() - x).square().mean()) for quantizer in fitted]
+    fixed = [float((ShiftLog2(bits).fit(x)(x).double() - x).square().mean()) for bits in range(2, 9)]
+    assert all(ours <= theirs * (1 + 1e-6) for ours, theirs in zip(errors, fixed, strict=True))
+    assert all(more < 0.7 * fewer for fewer, more in pairwise(errors)), "no plateau"

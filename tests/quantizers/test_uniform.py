@@ -111,6 +111,36 @@ def test_the_ends_of_a_minmax_range_and_zero_are_levels() -> None:
     assert torch.equal(quantizer.levels(), torch.arange(-5.0, 11.0))
 
 
+@pytest.mark.parametrize("axis", [None, 0, -1])
+@pytest.mark.parametrize("bits", range(MIN_BITS, MAX_BITS + 1))
+@pytest.mark.parametrize("seed", range(3))
+def test_the_range_of_least_error_is_never_worse_than_the_extremes(axis: int | None, bits: int, seed: int):
+    x = noise(12, 300, 4, seed=seed) * torch.tensor([0.1, 1.0, 3.0, 40.0]) + 1.0
+    x[:, ::100] *= 4.0
+    axes = tuple(range(3)) if axis is None else tuple(a for a in range(3) if a != axis % 3)
+
+    def errors(range_: str) -> Tensor:
+        return (Uniform(bits, axis, range_).fit(x)(x).double() - x).square().mean(axes)
+
+    least, extremes = errors("least_error"), errors("minmax")
+    assert (least <= extremes * (1 + 1e-6)).all()
+    if bits <= 4:
+        assert (least < 0.95 * extremes).any(), "at few bits it pays to cut off"
+
+
+def test_the_range_of_least_error_is_the_best_of_a_plain_loop() -> None:
+    x = noise(3, 400) ** 3
+    quantizer, factors = Uniform(3, 0, "least_error").fit(x), [0.98**k for k in range(81)]
+    for row, scale in zip(x, quantizer.scale[:, 0].tolist(), strict=True):
+        errors = {}
+        for factor in factors:
+            lo, hi = factor * float(row.min()), factor * float(row.max())
+            step = (hi - lo) / 7
+            simulated = torch.tensor([naive_value(v, step, round(-lo / step), 3) for v in row.tolist()])
+            errors[step] = float((simulated.double() - row).square().sum())
+        assert scale == pytest.approx(min(errors, key=errors.get), rel=1e-5)
+
+
 def test_axes_counted_from_either_end_are_the_same() -> None:
     x = noise(4, 5, 6)
     assert torch.equal(Uniform(4, 2).fit(x)(x), Uniform(4, -1).fit(x)(x))
