@@ -41,8 +41,8 @@ class SiteRow(Record):
 class UnitRow(Record):
     """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good.
 
-    ``outcome``: "reconstructed", or why it is as calibrated. ``losses``: what was minimized, in order, means
-    of equally many iterations.
+    ``outcome``: "reconstructed", or why it was kept as it was. ``losses``: what was minimized, in order,
+    means of equally many iterations.
     """
 
     unit: str

@@ -1,7 +1,7 @@
 """Reconstruction: rounding and scales learned unit by unit, so that each gives what it gave before."""
 
-from .progress import UnitProgress
-from .reconstruct import Watch, check_enough, reconstruct
+from .progress import UnitProgress, Watch
+from .reconstruct import check_enough, reconstruct
 from .state import RunState, fingerprint
 
 __all__ = ["RunState", "UnitProgress", "Watch", "check_enough", "fingerprint", "reconstruct"]

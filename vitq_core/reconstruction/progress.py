@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..monitor import Monitor
 from ..report import UnitRow
+from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
 
@@ -26,6 +29,9 @@ class UnitProgress:
     iterations: int
     row: UnitRow
     seconds_left: float
+
+
+Watch = Callable[[UnitProgress], None]
 
 
 class Curve:
@@ -53,40 +59,74 @@ class Curve:
 class Clock:
     """Time left, by the multiply-accumulates of the iterations that are still to do."""
 
-    def __init__(self, simulation: Simulation, iterations: list[tuple[Unit, int]]) -> None:
-        """``iterations``: how many each unit takes, in order."""
-        layers = simulation.layers.values()
-        self._paces = [
-            sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in iterations
-        ]
-        self._costs = [pace * count for pace, (_, count) in zip(self._paces, iterations, strict=True)]
-        self._started, self._base, self._told = time.perf_counter(), 0.0, 0.0
+    def __init__(self, costs: list[float]) -> None:
+        """``costs``: of each unit's iterations together."""
+        self._costs = costs
+        self._started, self._base = time.perf_counter(), 0.0
 
     def skip(self, index: int) -> None:
         """Unit ``index`` was taken over from a stopped run: it took no time."""
-        self._base = self._work(index + 1, 0)
+        self._base = self._work(index + 1, 0.0)
         self._started = time.perf_counter()
 
-    def fraction(self, index: int, iteration: int = 0) -> float:
-        """The share of the work done when so many iterations of unit ``index`` are."""
-        return self._work(index, iteration) / max(sum(self._costs), 1)
+    def fraction(self, index: int, share: float = 0.0) -> float:
+        """Of the work that is done with ``share`` of unit ``index``."""
+        return self._work(index, share) / max(sum(self._costs), 1)
 
-    def left(self, index: int, iteration: int = 0) -> float:
+    def left(self, index: int, share: float = 0.0) -> float:
         """Seconds."""
-        work = self._work(index, iteration)
+        work = self._work(index, share)
         pace = (time.perf_counter() - self._started) / max(work - self._base, 1e-9)
         return pace * (sum(self._costs) - work)
 
-    def due(self) -> bool:
-        """Whether it is time to tell again."""
-        now = time.perf_counter()
-        if now - self._told < EVERY:
-            return False
-        self._told = now
-        return True
+    def _work(self, index: int, share: float) -> float:
+        return sum(self._costs[:index]) + (self._costs[index] * share if share else 0.0)
 
-    def _work(self, index: int, iteration: int) -> float:
-        return sum(self._costs[:index]) + (self._paces[index] * iteration if iteration else 0.0)
+
+class Reporter:
+    """Tells monitor and watcher how far it is, and lets the caller cancel."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        plan: list[tuple[Unit, Schedule]],
+        monitor: Monitor,
+        watch: Watch | None,
+    ) -> None:
+        self._plan, self._monitor, self._watch = plan, monitor, watch
+        layers = simulation.layers.values()
+        macs = [sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in plan]
+        self._clock = Clock([m * schedule.iterations for m, (_, schedule) in zip(macs, plan, strict=True)])
+        self._told = 0.0
+
+    def begin(self, index: int) -> None:
+        """Unit ``index`` is next."""
+        self._monitor.report(self._clock.fraction(index), f"reconstruct {self._plan[index][0].title}")
+
+    def step(self, index: int, before: float, curve: Curve, iteration: int, loss: float) -> None:
+        """An iteration of unit ``index`` is over. Raises Cancelled."""
+        curve.add(loss)
+        self._monitor.check()
+        if time.perf_counter() - self._told < EVERY:
+            return
+        self._told = time.perf_counter()
+        (unit, schedule), done = self._plan[index], iteration + 1
+        share = done / schedule.iterations
+        left = self._clock.left(index, share)
+        message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
+        self._monitor.report(self._clock.fraction(index, share), f"reconstruct {message}")
+        self._tell(index, UnitRow(unit.title, "learning", before, before, done, 0.0, curve.points), left)
+
+    def end(self, index: int, row: UnitRow, taken_over: bool) -> None:
+        """Unit ``index`` is finished, or was in a run before."""
+        if taken_over:
+            self._clock.skip(index)
+        self._tell(index, row, self._clock.left(index + 1))
+
+    def _tell(self, index: int, row: UnitRow, left: float) -> None:
+        if self._watch is not None:
+            iterations = self._plan[index][1].iterations
+            self._watch(UnitProgress(index, len(self._plan), row.iterations, iterations, row, left))
 
 
 def spoken(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from math import inf
 
@@ -24,14 +24,13 @@ from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
 from .optimize import Diverged, hard_error, learn
-from .progress import Clock, Curve, UnitProgress, spoken
+from .progress import Curve, Reporter, Watch
 from .rows import Cache, Rows
 from .state import RunState
 from .walk import Feed, Walk
 from .weighting import fisher_weights
 
 WHOLE = Unit("")
-Watch = Callable[[UnitProgress], None]
 
 
 def reconstruct(
@@ -48,18 +47,19 @@ def reconstruct(
     """
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
+    plan = [(unit, schedule) for unit in units]
+    plan += [(WHOLE, schedule.finishing)] if schedule.finish else []
     with Cache() as room, torch.enable_grad():
         kept = _kept(pictures, schedule, room)
         twin = simulation.float_twin()
+        walk = Walk(simulation.module, twin, units, simulation.family.chain(simulation.module), kept)
         weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
-        run = _Run(simulation, schedule, monitor, seed, state, watch, units, weights)
-        chain = simulation.family.chain(simulation.module)
+        run = _Run(simulation, plan, Reporter(simulation, plan, monitor, watch), seed, state, weights)
         try:
-            walk = Walk(simulation.module, twin, units, chain, kept)
-            for unit, gather in walk:
-                run.take(unit, gather, schedule)
+            for _, gather in walk:
+                run.take(gather)
             if schedule.finish:
-                run.take(WHOLE, walk.whole, schedule.finishing)
+                run.take(walk.whole)
         except Cancelled:
             return Reconstruction(tuple(run.rows), cancelled=True)
     state.finish()
@@ -109,81 +109,51 @@ def _weights(
 
 @dataclass
 class _Run:
-    """The pass over the units: what they have in common."""
+    """The pass over the units: what they have in common, and the rows of those done."""
 
     simulation: Simulation
-    schedule: Schedule
-    monitor: Monitor
+    plan: list[tuple[Unit, Schedule]]
+    reporter: Reporter
     seed: int
     state: RunState
-    watch: Watch | None
-    units: list[Unit]
     weights: Callable[[], dict[str, Tensor]]
+    rows: list[UnitRow] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.rows: list[UnitRow] = []
-        counts = [(unit, self.schedule.iterations) for unit in self.units]
-        finish = [(WHOLE, self.schedule.finish)] if self.schedule.finish else []
-        self.clock, self.total = Clock(self.simulation, counts + finish), len(counts + finish)
-
-    def take(self, unit: Unit, gather: Callable[[], Feed], schedule: Schedule) -> None:
+    def take(self, gather: Callable[[], Feed]) -> None:
         """Learn the next unit, or take it over from a run that was stopped."""
         index = len(self.rows)
-        self.monitor.report(self.clock.fraction(index), f"reconstruct {unit.title}")
+        unit = self.plan[index][0]
+        self.reporter.begin(index)
         saved = self.state.load(index, unit.title)
         if saved is None:
-            row = self._learned(index, unit, gather, schedule)
+            row = self._learned(index, gather)
             self.state.save(index, row, self.simulation.layer(unit.name).state_dict())
         else:
             row, tensors = saved
             set_unit(self.simulation, unit, tensors)
-            self.clock.skip(index)
         self.rows.append(row)
-        self._tell(index, row, row.iterations, schedule, self.clock.left(index + 1))
+        self.reporter.end(index, row, taken_over=saved is not None)
 
-    def _learned(self, index: int, unit: Unit, gather: Callable[[], Feed], schedule: Schedule) -> UnitRow:
-        started, curve = time.perf_counter(), Curve(schedule.iterations)
-        module, feed = self.simulation.layer(unit.name), gather()
+    def _learned(self, index: int, gather: Callable[[], Feed]) -> UnitRow:
+        started, (unit, schedule) = time.perf_counter(), self.plan[index]
+        module, feed, curve = self.simulation.layer(unit.name), gather(), Curve(schedule.iterations)
         feed.weights = self.weights().get(unit.name)
         with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
             before = hard_error(module, feed)
-            after_step = partial(self._after_step, index, unit, schedule, curve, before)
+            after_step = partial(self.reporter.step, index, before, curve)
             seed = self.seed * 1_000_003 + index  # its own, so that a resumed run draws the same
             try:
                 learn(self.simulation, unit, feed, schedule, seed, after_step)
                 after = hard_error(module, feed)
-                outcome = f"kept as calibrated: learned, the error was {after:.3g}"
+                outcome = f"kept as it was: learned, the error would be {after:.3g}"
             except Diverged as stop:
-                after, outcome = inf, f"kept as calibrated: the loss was not finite at iteration {stop}"
+                after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"
             if after < before:
                 outcome = "reconstructed"
             else:
                 set_unit(self.simulation, unit, calibrated)
         seconds = time.perf_counter() - started
         return UnitRow(unit.title, outcome, before, min(before, after), curve.seen, seconds, curve.points)
-
-    def _after_step(
-        self,
-        index: int,
-        unit: Unit,
-        schedule: Schedule,
-        curve: Curve,
-        before: float,
-        iteration: int,
-        loss: float,
-    ) -> None:
-        curve.add(loss)
-        self.monitor.check()
-        if self.clock.due():
-            done, left = iteration + 1, self.clock.left(index, iteration + 1)
-            message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
-            self.monitor.report(self.clock.fraction(index, done), f"reconstruct {message}")
-            row = UnitRow(unit.title, "learning", before, before, curve.seen, 0.0, curve.points)
-            self._tell(index, row, done, schedule, left)
-
-    def _tell(self, index: int, row: UnitRow, done: int, schedule: Schedule, seconds_left: float) -> None:
-        if self.watch is not None:
-            self.watch(UnitProgress(index, self.total, done, schedule.iterations, row, seconds_left))
 
 
 @contextmanager
