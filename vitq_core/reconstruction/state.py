@@ -80,6 +80,8 @@ class RunState:
             with safe_open(path, "pt") as file:
                 data = json.loads(file.metadata()["row"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if data["unit"] != unit:
+                raise ValueError(f"it is that of {data['unit']}")
             return UnitRow(**{**data, "losses": tuple(data["losses"])}), tensors
         except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
             raise VitqError(f"the state {path} is damaged; delete it: {error}") from error
