@@ -88,6 +88,7 @@ def quantize(
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "preparing")
     with (
+        torch.inference_mode(False),  # tensors made in it cannot be learned from
         torch.random.fork_rng(devices=[]),
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
