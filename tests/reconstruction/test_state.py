@@ -130,6 +130,7 @@ DAMAGES = {
     "no losses": row_is("{}"),
     "a field missing": row_is('{"unit": "x", "losses": []}'),
     "another field": row_is('{"unheard": 1, "losses": []}'),
+    "another unit's": row_is('{"unit": "blocks.0.mlp", "losses": []}'),
     "no list of losses": row_is('{"losses": 3}'),
 }
 
