@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vitq_core as vq
+from vitq_core.monitor import Monitor
 from vitq_core.reconstruction import progress as module
-from vitq_core.reconstruction.progress import POINTS, Clock, Curve, spoken
+from vitq_core.reconstruction.progress import POINTS, Clock, Curve, Reporter, UnitProgress, spoken
+from vitq_core.schedule import Schedule
 from vitq_core.site import Unit
 
 
@@ -26,51 +28,86 @@ def test_a_curve_is_the_means_of_equally_many_iterations(iterations: int, share:
 
 
 @pytest.fixture
-def clock(model, images, monkeypatch) -> Clock:
-    """Of three units with 10, 10 and 5 iterations; ``clock.now`` is the time."""
-    simulation = vq.quantize(model, images, "minmax").model.vitq
+def now(monkeypatch) -> list[float]:
+    """The time, settable."""
     now = [100.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
-    units = [(Unit("blocks.0.attn"), 10), (Unit("blocks.0.mlp"), 10), (Unit("head"), 5)]
-    made = Clock(simulation, units)
-    made.now = now
-    return made
+    return now
 
 
-def test_the_share_of_work_goes_from_0_to_1_as_macs_say(clock: Clock) -> None:
-    shares = [clock.fraction(index, i) for index, count in enumerate((10, 10, 5)) for i in range(count)]
-    shares.append(clock.fraction(3))
+@pytest.fixture
+def clock(now) -> Clock:
+    """Of three units whose iterations cost 10, 30 and 5 in all."""
+    return Clock([10, 30, 5])
+
+
+def test_the_share_of_work_goes_from_0_to_1(clock: Clock) -> None:
+    shares = [clock.fraction(index, i / 4) for index in range(3) for i in range(4)] + [clock.fraction(3)]
     assert shares[0] == 0.0 and shares[-1] == pytest.approx(1.0)
     assert all(a < b for a, b in pairwise(shares))
-    tokens, width = 5, 16
-    attention = tokens * width * 3 * width + 2 * tokens * tokens * width + tokens * width * width
-    mlp, head = 2 * tokens * width * 2 * width, width * 5
-    total = 10 * attention + 10 * mlp + 5 * head
-    assert clock.fraction(1) == pytest.approx(10 * attention / total)
-    assert clock.fraction(2, 3) == pytest.approx((10 * attention + 10 * mlp + 3 * head) / total)
+    assert clock.fraction(1) == pytest.approx(10 / 45)
+    assert clock.fraction(1, 0.5) == pytest.approx(25 / 45)
 
 
-def test_the_time_left_is_at_the_pace_so_far(clock: Clock) -> None:
-    clock.now[0] += 8.0
-    done = clock.fraction(0, 4)
-    assert clock.left(0, 4) == pytest.approx(8.0 * (1 - done) / done)
+def test_the_time_left_is_at_the_pace_so_far(clock: Clock, now: list[float]) -> None:
+    now[0] += 8.0
+    assert clock.left(0, 0.4) == pytest.approx(8.0 * 41 / 4)
     assert clock.left(3) == pytest.approx(0.0)
 
 
-def test_a_unit_taken_over_says_nothing_about_the_pace(clock: Clock) -> None:
-    clock.now[0] += 1.0  # to read it
+def test_a_unit_taken_over_says_nothing_about_the_pace(clock: Clock, now: list[float]) -> None:
+    now[0] += 1.0  # to read it
     clock.skip(0)
-    clock.now[0] += 6.0
-    first, done = clock.fraction(1), clock.fraction(1, 5)
-    assert clock.left(1, 5) == pytest.approx(6.0 * (1 - done) / (done - first))
+    now[0] += 6.0
+    assert clock.left(1, 0.2) == pytest.approx(6.0 * 29 / 6)
 
 
-def test_it_is_told_four_times_a_second_at_most(clock: Clock) -> None:
-    told = 0
-    for _ in range(96):
-        clock.now[0] += 1 / 16
-        told += clock.due()
-    assert told == 24
+@pytest.fixture
+def told() -> list[UnitProgress]:
+    return []
+
+
+@pytest.fixture
+def reporter(model, images, now, told) -> Reporter:
+    """Of an attention with 32 iterations and a head with 8."""
+    simulation = vq.quantize(model, images, "minmax").model.vitq
+    attention, head = Schedule(iterations=32), Schedule(iterations=8)
+    plan = [(Unit("blocks.0.attn"), attention), (Unit("head"), head)]
+    return Reporter(simulation, plan, Monitor(), told.append)
+
+
+def test_it_is_told_four_times_a_second_at_most(reporter: Reporter, now, told) -> None:
+    curve = Curve(32)
+    for iteration in range(32):
+        now[0] += 1 / 16
+        reporter.step(0, 0.5, curve, iteration, 1.0)
+    assert [progress.iteration for progress in told] == list(range(1, 33, 4))
+    assert {(p.index, p.total, p.iterations, p.row.unit) for p in told} == {(0, 2, 32, "blocks.0.attn")}
+
+
+def test_shares_and_estimates_weigh_units_by_their_macs(model, images, now, told) -> None:
+    simulation = vq.quantize(model, images, "minmax").model.vitq
+    plan = [(Unit("blocks.0.attn"), Schedule(iterations=4)), (Unit("head"), Schedule(iterations=8))]
+    heard: list[tuple[float, str]] = []
+    reporter = Reporter(simulation, plan, Monitor(lambda *call: heard.append(call)), told.append)
+    tokens, width, classes = 5, 16, 5
+    attention = tokens * width * 3 * width + 2 * tokens * tokens * width + tokens * width * width
+    total = 4 * attention + 8 * width * classes
+    reporter.begin(1)
+    assert heard == [(pytest.approx(4 * attention / total), "reconstruct head")]
+    now[0] += 1.0
+    reporter.step(0, 0.5, Curve(4), 1, 1.0)
+    assert heard[-1][0] == pytest.approx(2 * attention / total)
+    assert told[-1].seconds_left == pytest.approx((total - 2 * attention) / (2 * attention))
+    assert heard[-1][1].endswith("2 of 4, about 1 s left")
+
+
+def test_whoever_cancels_is_heard_at_every_step(model, images) -> None:
+    simulation = vq.quantize(model, images, "minmax").model.vitq
+    plan = [(Unit("head"), Schedule(iterations=8))]
+    reporter = Reporter(simulation, plan, Monitor(cancel=lambda: True), None)
+    with pytest.raises(vq.Cancelled):
+        reporter.step(0, 0.5, Curve(8), 0, 1.0)
 
 
 @pytest.mark.parametrize(
