@@ -11,7 +11,7 @@ from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
 from .statistics import Statistics
 
 RANGES = ("percentile", "minmax", "least_error")
-SHRINKS = tuple(0.98**k for k in range(81))  # of the extremes, down to a fifth
+SHRINKS = tuple(0.96**k for k in range(40))  # of the extremes, down to a fifth
 SEARCHED = 2**19  # values that so many candidates are ranked on
 CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
