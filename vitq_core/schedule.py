@@ -28,7 +28,8 @@ class Schedule:
     Not in the paper: ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
-    of ``WEIGHTINGS``; ``finish``: iterations on the whole model at the end, codes of the weights held fixed.
+    of ``WEIGHTINGS``; ``finish``: after the units the whole model learns, for so many times the iterations,
+    what is no code of a weight.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -48,7 +49,7 @@ class Schedule:
     affine_lr: float | None = None
     weight_scales: bool = False
     weighting: str = "none"
-    finish: int = 0
+    finish: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
@@ -67,8 +68,7 @@ class Schedule:
         for name in ("blocks", "weight_scales"):
             check_choice(name, getattr(self, name), (True, False))
         check_choice("weighting", self.weighting, WEIGHTINGS)
-        if self.finish != 0:
-            check_count("finish", self.finish)
+        check_share("finish", self.finish, most=10.0)
 
     @property
     def steps(self) -> tuple[float, float]:
@@ -81,14 +81,14 @@ class Schedule:
     def finishing(self) -> Schedule:
         """For the whole model at the end: its logits from its own inputs."""
         rounding_lr, scale_lr = self.steps
-        plain = {"kl_lambda": None, "drop": 0.0, "blocks": False, "weighting": "none", "finish": 0}
+        plain = {"kl_lambda": None, "drop": 0.0, "blocks": False, "weighting": "none", "finish": 0.0}
         steps = {"rounding_lr": rounding_lr, "scale_lr": scale_lr}
-        return replace(self, iterations=self.finish, **plain, **steps)
+        return replace(self, iterations=max(1, round(self.finish * self.iterations)), **plain, **steps)
 
 
 EFFORTS: dict[str, Schedule] = {
     "quick": Schedule(iterations=60, pictures=128, batch_size=16),
-    "standard": Schedule(iterations=250, pictures=512),
+    "standard": Schedule(iterations=150, pictures=512),
     "paper": Schedule(),
 }
 EFFORT_NAMES = ("none", *EFFORTS)
