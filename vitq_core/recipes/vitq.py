@@ -34,7 +34,14 @@ RECIPES.register("vitq")(
         applies=frozenset({"clip_k", "collapse", "importance"}),
         options=Options(
             effort="standard",
-            reconstruction={"blocks": True, "affine_lr": 1e-3, "weight_scales": True, "kl_lambda": None},
+            importance="fisher",
+            reconstruction={
+                "blocks": True,
+                "affine_lr": 1e-3,
+                "weight_scales": True,
+                "kl_lambda": None,
+                "finish": 0.3,
+            },
         ),
     )
 )
