@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 from gradio.components import Component
@@ -12,21 +13,26 @@ import vitq_core as vq
 
 from . import html
 from .form_parts import LIGHT
-from .jobs import Jobs
+from .jobs import Job, Jobs
+from .reconstruction_live import Live
 
 HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
+
+CONCLUDING = html.banner("stopping", "Stopping …", "What is done is kept and being measured.")
 
 log = logging.getLogger(__name__)
 Data = Mapping[Component, Any]
 Updates = dict[Component, Any]
-Work = Callable[[Data, Callable[[float, str], None], Callable[[], bool]], Updates]
+Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 
 
 @dataclass
 class Run:
-    """`work(data, progress, stopped)` returns what to show, the banner included, or raises.
+    """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps only what stops their run. `failed`: shown too where the work did not end well.
+    Of a visitor it keeps only their job: what stops it, and what it told. `failed`: shown too where the work
+    did not end well. `live`: shows what is being learned. A run that has learned something ends with that
+    when it is cancelled; cancelled once more, or any other run, it is dropped.
     """
 
     start: gr.Button
@@ -35,7 +41,9 @@ class Run:
     work: Work
     stopped: str
     failed: Updates = field(default_factory=dict)
+    live: Live | None = None
     jobs: Jobs = field(default_factory=Jobs)
+    dropped: gr.State = field(default_factory=lambda: gr.State(None))  # changes when a run is dropped
 
     def connect(
         self,
@@ -58,7 +66,10 @@ class Run:
             api_visibility="private",
         )  # fmt: skip
         run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
-        self.stop.click(self.cancel, None, bar, cancels=[run], **LIGHT)
+        self.stop.click(self.cancel, None, [*bar, self.dropped], **LIGHT)
+        self.dropped.change(None, cancels=[run])
+        if self.live is not None:
+            self.live.connect(begun, self.jobs)
         return run
 
     def run(
@@ -67,21 +78,23 @@ class Run:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
-        stopped = self.jobs.flag(request.session_hash)
+        job = self.jobs.flag(request.session_hash)
         try:
-            shown = self.work(data, lambda done, message: progress(done, desc=message), stopped)
+            shown = self.work(data, lambda done, message: progress(done, desc=message), job)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self.stopped}
         except Exception as error:
             banner = html.banner("error", "That did not work.", sentence(error))
             shown = {**self.failed, self.status: banner}
         finally:
-            self.jobs.finish(request.session_hash, stopped)
+            self.jobs.finish(request.session_hash, job)
         return {**self.ready(), **shown}
 
     def cancel(self, request: gr.Request) -> Updates:
+        if self.jobs.conclude(request.session_hash):
+            return {self.status: CONCLUDING}
         self.jobs.cancel(request.session_hash)
-        return {**self.ready(), self.status: self.stopped}
+        return {**self.ready(), self.status: self.stopped, self.dropped: uuid4().hex}
 
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
