@@ -57,11 +57,11 @@ class Page:
     def connect(self) -> None:
         self._connect_run()
         self._connect_pictures()
-        for field in self.form.fields.values():
-            field.change(
-                self.reflect, self.form.inputs | {self.shown}, self.results.status,
-                trigger_mode="always_last", **LIGHT,
-            )  # fmt: skip
+        gr.on(  # one event for all fields: the last answer is then to the last change
+            [field.change for field in self.form.fields.values()],
+            self.reflect, self.form.inputs | {self.shown}, self.results.status,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results

@@ -103,10 +103,10 @@ class QuantizeSection:
         follow_effort(self.fields, self.effort_note)
         for changed in tables:
             changed.then(self.reflect, given | {self.shown}, self.status, **LIGHT)
-        for name in CHOICES:
-            self.fields[name].change(
-                self.reflect, given | {self.shown}, self.status, trigger_mode="always_last", **LIGHT
-            )
+        gr.on(  # one event for all fields: the last answer is then to the last change
+            [self.fields[name].change for name in CHOICES],
+            self.reflect, given | {self.shown}, self.status, trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
         return run
 
     def values(self, data: Data) -> dict[str, Any]:
