@@ -9,7 +9,7 @@ import vitq_core as vq
 from vitq_core.schedule import EFFORT_NAMES, EFFORTS, Schedule
 
 from .form_parts import LIGHT, Fields
-from .settings import MAX_ITERATIONS, NO_EFFORT, whole
+from .settings import MAX_ITERATIONS, NO_EFFORT, number_in, whole
 
 FEW_PICTURES = 32  # what calibration alone needs
 MEANINGS = {
@@ -40,9 +40,10 @@ def effort_fields(fields: Fields, prefix: str = "") -> gr.HTML:
 
 
 def iterations_field(fields: Fields, prefix: str = "") -> None:
-    fields["iterations"] = gr.Number(
-        None, precision=0, label="Steps per module (iterations)", placeholder="the effort's own",
-        interactive=False, elem_id=f"{prefix}iterations",
+    """Text, because Gradio's box for numbers turns an empty one into 0."""
+    fields["iterations"] = gr.Textbox(
+        "", label="Steps per module (iterations)", placeholder="the effort's own", interactive=False,
+        max_lines=1, elem_id=f"{prefix}iterations",
     )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def pictures_for(effort: str) -> int:
     return EFFORTS[effort].pictures if effort in EFFORTS else FEW_PICTURES
 
 
-def efforts_list(model_id: str, chosen: str, iterations: float | None = None) -> str:
+def efforts_list(model_id: str, chosen: str, iterations: Any = None) -> str:
     """A line for every effort, the chosen one marked."""
     lines = {NO_EFFORT: ALONE}
     lines |= {name: _line(name, schedule, model_id, iterations) for name, schedule in EFFORTS.items()}
@@ -82,7 +83,8 @@ def _item(name: str, line: str, chosen: bool) -> str:
     return f"<li{mark}><b>{escape(name.capitalize())}</b><span>{escape(line)}</span></li>"
 
 
-def _line(name: str, schedule: Schedule, model_id: str, iterations: float | None) -> str:
+def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
+    iterations = number_in(typed)
     given = iterations is not None and not whole(iterations, 1, MAX_ITERATIONS)
     steps = int(iterations) if given else schedule.iterations
     time = spoken(seconds(steps, schedule, model_id))

@@ -112,13 +112,23 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
 
 def learning(values: Mapping[str, Any]) -> dict[str, Any]:
     """How much is learned. Without an effort the number of iterations counts for nothing."""
-    effort, iterations = effort_of(values), values.get("iterations")
-    given = effort != NO_EFFORT and iterations is not None
-    return {"effort": effort, "iterations": int(iterations) if given else None}
+    effort = effort_of(values)
+    iterations = None if effort == NO_EFFORT else number_in(values.get("iterations"))
+    return {"effort": effort, "iterations": iterations if iterations is None else int(iterations)}
 
 
 def effort_of(values: Mapping[str, Any]) -> str:
     return values.get("effort") or NO_EFFORT
+
+
+def number_in(text: Any) -> Any:
+    """The whole number that is typed as text, where nothing (None) has a meaning; what is none as it is."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return int(text) if text.strip() else None
+    except ValueError:
+        return text
 
 
 def places(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +213,7 @@ def _first_blocks(values: Mapping[str, Any]) -> str:
 
 
 def _iterations(values: Mapping[str, Any]) -> str:
-    iterations = values.get("iterations")
+    iterations = number_in(values.get("iterations"))
     if effort_of(values) not in EFFORTS or iterations is None or not whole(iterations, 1, MAX_ITERATIONS):
         return ""
     return f"A whole number from 1 to {MAX_ITERATIONS}, or nothing for the effort's own."

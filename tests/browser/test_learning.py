@@ -20,7 +20,7 @@ def prepare(page, iterations: str) -> None:
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
     page.get_by_text("Method's own options").click()
-    page.locator("#iterations input").fill(iterations)
+    page.locator("#iterations textarea, #iterations input").fill(iterations)
     page.locator("#calibration input").fill(ENOUGH)
     page.locator("#held-out input").fill("16")
     expect(page.locator(".vq-efforts").first).to_contain_text(f"{iterations} steps a module")
@@ -52,6 +52,10 @@ def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
     expect(page.locator(".vq-form").first).not_to_contain_text("its quantizers alone")
     expect(page.locator("#calibration input")).to_have_value("512")
     expect(page.locator(".vq-chosen").first).to_contain_text("Standard")
+    page.get_by_text("Method's own options").click()
+    expect(page.locator("#iterations textarea, #iterations input")).to_be_enabled()
+    page.locator("#calibration input").fill("500")
+    expect(page.locator("#status")).to_contain_text("Nothing quantized yet.")
 
 
 def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
@@ -84,17 +88,17 @@ def test_results_compare_every_module_before_and_after(learned):
 def test_another_effort_makes_the_result_stale(learned):
     learned.locator("#effort").get_by_label("None", exact=True).check()
     expect(learned.locator("#status")).to_contain_text("The settings changed.")
-    expect(learned.locator("#iterations input")).to_be_disabled()
+    expect(learned.locator("#iterations textarea, #iterations input")).to_be_disabled()
     learned.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(learned.locator("#calibration input")).to_have_value(ENOUGH)
     expect(learned.locator("#status .vq-done")).to_contain_text(TITLE)
 
 
-@pytest.mark.parametrize("wrong", ["0", "-3"])
+@pytest.mark.parametrize("wrong", ["0", "-3", "many"])
 def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, wrong):
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     page.get_by_text("Method's own options").click()
-    page.locator("#iterations input").fill(wrong)
+    page.locator("#iterations textarea, #iterations input").fill(wrong)
     expect(page.locator("#status")).to_contain_text("A whole number from 1 to 100000")
     page.locator("#quantize").click()
     expect(page.locator("#iterations")).to_contain_text("A whole number from 1 to 100000")

@@ -13,8 +13,8 @@ def test_every_effort_is_explained_and_the_chosen_one_marked():
     assert text.count("<li") == len(EFFORT_NAMES)
     assert '<li class="vq-chosen"><b>Quick</b>' in text
     assert f"{EFFORTS['quick'].iterations} steps a module" in text
-    assert "7 steps a module" in effort.efforts_list("demo-vit", "quick", 7)
-    assert f"{EFFORTS['quick'].iterations} steps" in effort.efforts_list("demo-vit", "quick", -3)
+    assert "7 steps a module" in effort.efforts_list("demo-vit", "quick", "7")
+    assert f"{EFFORTS['quick'].iterations} steps" in effort.efforts_list("demo-vit", "quick", "-3")
 
 
 def test_larger_models_and_efforts_take_longer():
