@@ -87,7 +87,7 @@ def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
     iterations = number_in(typed)
     given = iterations is not None and not whole(iterations, 1, MAX_ITERATIONS)
     steps = int(iterations) if given else schedule.iterations
-    time = spoken(seconds(steps, schedule, model_id))
+    time = spoken(seconds(steps, schedule, model_id)).replace(" ", "\N{NO-BREAK SPACE}")
     return f"{MEANINGS.get(name, 'learns')}: {steps:,} steps a module, about {time}"
 
 
