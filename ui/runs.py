@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import gradio as gr
 from gradio.components import Component
@@ -43,7 +42,6 @@ class Run:
     failed: Updates = field(default_factory=dict)
     live: Live | None = None
     jobs: Jobs = field(default_factory=Jobs)
-    dropped: gr.State = field(default_factory=lambda: gr.State(None))  # changes when a run is dropped
 
     def connect(
         self,
@@ -66,8 +64,11 @@ class Run:
             api_visibility="private",
         )  # fmt: skip
         run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
-        self.stop.click(self.cancel, None, [*bar, self.dropped], **LIGHT)
-        self.dropped.change(None, cancels=[run])
+        cancelled = self.stop.click(self.cancel, None, bar, **LIGHT)
+        drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain
+        gr.Button(elem_id=drop_id, elem_classes="vq-hidden").click(None, cancels=[run])
+        cancelled.success(None, js=f"() => document.querySelector('#{drop_id}').click()")
+        cancelled.failure(lambda: CONCLUDING, None, self.status, **LIGHT)
         if self.live is not None:
             self.live.connect(begun, self.jobs)
         return run
@@ -91,10 +92,11 @@ class Run:
         return {**self.ready(), **shown}
 
     def cancel(self, request: gr.Request) -> Updates:
+        """Raises, so that the run's event is not dropped, where it ends with what it has."""
         if self.jobs.conclude(request.session_hash):
-            return {self.status: CONCLUDING}
+            raise gr.Error(visible=False, print_exception=False)
         self.jobs.cancel(request.session_hash)
-        return {**self.ready(), self.status: self.stopped, self.dropped: uuid4().hex}
+        return {**self.ready(), self.status: self.stopped}
 
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
