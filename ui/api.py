@@ -16,7 +16,7 @@ from .raw_image import raw_image
 from .relevance_settings import allocation_of, bits_problems, score_problems, scoring_of
 from .runs import HEAVY, sentence
 from .session import Workbench
-from .settings import RunSettings, from_form, problems
+from .settings import NO_EFFORT, RunSettings, from_form, problems
 
 PUBLIC = {**HEAVY, "api_visibility": "public"}
 
@@ -55,8 +55,16 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
         calibration: int = 32,
         held_out: int = 256,
         seed: int = 0,
+        effort: str = "none",
+        iterations: int | None = None,
     ) -> dict:
-        """Quantize a model on the studio's own pictures: sizes, bits, accuracy and agreement."""
+        """Quantize a model on the studio's own pictures: sizes, bits, accuracy, agreement, errors of modules.
+
+        `effort`: how much is learned after calibrating: none, quick, standard or paper. `iterations`: steps
+        for each module, null for the effort's own. `calibration`: pictures; an effort needs a batch at least.
+        """
+        if effort == NO_EFFORT and iterations is not None:
+            _refuse({"iterations": "They do nothing without an effort; name one or leave them out."})
         chosen = _settings(
             model=model,
             recipe=recipe,
@@ -65,6 +73,8 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
             calibration=calibration,
             held_out=held_out,
             seed=seed,
+            effort=effort,
+            iterations=iterations,
         )
         outcome = _or_error(lambda: bench.quantize(chosen))
         report = {name: value for name, value in outcome.result.report.as_dict().items() if name != "sites"}

@@ -10,6 +10,7 @@ from gradio.components import Component
 import vitq_core as vq
 
 from . import html
+from .settings import NO_EFFORT
 from .sources import draws_scenes
 from .user_sources import default_folder, folders_allowed
 
@@ -19,6 +20,7 @@ OWN_PHOTOGRAPHS = (
     "No pictures of this model's own kind are bundled: crops of photographs in installed packages stand in. "
     "They have no labels, and calibrating on another kind of pictures costs accuracy."
 )
+ALONE = " With effort None it does not learn: what you get is its quantizers alone."
 OTHERS_PICTURES = {
     "folder": "Folders named like the model's labels give accuracy; train and test parts are used as such.",
     "uploads": "Half of them calibrate, half are held out; a .zip may have folders named like the labels.",
@@ -53,8 +55,11 @@ def model_sentence(model_id: str) -> str:
     return next((info.summary for info in vq.list_models() if info.id == model_id), "")
 
 
-def recipe_sentence(name: str) -> str:
-    return vq.RECIPES[name].summary
+def recipe_sentence(name: str, effort: str = NO_EFFORT) -> str:
+    """What a method does, and what it lacks where it is published with learning and nothing is learned."""
+    recipe = vq.RECIPES[name]
+    lacks = recipe.options.effort != NO_EFFORT and effort == NO_EFFORT
+    return recipe.summary + (ALONE if lacks else "")
 
 
 def model_field(fields: Fields, elem_id: str) -> gr.HTML:

@@ -22,7 +22,7 @@ def note(text: str) -> str:
 
 
 def banner(kind: str, text: str, detail: str = "") -> str:
-    """One line of state; `kind`: idle, busy, done, stale, stopped, warning, error."""
+    """One line of state; `kind`: idle, busy, done, stale, stopping, stopped, warning, error."""
     more = f"<span>{escape(detail)}</span>" if detail else ""
     role = "alert" if kind == "error" else "status"
     return f'<div class="vq-banner vq-{kind}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'

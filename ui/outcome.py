@@ -56,6 +56,11 @@ class Outcome:
     about: str
     warning: str
 
+    @property
+    def total_modules(self) -> int:
+        """How many modules there were to learn, those not reached included; 0 without learning."""
+        return self.settings.learned[1] if self.settings.learned else len(self.result.report.units)
+
     @cached_property
     def flips(self) -> Tensor:
         """bool [N]: the two models' first answers differ."""

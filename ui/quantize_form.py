@@ -10,6 +10,7 @@ from gradio.components import Component
 import vitq_core as vq
 
 from . import html, settings
+from .effort import effort_fields, follow_effort, iterations_field
 from .form_parts import (
     LIGHT,
     Count,
@@ -74,9 +75,13 @@ def build_form() -> Form:
     model_note, recipe_note = _method(fields)
     _precision(fields)
     with gr.Group(elem_classes="vq-group"):
+        effort_note = effort_fields(fields)
+    _options(fields)
+    with gr.Group(elem_classes="vq-group"):
         pictures_note = pictures_fields(fields, COUNTS)
     quantize, cancel = start_and_stop("Quantize", "quantize", "cancel")
     explain_pictures(fields, model_note, pictures_note)
+    follow_effort(fields, effort_note)
     form = Form(fields, recipe_note, quantize, cancel)
     _explain_method(form)
     return form
@@ -95,10 +100,14 @@ def _precision(fields: Fields) -> None:
         fields["weight_bits"] = bits_slider("Weight bits", "weight-bits")
         fields["act_bits"] = bits_slider("Activation bits", "act-bits")
         gr.HTML(html.note(BITS_HINT), elem_classes="vq-noted")
+
+
+def _options(fields: Fields) -> None:
     with gr.Accordion("Method's own options", open=False, elem_id="options"):
         _outliers(fields)
         _clipping(fields)
         _allocation(fields)
+        iterations_field(fields)
 
 
 def _outliers(fields: Fields) -> None:
@@ -139,9 +148,10 @@ def _allocation(fields: Fields) -> None:
 def _explain_method(form: Form) -> None:
     """Keep the sentence, and which options can be used, in step with the method."""
     fields = form.fields
-    recipe, mode = fields["recipe"], fields["alpha_mode"]
+    recipe, mode, effort = fields["recipe"], fields["alpha_mode"], fields["effort"]
     options = [fields[name] for name in OPTIONS]
-    recipe.change(_recipe_chosen, [recipe, mode], [form.recipe_note, *options], **LIGHT)
+    recipe.change(_recipe_chosen, [recipe, mode], options, **LIGHT)
+    gr.on([recipe.change, effort.change], _recipe_note, [recipe, effort], form.recipe_note, **LIGHT)
     mode.change(_alpha_mode_chosen, mode, fields["alpha"], **LIGHT)
 
 
@@ -150,7 +160,11 @@ def _recipe_chosen(recipe: str, alpha_mode: str) -> list[Any]:
     usable = {name: name in applies for name in OPTIONS}
     usable["alpha_mode"] = usable["alpha"]
     usable["alpha"] &= alpha_mode != "paper"
-    return [html.note(recipe_sentence(recipe)), *(gr.update(interactive=on) for on in usable.values())]
+    return [gr.update(interactive=on) for on in usable.values()]
+
+
+def _recipe_note(recipe: str, effort: str) -> str:
+    return html.note(recipe_sentence(recipe, effort))
 
 
 def _alpha_mode_chosen(mode: str) -> Any:

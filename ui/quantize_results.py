@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 from PIL import Image
 
 from . import html, plots, tables
 from .outcome import Outcome, Pair
 from .raw_image import raw_image
+from .reconstruction_live import Live
+from .reconstruction_view import ModulesView, build_modules, show_modules
 from .run_parts import model_download, status_line
 from .sources import package_photographs
 
@@ -28,6 +31,8 @@ PLOT_NOTE = (
 class Results:
     """The components of a result; `panel` is hidden until there is one."""
 
+    live: Live
+    modules: ModulesView
     status: gr.HTML
     placeholder: gr.HTML
     panel: gr.Column
@@ -45,9 +50,14 @@ class Results:
     sites: gr.Dataframe
     download: gr.DownloadButton
 
+    @property
+    def outputs(self) -> set[Component]:
+        own = {component for component in vars(self).values() if isinstance(component, Block)}
+        return own | self.modules.outputs
+
 
 def build_results() -> Results:
-    status = status_line(IDLE, "status")
+    status, live = status_line(IDLE, "status"), Live("live")
     placeholder = gr.HTML(html.placeholder(), elem_id="placeholder")
     with gr.Column(visible=False, elem_id="results") as panel:
         cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
@@ -55,11 +65,12 @@ def build_results() -> Results:
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars = _detail()
+        modules = build_modules()
         with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
             legend, plot, facts, sites = _layers()
     return Results(
-        status, placeholder, panel, cards, warning, gallery_note, gallery, photographs, picture, verdict,
-        bars, legend, plot, facts, sites, download,
+        live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
+        picture, verdict, bars, legend, plot, facts, sites, download,
     )  # fmt: skip
 
 
@@ -121,6 +132,7 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.facts: html.facts(outcome),
         results.sites: tables.site_rows(report.sites),
         results.download: gr.update(value=None, interactive=False),
+        **show_modules(results.modules, outcome),
         **show_sample(results, outcome, outcome.order[0]),
     }
 

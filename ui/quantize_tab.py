@@ -12,13 +12,14 @@ from vitq_core.pictures import open_picture
 
 from . import html
 from .form_parts import LIGHT
+from .jobs import Job
 from .measure import Progress
 from .outcome import Outcome
 from .quantize_form import Form, build_form
 from .quantize_results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
-from .run_parts import packed
+from .run_parts import ended, packed
 from .runs import HEAVY, Run, Updates, check_settings
-from .session import Cancel, Workbench
+from .session import Workbench
 from .settings import RunSettings, from_form, problems
 from .sources import package_photographs
 
@@ -49,21 +50,22 @@ class Page:
         self.shown = gr.State(None)  # the settings of the result on the page
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
         self.quantizing = Run(
-            form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None}
-        )
+            form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
+            live=results.live,
+        )  # fmt: skip
 
     def connect(self) -> None:
         self._connect_run()
         self._connect_pictures()
-        for field in self.form.fields.values():
-            field.change(
-                self.reflect, self.form.inputs | {self.shown}, self.results.status,
-                trigger_mode="always_last", **LIGHT,
-            )  # fmt: skip
+        gr.on(  # one event for all fields: the last answer is then to the last change
+            [field.change for field in self.form.fields.values()],
+            self.reflect, self.form.inputs | {self.shown}, self.results.status,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results
-        outputs = {*vars(results).values(), self.shown, self.done}
+        outputs = {*results.outputs, self.shown, self.done}
         run = self.quantizing.connect(form.inputs, form.inputs, outputs, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         run.success(self.pack, self.done, results.download, show_progress="hidden", **HEAVY)
@@ -82,11 +84,11 @@ class Page:
     def _title(self, data: Mapping[Component, Any]) -> str:
         return from_form(self.form.values(data)).title
 
-    def quantize(self, data: Mapping[Component, Any], progress: Progress, stopped: Cancel) -> Updates:
-        chosen = from_form(self.form.values(data))
-        outcome = self.bench.quantize(chosen, progress, stopped)
-        status = {self.results.status: html.banner("done", chosen.title)}
-        return {**show_outcome(self.results, outcome), **status, self.shown: chosen, self.done: chosen}
+    def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
+        outcome = self.bench.quantize(from_form(self.form.values(data)), progress, job)
+        reached = outcome.settings
+        status = {self.results.status: ended(reached), self.shown: reached, self.done: reached}
+        return {**show_outcome(self.results, outcome), **status}
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """After a change of the form: what is wrong with it, and whether the result is still its own."""
@@ -103,8 +105,8 @@ class Page:
             return check_settings(wrong, self.form.fields)
         if shown is None:
             return IDLE
-        if from_form(values) == shown:
-            return html.banner("done", shown.title)
+        if from_form(values) == shown.complete:
+            return ended(shown)
         still = f"Below is still {shown.title}; press Quantize to update."
         return html.banner("stale", "The settings changed.", still)
 

@@ -9,21 +9,37 @@ from gradio.components import Component
 
 from . import html, relevance_html
 from .bits_table import is_filled
+from .effort import effort_fields, follow_effort, iterations_field
 from .form_parts import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
+from .jobs import Job
 from .measure import Progress
 from .quantize_results import care
+from .reconstruction_live import Live
+from .reconstruction_view import build_modules, show_modules
 from .relevance_bits import BitsSection
 from .relevance_settings import run_of, run_problems
-from .run_parts import model_download, packed, start_and_stop, status_line
+from .run_parts import ended, model_download, packed, start_and_stop, status_line
 from .runs import HEAVY, Data, Run, Updates, check_settings
-from .session import Cancel, Workbench
-from .settings import RunSettings
+from .session import Workbench
+from .settings import NO_EFFORT, RunSettings
 
 IDLE = html.banner("idle", "Nothing quantized with a table yet.")
 STOPPED = html.banner("stopped", "Cancelled.", "Nothing was changed; press the button to start again.")
 EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized model appear here.")
 NO_TABLE = "There is no table of bits yet: give out bits first."
 METHOD = "lrp"
+PREFIX = "mixed-"
+CHOICES = (
+    "method",
+    "effort",
+    "iterations",
+    "calibration",
+    "held_out",
+    "seed",
+    "pictures",
+    "folder",
+    "uploads",
+)
 
 
 class QuantizeSection:
@@ -32,39 +48,47 @@ class QuantizeSection:
     def __init__(self, bench: Workbench, bits: BitsSection):
         self.bench, self.bits = bench, bits
         self.shown, self.done = gr.State(None), gr.State(None)
+        self.own: Fields = {}
         with gr.Row(elem_classes="vq-page"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_cards()
-        self.run = Run(self.start, self.stop, self.status, self.quantize, STOPPED, {self.done: None})
+        self.run = Run(
+            self.start, self.stop, self.status, self.quantize, STOPPED, {self.done: None}, live=self.live
+        )
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
-            self.method = gr.Dropdown(
+            self.own["method"] = gr.Dropdown(
                 recipe_choices(), value=METHOD, label="Method whose quantizers are used", elem_id="method"
             )
-            self.note = gr.HTML(html.note(_sentence(METHOD)), elem_classes="vq-noted")
+            self.note = gr.HTML(_sentence(METHOD, NO_EFFORT), elem_classes="vq-noted")
+        with gr.Group(elem_classes="vq-group"):
+            self.own["model"] = self.bits.score.fields["model"]
+            self.effort_note = effort_fields(self.own, PREFIX)
+            iterations_field(self.own, PREFIX)
         self.start, self.stop = start_and_stop(
             "Quantize with these bits", "quantize-bits", "quantize-bits-cancel"
         )
 
     def _build_cards(self) -> None:
-        self.status = status_line(IDLE, "mixed-status")
+        self.status, self.live = status_line(IDLE, "mixed-status"), Live("mixed-live")
         self.empty = gr.HTML(EMPTY, elem_id="mixed-empty")
         with gr.Column(visible=False, elem_id="mixed") as self.panel:
             self.cards, self.warning = gr.HTML(elem_id="mixed-cards"), gr.HTML(visible=False)
             self.download = model_download("mixed-download")
+            self.modules = build_modules(PREFIX)
 
     @property
     def fields(self) -> Fields:
-        return self.bits.score.fields | {"method": self.method}
+        return self.bits.score.fields | self.own
 
     @property
     def outputs(self) -> set[Component]:
         return {
             self.status, self.empty, self.panel, self.cards, self.warning, self.download, self.shown,
-            self.done,
+            self.done, *self.modules.outputs,
         }  # fmt: skip
 
     def connect(self, tables: list[Any]) -> Any:
@@ -74,13 +98,15 @@ class QuantizeSection:
         run = self.run.connect(given, fields, self.outputs, self._validate, self._name)
         run.success(self.settle, given | {self.done}, self.status, **LIGHT)
         run.success(self.pack, self.done, self.download, show_progress="hidden", **HEAVY)
-        self.method.change(lambda name: html.note(_sentence(name)), self.method, self.note, **LIGHT)
+        chosen = [self.own["method"], self.own["effort"]]
+        gr.on([field.change for field in chosen], _sentence, chosen, self.note, **LIGHT)
+        follow_effort(self.fields, self.effort_note)
         for changed in tables:
             changed.then(self.reflect, given | {self.shown}, self.status, **LIGHT)
-        for name in ("method", "calibration", "held_out", "seed", "pictures", "folder", "uploads"):
-            self.fields[name].change(
-                self.reflect, given | {self.shown}, self.status, trigger_mode="always_last", **LIGHT
-            )
+        gr.on(  # one event for all fields: the last answer is then to the last change
+            [self.fields[name].change for name in CHOICES],
+            self.reflect, given | {self.shown}, self.status, trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
         return run
 
     def values(self, data: Data) -> dict[str, Any]:
@@ -98,18 +124,19 @@ class QuantizeSection:
             raise ValueError(NO_TABLE)
         return run_of(self.values(data), self.bits.read_table(data))
 
-    def quantize(self, data: Data, progress: Progress, stopped: Cancel) -> Updates:
-        chosen = self.settings(data)
-        outcome = self.bench.quantize(chosen, progress, stopped)
+    def quantize(self, data: Data, progress: Progress, job: Job) -> Updates:
+        outcome = self.bench.quantize(self.settings(data), progress, job)
+        reached = outcome.settings
         return {
-            self.status: html.banner("done", chosen.title),
+            self.status: ended(reached),
             self.empty: gr.update(visible=False),
             self.panel: gr.update(visible=True),
             self.cards: html.cards(outcome),
             self.warning: care(outcome.warning),
             self.download: gr.update(value=None, interactive=False),
-            self.shown: chosen,
-            self.done: chosen,
+            self.shown: reached,
+            self.done: reached,
+            **show_modules(self.modules, outcome),
         }
 
     def pack(self, done: RunSettings | None) -> Any:
@@ -130,11 +157,11 @@ class QuantizeSection:
 
     def _compare(self, data: Data, shown: RunSettings) -> str:
         try:
-            same = self.settings(data) == shown
+            same = self.settings(data) == shown.complete
         except ValueError:
             same = False
         if same:
-            return html.banner("done", shown.title)
+            return ended(shown)
         return html.banner("stale", "Bits or settings changed.", "Below is still the result of the last run.")
 
     def clear(self) -> Updates:
@@ -146,5 +173,5 @@ class QuantizeSection:
         }
 
 
-def _sentence(method: str) -> str:
-    return f"{recipe_sentence(method)} Here it gets the bits of the table above."
+def _sentence(method: str, effort: str) -> str:
+    return html.note(f"{recipe_sentence(method, effort)} Here it gets the bits of the table above.")

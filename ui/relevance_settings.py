@@ -15,7 +15,7 @@ from .settings import RunSettings
 MAX_SCORED = settings.MAX_CALIBRATION
 LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
 POLICIES = {"paper": "paper (LRP-QViT)", "budget": "budget", "uniform": "uniform"}
-RUN = ("model", "calibration", "held_out", "seed", "folder", "uploads")
+RUN = ("model", "effort", "iterations", "calibration", "held_out", "seed", "folder", "uploads")
 SHARED = ("model", "seed", "folder", "uploads")
 
 
@@ -136,5 +136,6 @@ def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:
         held_out=int(values["held_out"]),
         seed=int(values["seed"]),
         table=rows,
+        **settings.learning(values),
         **settings.places(values),
     )

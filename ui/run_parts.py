@@ -44,6 +44,15 @@ def model_download(elem_id: str) -> gr.DownloadButton:
     return button
 
 
+def ended(settings: RunSettings) -> str:
+    """The banner of a result: whether it is complete."""
+    if settings.learned is None:
+        return html.banner("done", settings.title)
+    done, total = settings.learned
+    said = f"Stopped: {done} of {total} modules were reconstructed."
+    return html.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
+
+
 def packed(bench: Workbench, done: RunSettings | None) -> Any:
     """The download button of a run that just ended, None where it failed or was cancelled."""
     if done is None:

@@ -12,21 +12,26 @@ import vitq_core as vq
 
 from . import html
 from .form_parts import LIGHT
-from .jobs import Jobs
+from .jobs import Job, Jobs
+from .reconstruction_live import Live
 
 HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
+
+CONCLUDING = html.banner("stopping", "Stopping …", "What is done is kept and being measured.")
 
 log = logging.getLogger(__name__)
 Data = Mapping[Component, Any]
 Updates = dict[Component, Any]
-Work = Callable[[Data, Callable[[float, str], None], Callable[[], bool]], Updates]
+Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 
 
 @dataclass
 class Run:
-    """`work(data, progress, stopped)` returns what to show, the banner included, or raises.
+    """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps only what stops their run. `failed`: shown too where the work did not end well.
+    Of a visitor it keeps only their job: what stops it, and what it told. `failed`: shown too where the work
+    did not end well. `live`: shows what is being learned. A run that has learned something ends with that
+    when it is cancelled; cancelled once more, or any other run, it is dropped.
     """
 
     start: gr.Button
@@ -35,6 +40,7 @@ class Run:
     work: Work
     stopped: str
     failed: Updates = field(default_factory=dict)
+    live: Live | None = None
     jobs: Jobs = field(default_factory=Jobs)
 
     def connect(
@@ -58,7 +64,13 @@ class Run:
             api_visibility="private",
         )  # fmt: skip
         run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
-        self.stop.click(self.cancel, None, bar, cancels=[run], **LIGHT)
+        cancelled = self.stop.click(self.cancel, None, bar, **LIGHT)
+        drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain
+        gr.Button(elem_id=drop_id, elem_classes="vq-hidden").click(None, cancels=[run])
+        cancelled.success(None, js=f"() => document.querySelector('#{drop_id}').click()")
+        cancelled.failure(lambda: CONCLUDING, None, self.status, **LIGHT)
+        if self.live is not None:
+            self.live.connect(begun, self.jobs)
         return run
 
     def run(
@@ -67,19 +79,22 @@ class Run:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
-        stopped = self.jobs.flag(request.session_hash)
+        job = self.jobs.flag(request.session_hash)
         try:
-            shown = self.work(data, lambda done, message: progress(done, desc=message), stopped)
+            shown = self.work(data, lambda done, message: progress(done, desc=message), job)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self.stopped}
         except Exception as error:
             banner = html.banner("error", "That did not work.", sentence(error))
             shown = {**self.failed, self.status: banner}
         finally:
-            self.jobs.finish(request.session_hash, stopped)
+            self.jobs.finish(request.session_hash, job)
         return {**self.ready(), **shown}
 
     def cancel(self, request: gr.Request) -> Updates:
+        """Raises, so that the run's event is not dropped, where it ends with what it has."""
+        if self.jobs.conclude(request.session_hash):
+            raise gr.Error(visible=False, print_exception=False)
         self.jobs.cancel(request.session_hash)
         return {**self.ready(), self.status: self.stopped}
 

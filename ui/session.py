@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -13,16 +14,21 @@ from PIL import Image
 import vitq_core as vq
 
 from .cache import Cache
+from .jobs import Job
 from .measure import Batches, Progress, Replay, last, part_of, readable, recording, top
 from .outcome import Outcome, Pair, Reference
 from .relevance_bench import RelevanceBench
-from .settings import RunSettings
+from .settings import NO_EFFORT, RunSettings
 from .sources import Source
 from .user_sources import changed, choose_source
 
 MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
 KEPT_TEXTS = 64  # of a few kilobytes each
+
+# How much of a run is done when both models' pictures are read, calibration begins, and measuring begins.
+PARTS = (0.35, 0.4, 0.75)
+LEARNING_PARTS = (0.08, 0.1, 0.96)
 
 Cancel = Callable[[], bool]
 
@@ -54,11 +60,16 @@ class Workbench:
         return self._outcomes.get(settings)
 
     def quantize(
-        self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
+        self, settings: RunSettings, progress: Progress | None = None, job: Job | None = None
     ) -> Outcome:
-        """The result of `settings`, computed unless it is still in memory; raises vq.Cancelled."""
+        """The result of `settings`, computed unless it is still in memory; raises vq.Cancelled.
+
+        A `job` that is stopped while it learns gives what it has: an outcome whose settings say so.
+        """
         with self.turn:
-            return self._outcomes.get_or_make(settings, lambda: self._quantize(settings, progress, cancel))
+            outcome = self._outcomes.get(settings) or self._quantize(settings, progress, job or Job())
+            self._outcomes.put(outcome.settings, outcome)
+            return outcome
 
     def source(self, settings: RunSettings) -> Source:
         """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
@@ -98,22 +109,24 @@ class Workbench:
         path.write_text(text)
         return path
 
-    def _quantize(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Outcome:
-        recipe = settings.engine_recipe()
+    def _quantize(self, settings: RunSettings, progress: Progress | None, job: Job) -> Outcome:
+        recipe, learns = settings.complete.engine_recipe(), settings.effort != NO_EFFORT
+        read, calibrated, done = LEARNING_PARTS if learns else PARTS
         part_of(progress, 0, 1)(0.0, "Loading the model")
         model, source = self.model(settings.model), self.source(settings)
-        reference = self.reference(settings, part_of(progress, 0.05, 0.35), cancel)
-        part_of(progress, 0.35, 1)(0.0, "Reading calibration pictures")
-        pictures = Batches(
-            readable(source.calibration(settings.calibration, settings.seed)), model.preprocess
-        )
-        calibrating = part_of(progress, 0.4, 0.75)
-        result = vq.quantize(model, pictures, recipe, progress=calibrating, cancel=cancel, seed=settings.seed)
+        reference = self.reference(settings, part_of(progress, 0.05, read), job)
+        part_of(progress, read, 1)(0.0, "Reading calibration pictures")
+        wanted = source.calibration(settings.calibration, settings.seed)
+        result = vq.quantize(
+            model, Batches(readable(wanted), model.preprocess), recipe, seed=settings.seed, cancel=job,
+            progress=part_of(progress, calibrated, done), watch=job.told,
+        )  # fmt: skip
         loader, replay = Batches(reference.samples, model.preprocess), Replay(reference.logits)
         with recording(result.model) as seen:
-            measuring = part_of(progress, 0.75, 1)
-            evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=cancel)
+            measuring = part_of(progress, done, 1)
+            evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=job.dropped)
         logits = last(seen, evaluation.n)
+        settings = _reached(settings, result.report, job)
         return Outcome(settings, model, result, reference, evaluation, logits, source.about, source.warning)
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
@@ -126,6 +139,11 @@ class Workbench:
             evaluation = vq.evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
         logits = last(seen, evaluation.n)
         return Reference(samples, logits, evaluation, skipped=len(wanted) - len(samples))
+
+
+def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:
+    """The settings of the result: how far it came, where it was stopped."""
+    return replace(settings, learned=(len(report.units), job.told.total) if report.cancelled else None)
 
 
 def _new_folder(parent: str, kept: int) -> Path:

@@ -1,15 +1,18 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import vitq_core as vq
+from vitq_core.schedule import EFFORT_NAMES, EFFORTS
 
 MAX_CALIBRATION = 1024
 MAX_HELD_OUT = 2000
 MAX_SEED = 2**31 - 1
 PAPERS_FIRST_BLOCKS = 2
+MAX_ITERATIONS = 100_000
+NO_EFFORT = "none"
 MAX_BLOCKS = 1000  # the engine names the model's own number of blocks
 LOG_BASES = {"√2": "sqrt2", "2": 2.0}
 
@@ -26,6 +29,8 @@ FIELDS = (
     "first_blocks",
     "reductions",
     "importance",
+    "effort",
+    "iterations",
     "calibration",
     "held_out",
     "seed",
@@ -37,7 +42,11 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that decides a result; equal settings share one cached result."""
+    """Everything that decides a result; equal settings share one cached result.
+
+    `effort`, `iterations`: of the reconstruction, None: the effort's own. `learned`: where it was stopped
+    before its end, (modules done, modules in all).
+    """
 
     model: str
     recipe: str
@@ -51,6 +60,9 @@ class RunSettings:
     folder: str = ""
     uploads: tuple[str, ...] = ()
     table: tuple[tuple[str, int | None, int], ...] = ()  # (layer, weight bits, activation bits), or uniform
+    effort: str = NO_EFFORT
+    iterations: int | None = None
+    learned: tuple[int, int] | None = None
 
     @property
     def bits(self) -> str:
@@ -58,16 +70,26 @@ class RunSettings:
 
     @property
     def title(self) -> str:
-        return f"{self.model} · {vq.RECIPES[self.recipe].title} · {self.bits}"
+        effort = "" if self.effort == NO_EFFORT else f" · {self.effort} effort"
+        return f"{self.model} · {vq.RECIPES[self.recipe].title} · {self.bits}{effort}"
 
     @property
     def slug(self) -> str:
         bits = "mixed" if self.table else f"w{self.weight_bits}a{self.act_bits}"
-        return f"{self.model}-{self.recipe}-{bits}".replace("/", "-")
+        effort = "" if self.effort == NO_EFFORT else f"-{self.effort}"
+        return f"{self.model}-{self.recipe}-{bits}{effort}".replace("/", "-")
+
+    @property
+    def complete(self) -> "RunSettings":
+        """Those of the run that was not stopped."""
+        return replace(self, learned=None)
 
     def engine_recipe(self) -> Any:
         bits = {layer: (weight, act) for layer, weight, act in self.table}
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **dict(self.options))
+        options = {**dict(self.options), "effort": self.effort}
+        if self.iterations is not None:
+            options["iterations"] = self.iterations
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:
@@ -83,8 +105,30 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
         calibration=int(values["calibration"]),
         held_out=int(values["held_out"]),
         seed=int(values["seed"]),
+        **learning(values),
         **places(values),
     )
+
+
+def learning(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How much is learned. Without an effort the number of iterations counts for nothing."""
+    effort = effort_of(values)
+    iterations = None if effort == NO_EFFORT else number_in(values.get("iterations"))
+    return {"effort": effort, "iterations": iterations if iterations is None else int(iterations)}
+
+
+def effort_of(values: Mapping[str, Any]) -> str:
+    return values.get("effort") or NO_EFFORT
+
+
+def number_in(text: Any) -> Any:
+    """The whole number that is typed as text, where nothing (None) has a meaning; what is none as it is."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return int(text) if text.strip() else None
+    except ValueError:
+        return text
 
 
 def places(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +176,9 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
         "act_bits": whole(values.get("act_bits"), 2, 8),
         "alpha": _threshold(values),
         "first_blocks": _first_blocks(values),
-        "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION),
+        "effort": one_of(effort_of(values), list(EFFORT_NAMES)),
+        "iterations": _iterations(values),
+        "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION) or _too_few(values),
         "held_out": whole(values.get("held_out"), 1, MAX_HELD_OUT),
         "seed": whole(values.get("seed"), 0, MAX_SEED),
         "folder": "Name a folder or a .zip of pictures." if _lacks(values, "folder") else "",
@@ -164,6 +210,21 @@ def _applies(values: Mapping[str, Any], option: str) -> bool:
 
 def _first_blocks(values: Mapping[str, Any]) -> str:
     return whole(values.get("first_blocks"), 0, MAX_BLOCKS) if _applies(values, "first_blocks") else ""
+
+
+def _iterations(values: Mapping[str, Any]) -> str:
+    iterations = number_in(values.get("iterations"))
+    if effort_of(values) not in EFFORTS or iterations is None or not whole(iterations, 1, MAX_ITERATIONS):
+        return ""
+    return f"A whole number from 1 to {MAX_ITERATIONS}, or nothing for the effort's own."
+
+
+def _too_few(values: Mapping[str, Any]) -> str:
+    effort = effort_of(values)
+    needed = EFFORTS[effort].batch_size if effort in EFFORTS else 1
+    if values["calibration"] >= needed:
+        return ""
+    return f"{effort.capitalize()} effort learns from {needed} pictures at a time: give at least {needed}."
 
 
 def _threshold(values: Mapping[str, Any]) -> str:

@@ -1,10 +1,12 @@
-"""The per-site table."""
+"""The rows of the tables: sites, and modules that were learned."""
 
 from collections.abc import Sequence
 from typing import Any
 
 HEADERS = ["Layer", "Tensor", "Role", "Quantizer", "Bits", "Effective", "Outliers %", "SQNR dB"]
 TYPES = ["str", "str", "str", "str", "number", "number", "number", "number"]
+MODULE_HEADERS = ["Module", "Before %", "After %", "Change %", "Steps", "Seconds", "Outcome"]
+MODULE_TYPES = ["str", "number", "number", "number", "number", "number", "str"]
 
 
 def site_rows(rows: Sequence[Any]) -> list[list[Any]]:
@@ -25,3 +27,19 @@ def site_rows(rows: Sequence[Any]) -> list[list[Any]]:
 
 def _rounded(number: float | None, digits: int) -> float | None:
     return None if number is None else round(float(number), digits)
+
+
+def module_rows(rows: Sequence[Any]) -> list[list[Any]]:
+    """What learning did to every module."""
+    return [
+        [
+            row.unit,
+            _rounded(100 * row.error_before, 3),
+            _rounded(100 * row.error_after, 3),
+            _rounded(100 * (row.error_after / max(row.error_before, 1e-30) - 1), 1),
+            row.iterations,
+            _rounded(row.seconds, 1),
+            row.outcome,
+        ]
+        for row in rows
+    ]

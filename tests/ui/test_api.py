@@ -31,6 +31,31 @@ def test_a_wrong_request_gets_a_sentence(bench, values, sentence):
         api._allocate(bench)(**{"model": "demo-vit", **values})
 
 
+def test_a_run_that_learns_reports_every_module(bench):
+    asked = {"model": "demo-vit", "recipe": "minmax", "calibration": 16, "held_out": 4}
+    answer = api._quantize(bench)(**asked, effort="quick", iterations=2)
+    units = answer["report"]["units"]
+    assert [unit["unit"] for unit in units][-1] == "head"
+    assert {unit["iterations"] for unit in units} == {2}
+    assert api._quantize(bench)(**asked)["report"]["units"] == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"effort": "quick", "iterations": 0, "calibration": 16}, "iterations: A whole number from 1"),
+        ({"effort": "quick", "iterations": -3, "calibration": 16}, "iterations: A whole number from 1"),
+        ({"effort": "quick", "iterations": "many", "calibration": 16}, "iterations: A whole number from 1"),
+        ({"iterations": 5}, "iterations: They do nothing without an effort"),
+        ({"effort": "heroic"}, "effort: Choose one of none, quick"),
+        ({"effort": "standard", "calibration": 31}, "calibration: Standard effort learns from 32"),
+    ],
+)
+def test_a_wrong_wish_to_learn_gets_a_sentence(bench, values, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        api._quantize(bench)(**{"model": "demo-vit", **values})
+
+
 def test_a_picture_is_explained(bench, tmp_path):
     Image.effect_noise((30, 20), 90).convert("RGB").save(tmp_path / "noise.png")
     answer = api._explain(bench)(str(tmp_path / "noise.png"), "demo-vit", "elk")

@@ -1,5 +1,7 @@
 """Stopping runs."""
 
+from types import SimpleNamespace
+
 from ui.jobs import Jobs
 
 
@@ -9,6 +11,19 @@ def test_cancel_stops_the_run_of_one_session_only():
     assert jobs.cancel("me")
     assert (mine(), yours()) == (True, False)
     assert not jobs.cancel("me")
+
+
+def test_a_run_that_has_learned_something_concludes_once():
+    jobs = Jobs()
+    job = jobs.start("me")
+    assert not jobs.conclude("me")
+    assert not job()
+    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    assert jobs.conclude("me")
+    assert (job(), job.dropped(), jobs.running("me")) == (True, False, True)
+    assert not jobs.conclude("me")
+    assert jobs.cancel("me")
+    assert job.dropped()
 
 
 def test_a_run_cancelled_while_it_waited_finds_itself_stopped():

@@ -58,5 +58,22 @@ def test_cancel_tells_the_work_of_one_visitor():
     assert not seen["stopped"]
 
 
+def test_cancel_lets_a_run_end_with_what_it_learned():
+    seen = {}
+    run = run_of(lambda data, progress, job: seen.update(stop=job(), drop=job.dropped()) or {})
+    job = run.jobs.start("me")
+    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    with pytest.raises(gr.Error):
+        run.cancel(ME)
+    run.run({}, ME)
+    assert seen == {"stop": True, "drop": False}
+    job = run.jobs.start("me")
+    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    with pytest.raises(gr.Error):
+        run.cancel(ME)
+    assert run.cancel(ME)[run.status] == STOPPED
+    assert job.dropped()
+
+
 def test_the_engines_own_words_are_passed_on():
     assert sentence(vq.VitqError("so it is")) == "so it is"

@@ -8,6 +8,7 @@ from PIL import Image
 
 import vitq_core as vq
 from ui import html, plots, tables
+from ui.jobs import Job
 from ui.settings import RunSettings
 
 
@@ -49,8 +50,10 @@ def test_equal_settings_share_a_result_and_the_reference_is_measured_once(bench,
 
 
 def test_cancelling_keeps_nothing_and_leaves_the_workbench_usable(bench, settings):
+    job = Job()
+    job.drop()
     with pytest.raises(vq.Cancelled):
-        bench.quantize(settings, cancel=lambda: True)
+        bench.quantize(settings, job=job)
     assert bench.outcome(settings) is None
     assert bench.quantize(settings).evaluation.n == 4
 

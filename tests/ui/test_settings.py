@@ -18,6 +18,8 @@ GOOD = {
     "first_blocks": 2,
     "reductions": True,
     "importance": "relevance",
+    "effort": "none",
+    "iterations": "",
     "calibration": 32,
     "held_out": 256,
     "seed": 0,
@@ -50,6 +52,7 @@ def test_the_form_opens_with_the_papers_options():
         ("held_out", -1),
         ("seed", -1),
         ("seed", True),
+        ("effort", "heroic"),
     ],
 )
 def test_a_wrong_value_is_named_with_a_sentence(field, value):
@@ -63,6 +66,31 @@ def test_a_wrong_threshold_counts_only_where_the_recipe_has_one(mode, value):
     values = {**GOOD, "alpha_mode": mode, "alpha": value}
     assert list(problems(values)) == ["alpha"]
     assert problems({**values, "recipe": "repq"}) == {}
+
+
+@pytest.mark.parametrize("wrong", ["0", "-3", "many", "2.5", "1e3", 0, 2.5, True, 10**9])
+def test_a_wrong_number_of_iterations_counts_only_where_something_is_learned(wrong):
+    learns = {**GOOD, "effort": "quick", "calibration": 128, "iterations": wrong}
+    assert list(problems(learns)) == ["iterations"]
+    assert problems({**learns, "effort": "none"}) == {}
+    assert from_form({**learns, "effort": "none"}).iterations is None
+
+
+def test_an_effort_needs_a_batch_of_pictures():
+    values = {**GOOD, "effort": "quick", "calibration": 15}
+    assert "at least 16" in problems(values)["calibration"]
+    assert problems({**values, "calibration": 16}) == {}
+    assert "whole number" in problems({**values, "calibration": 0})["calibration"]
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_nothing_is_learned_unless_it_is_asked_for(recipe):
+    chosen = from_form({**GOOD, "recipe": recipe})
+    assert chosen.engine_recipe().options.schedule is None
+    asked = from_form({**GOOD, "recipe": recipe, "effort": "quick", "iterations": " 7 "})
+    assert asked.engine_recipe().options.schedule.iterations == 7
+    assert "quick effort" in asked.title
+    assert asked != from_form({**GOOD, "recipe": recipe, "effort": "quick"})
 
 
 @pytest.mark.parametrize("place", ["folder", "uploads"])

@@ -1,0 +1,120 @@
+"""Effort as a person uses it: watch modules being learned, stop and go on, compare errors."""
+
+import re
+
+import pytest
+
+try:
+    from playwright.sync_api import expect
+except ImportError:
+    expect = None  # the browser fixture then skips, or fails under CI
+
+TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
+ENOUGH = "16"  # pictures for quick effort
+
+
+def prepare(page, iterations: str) -> None:
+    """The smallest model, a batch of pictures and few steps."""
+    page.locator("#model input").click()
+    page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    expect(page.locator("#calibration input")).to_have_value("128")
+    page.get_by_text("Method's own options").click()
+    page.locator("#iterations textarea, #iterations input").fill(iterations)
+    page.locator("#calibration input").fill(ENOUGH)
+    page.locator("#held-out input").fill("16")
+    expect(page.locator(".vq-efforts").first).to_contain_text(f"{iterations} steps a module")
+
+
+@pytest.fixture
+def learning(page):
+    """A run of which some modules are done and many are not."""
+    prepare(page, "40")
+    page.locator("#quantize").click()
+    expect(page.locator("#live .vq-tile").nth(1)).to_be_visible()
+    return page
+
+
+@pytest.fixture
+def learned(page):
+    """The studio remembers results, so that only the first test computes it."""
+    prepare(page, "2")
+    page.locator("#quantize").click()
+    expect(page.locator("#status .vq-done")).to_contain_text(TITLE)
+    return page
+
+
+def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
+    expect(page.locator("#effort").get_by_label("None", exact=True)).to_be_checked()
+    expect(page.locator(".vq-form").first).to_contain_text("its quantizers alone")
+    expect(page.locator(".vq-efforts").first).to_contain_text("None")
+    page.locator("#effort").get_by_label("Standard", exact=True).check()
+    expect(page.locator(".vq-form").first).not_to_contain_text("its quantizers alone")
+    expect(page.locator("#calibration input")).to_have_value("512")
+    expect(page.locator(".vq-chosen").first).to_contain_text("Standard")
+    page.get_by_text("Method's own options").click()
+    expect(page.locator("#iterations textarea, #iterations input")).to_be_enabled()
+    page.locator("#calibration input").fill("500")
+    expect(page.locator("#status")).to_contain_text("Nothing quantized yet.")
+
+
+def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
+    live = learning.locator("#live")
+    expect(live).to_contain_text(re.compile(r"Module \d+ of 14 · step \d+ of 40 · about .* left"))
+    expect(live.locator(".vq-curve polyline")).to_have_attribute("points", re.compile(r"\d"))
+    learning.locator("#cancel").click()
+    status = learning.locator("#status")
+    expect(status).to_contain_text(re.compile(r"Stopped: \d+ of 14 modules were reconstructed"))
+    expect(learning.locator("#modules-note")).to_contain_text("were not reached")
+    expect(learning.locator("#live .vq-live")).to_have_count(0)
+    expect(learning.locator("#download")).to_be_enabled()
+    learning.locator("#gallery button.thumbnail-item").nth(1).click()
+    expect(learning.locator(".vq-bars li")).to_have_count(10)
+    learning.locator("#quantize").click()
+    expect(learning.locator("#live .vq-tile").nth(1)).to_be_visible()
+    expect(learning.locator("#status .vq-done")).to_contain_text(TITLE)
+    expect(learning.locator("#modules-note")).not_to_contain_text("were not reached")
+
+
+def test_results_compare_every_module_before_and_after(learned):
+    expect(learned.locator("#errors .js-plotly-plot")).to_be_visible()
+    expect(learned.locator("#errors")).to_contain_text("blocks.5.mlp")
+    expect(learned.locator("#modules-note")).to_contain_text(re.compile(r"\d+ of 14 modules improved"))
+    table = learned.locator("#modules-table")
+    expect(table).to_contain_text("Before %")
+    expect(table).to_contain_text(re.compile("reconstructed|kept as calibrated"))
+
+
+def test_another_effort_makes_the_result_stale(learned):
+    learned.locator("#effort").get_by_label("None", exact=True).check()
+    expect(learned.locator("#status")).to_contain_text("The settings changed.")
+    expect(learned.locator("#iterations textarea, #iterations input")).to_be_disabled()
+    learned.locator("#effort").get_by_label("Quick", exact=True).check()
+    expect(learned.locator("#calibration input")).to_have_value(ENOUGH)
+    expect(learned.locator("#status .vq-done")).to_contain_text(TITLE)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-3", "many"])
+def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, wrong):
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    page.get_by_text("Method's own options").click()
+    page.locator("#iterations textarea, #iterations input").fill(wrong)
+    expect(page.locator("#status")).to_contain_text("A whole number from 1 to 100000")
+    page.locator("#quantize").click()
+    expect(page.locator("#iterations")).to_contain_text("A whole number from 1 to 100000")
+    expect(page.locator("#quantize")).to_be_enabled()
+
+
+def test_too_few_pictures_for_the_effort_are_explained(page):
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    expect(page.locator("#calibration input")).to_have_value("128")
+    page.locator("#calibration input").fill("15")
+    expect(page.locator("#status")).to_contain_text("Quick effort learns from 16 pictures at a time")
+
+
+def test_a_phone_needs_no_sideways_scrolling(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    prepare(page, "2")
+    page.locator("#quantize").click()
+    expect(page.locator("#errors .js-plotly-plot")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,43 @@
+"""A module's error in words: the share of its output that is noise, in percent."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+RECONSTRUCTED = "reconstructed"
+
+
+def learned(row: Any) -> bool:
+    """Whether the module is better than it was calibrated."""
+    return row.outcome == RECONSTRUCTED
+
+
+def change(row: Any) -> str:
+    """`3.1 → 1.2 %`."""
+    if not learned(row):
+        return f"{share(row.error_before)} %, kept"
+    return f"{share(row.error_before)} → {share(row.error_after)} %"
+
+
+def share(error: float) -> str:
+    """An error in percent, two digits."""
+    percent = 100 * error
+    return f"{percent:.2g}" if percent < 100 else f"{percent:.0f}"
+
+
+def summary(rows: Sequence[Any], total: int) -> str:
+    """What became of all modules, in sentences."""
+    better = [row for row in rows if learned(row)]
+    said = [f"{len(better)} of {total} modules improved{_typically(better)}."]
+    if len(better) < len(rows):
+        said.append(f"{len(rows) - len(better)} came out no better and stay as calibrated.")
+    if len(rows) < total:
+        said.append(f"{total - len(rows)} were not reached and are as calibrated.")
+    return " ".join(said)
+
+
+def _typically(better: Sequence[Any]) -> str:
+    if not better:
+        return ""
+    fall = median(1 - row.error_after / max(row.error_before, 1e-30) for row in better)
+    return f", typically by {100 * fall:.0f} %"

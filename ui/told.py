@@ -1,0 +1,34 @@
+"""What a reconstruction told so far, for whoever looks at it meanwhile."""
+
+from typing import Any
+
+LEARNING = "learning"  # the outcome of a row that is not the last word about its module
+
+
+class Told:
+    """An engine's `watch`: keeps the newest word about every module. False until there is one.
+
+    One thread tells, others read: what they get is replaced, never changed.
+    """
+
+    def __init__(self) -> None:
+        self.now: Any = None  # the newest UnitProgress
+        self.rows: dict[int, Any] = {}  # index of a module → its UnitRow
+
+    def __call__(self, progress: Any) -> None:
+        self.rows = {**self.rows, progress.index: progress.row}
+        self.now = progress
+
+    def __bool__(self) -> bool:
+        return self.now is not None
+
+    @property
+    def total(self) -> int:
+        """Modules in all; 0 until the first word."""
+        return self.now.total if self.now else 0
+
+    @property
+    def finished(self) -> list[Any]:
+        """The rows of the modules that are done, in order."""
+        rows = self.rows
+        return [rows[index] for index in sorted(rows) if rows[index].outcome != LEARNING]
