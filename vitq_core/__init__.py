@@ -15,11 +15,15 @@ from .layer_scores import Importance
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import QuantizeResult, quantize
 from .recipe import RECIPES, Options, Recipe, Use, recipe
+from .reconstruction import UnitProgress
 from .relevance.explain import Relevance, relevance
+from .report import Report, SiteRow, UnitRow
 from .saving.folder import load_quantized, save_quantized
+from .schedule import EFFORTS, Schedule
 from .site import Layer, NormPair, Site
 
 __all__ = [
+    "EFFORTS",
     "RECIPES",
     "SOURCES",
     "Budget",
@@ -34,8 +38,13 @@ __all__ = [
     "QuantizeResult",
     "Recipe",
     "Relevance",
+    "Report",
+    "Schedule",
     "Site",
+    "SiteRow",
     "TableCost",
+    "UnitProgress",
+    "UnitRow",
     "Use",
     "VitqError",
     "allocate_bits",

@@ -20,7 +20,7 @@ from .models.unwrap import check_finite, copied, module_of
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
-from .reconstruction import RunState, Watch, check_enough, fingerprint, reconstruct
+from .reconstruction import RunState, Watch, check_enough, check_folder, fingerprint, reconstruct
 from .reparameterize import to_clipped_scales, to_layer_scale
 from .report import NO_RECONSTRUCTION, Reconstruction, Report, build_report
 from .simulation import Simulation
@@ -93,7 +93,7 @@ def quantize(
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
-        check_enough(pictures.count, recipe.options.schedule)
+        _check_reconstruction(recipe, pictures, state)
         recipe, monitor = _completed(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
@@ -103,6 +103,15 @@ def quantize(
     if not units.cancelled:
         monitor.report(1.0, "done")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
+
+
+def _check_reconstruction(recipe: Recipe, pictures: CalibrationPictures, state: object) -> None:
+    """What would otherwise be noticed only after calibration."""
+    schedule = recipe.options.schedule
+    if schedule is None and state is not None:
+        raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
+    check_enough(pictures.count, schedule)
+    check_folder(state)
 
 
 def _device(module: nn.Module) -> torch.device:

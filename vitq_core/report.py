@@ -37,12 +37,15 @@ class SiteRow(Record):
     macs: int
 
 
+LEARNING, RECONSTRUCTED = "learning", "reconstructed"
+
+
 @dataclass(frozen=True)
 class UnitRow(Record):
     """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good.
 
-    ``outcome``: "reconstructed", or why it was kept as it was. ``losses``: what was minimized, in order,
-    means of equally many iterations.
+    ``outcome``: RECONSTRUCTED, or why it was kept as it was; LEARNING while it is not over. ``losses``: what
+    was minimized, in order, means of equally many iterations.
     """
 
     unit: str

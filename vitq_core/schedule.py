@@ -94,9 +94,12 @@ EFFORTS: dict[str, Schedule] = {
 EFFORT_NAMES = ("none", *EFFORTS)
 
 
+SETTINGS = frozenset(field.name for field in fields(Schedule))
+
+
 def schedule_for(effort: str, settings: Mapping[str, Any]) -> Schedule:
     """The schedule of ``effort`` with ``settings`` in place of its own. Raises ValueError for wrong ones."""
+    unknown = sorted(set(settings) - SETTINGS)
+    if unknown:
+        raise ValueError(f"unknown setting {unknown[0]!r}; available: {', '.join(sorted(SETTINGS))}")
     return replace(EFFORTS[effort], **settings)
-
-
-SETTINGS = frozenset(field.name for field in fields(Schedule))

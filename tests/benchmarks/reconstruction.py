@@ -21,6 +21,7 @@ import torch
 
 import vitq_core as vq
 from vitq_core.recipe import Recipe, Use
+from vitq_core.report import RECONSTRUCTED
 
 from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
 
@@ -141,7 +142,7 @@ def cell(result: vq.QuantizeResult, loader: list, reference: list[torch.Tensor])
     return {
         **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
         **{name: report[name] for name in ("avg_weight_bits", "effective_act_bits", "gbops", "seconds")},
-        "kept_calibrated": sum(row.outcome != "reconstructed" for row in report.units),
+        "kept_calibrated": sum(row.outcome != RECONSTRUCTED for row in report.units),
         "units": len(report.units),
     }
 

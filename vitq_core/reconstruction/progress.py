@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..monitor import Monitor
-from ..report import UnitRow
+from ..report import LEARNING, UnitRow
 from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
@@ -115,7 +115,7 @@ class Reporter:
         left = self._clock.left(index, share)
         message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
         self._monitor.report(self._clock.fraction(index, share), f"reconstruct {message}")
-        self._tell(index, UnitRow(unit.title, "learning", before, before, done, 0.0, curve.points), left)
+        self._tell(index, UnitRow(unit.title, LEARNING, before, before, done, 0.0, curve.points), left)
 
     def end(self, index: int, row: UnitRow, taken_over: bool) -> None:
         """Unit ``index`` is finished, or was in a run before."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..calibration import CalibrationPictures
 from ..errors import Cancelled
 from ..monitor import Monitor
-from ..report import Reconstruction, UnitRow
+from ..report import RECONSTRUCTED, Reconstruction, UnitRow
 from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
@@ -149,7 +149,7 @@ class _Run:
             except Diverged as stop:
                 after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"
             if after < before:
-                outcome = "reconstructed"
+                outcome = RECONSTRUCTED
             else:
                 set_unit(self.simulation, unit, calibrated)
         seconds = time.perf_counter() - started

@@ -33,8 +33,9 @@ class RunState:
 
         Raises VitqError for a folder that holds another run or cannot be written, ValueError for a file.
         """
+        check_folder(folder)
         self._own = folder is None
-        self.folder = vitq_home() / "runs" / fingerprint[:24] if folder is None else _checked(folder)
+        self.folder = vitq_home() / "runs" / fingerprint[:24] if folder is None else Path(folder)
         if self._own:
             _forget_abandoned(self.folder.parent)
         try:
@@ -107,10 +108,12 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
-def _checked(folder: object) -> Path:
+def check_folder(folder: object) -> None:
+    """ValueError for what is no name of a folder; None is none."""
+    if folder is None:
+        return
     if not isinstance(folder, (str, Path)) or not str(folder) or Path(folder).is_file():
         raise ValueError(f"state must be the name of a folder, got {folder!r:.80}")
-    return Path(folder)
 
 
 def _read_fingerprint(path: Path) -> str:

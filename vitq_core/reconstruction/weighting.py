@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import VitqError
 from ..site import Unit
 from .rows import Rows
 from .walk import CHUNK
@@ -42,7 +43,10 @@ def _gradients(
     ]
     try:
         with torch.enable_grad():
-            chances = model(images).log_softmax(-1)
+            logits = model(images)
+            if logits.ndim != 2:
+                raise VitqError("errors are weighed by Fisher information in classifiers only")
+            chances = logits.log_softmax(-1)
             answers = torch.multinomial(chances.detach().exp().cpu(), 1, generator=generator)
             likelihood = chances.gather(1, answers.to(images.device)).sum()
             gradients = torch.autograd.grad(likelihood, list(outputs.values()))
