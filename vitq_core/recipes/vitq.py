@@ -40,7 +40,7 @@ RECIPES.register("vitq")(
                 "affine_lr": 1e-3,
                 "weight_scales": True,
                 "kl_lambda": None,
-                "finish": 0.3,
+                "finish": 0.5,
             },
         ),
     )
