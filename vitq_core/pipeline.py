@@ -66,6 +66,7 @@ def quantize(
     progress: Progress | None = None,
     cancel: object = None,
     seed: int = 0,
+    *,
     state: str | Path | None = None,
     watch: Watch | None = None,
 ) -> QuantizeResult:
