@@ -68,36 +68,36 @@ MAIN: dict[str, tuple[str, str, Change]] = {  # row → (what the README calls i
     "repq": ("`repq`", "repq", same),
     "crl": ("`crl`", "crl", same),
     "lrp-budget": ("`lrp-budget`", "lrp-budget", same),
-    "adfq calibrated": ("`adfq` without reconstruction", "adfq", options(effort="none")),
+    "adfq-calibrated": ("`adfq` without reconstruction", "adfq", options(effort="none")),
     "adfq": ("`adfq`", "adfq", same),
-    "vitq calibrated": ("`vitq` without reconstruction", "vitq", options(effort="none")),
+    "vitq-calibrated": ("`vitq` without reconstruction", "vitq", options(effort="none")),
     "vitq": ("`vitq`", "vitq", same),
 }
 ABLATION: dict[str, tuple[str, str, Change]] = {
     "all": ("`vitq`", "vitq", same),
-    "equal bits": ("without the budget policy: equal bits", "vitq", without("allocate_budget")),
-    "no choice": ("without the choice per site", "vitq", without("choose_quantizers")),
-    "fixed base": (
+    "equal-bits": ("without the budget policy: equal bits", "vitq", without("allocate_budget")),
+    "no-choice": ("without the choice per site", "vitq", without("choose_quantizers")),
+    "fixed-base": (
         "with log bases of √2 in place of fitted ones",
         "vitq",
         rules(post_softmax=Use("log_sqrt2"), post_gelu=Use("shift_log2")),
     ),
-    "uniform gelu": ("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
+    "uniform-gelu": ("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
     "percentiles": (
         "with percentile ranges for weights, not those of least error",
         "vitq",
         rules(weight=Use("uniform", {"axis": 0})),
     ),
-    "no crl": ("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
+    "no-crl": ("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
     "modules": ("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
-    "no affine": ("without learning biases and norms", "vitq", settings(affine_lr=None)),
-    "no weight scales": ("without learning the weights' scales", "vitq", settings(weight_scales=False)),
-    "no drop": ("without QDrop", "vitq", settings(drop=0.0)),
-    "no finish": ("without the last stage on the whole model", "vitq", settings(finish=0)),
+    "no-affine": ("without learning biases and norms", "vitq", settings(affine_lr=None)),
+    "no-weight-scales": ("without learning the weights' scales", "vitq", settings(weight_scales=False)),
+    "no-drop": ("without QDrop", "vitq", settings(drop=0.0)),
+    "no-finish": ("without the last stage on the whole model", "vitq", settings(finish=0)),
     "calibrated": ("without reconstruction", "vitq", options(effort="none")),
-    "fisher error": ("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
-    "attention kl": ("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
-    "fisher bits": ("tried: bits by Fisher information", "vitq", options(importance="fisher")),
+    "fisher-error": ("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
+    "attention-kl": ("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
+    "relevance-bits": ("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
 TABLES = {"main": MAIN, "ablation": ABLATION}
 
@@ -116,7 +116,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="which pictures, and the run's seed"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.rows or ()) - set(TABLES[arguments.table]))
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(TABLES[arguments.table])}")
+    return arguments
 
 
 def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
