@@ -1,7 +1,10 @@
 """Where runs, caches and downloads live: `VITQ_HOME`, by default `~/.cache/vitq`."""
 
 import os
+import shutil
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .errors import VitqError
 
@@ -20,3 +23,22 @@ def vitq_home() -> Path:
             "set VITQ_HOME to a folder that can be written"
         ) from error
     return home
+
+
+WEEK = 7 * 24 * 3600  # seconds
+
+
+def scratch_folder() -> TemporaryDirectory:
+    """A folder for activations, deleted at its end; those of programs that were killed go after a week."""
+    forget_abandoned(vitq_home(), "scratch-*", WEEK)
+    return TemporaryDirectory(prefix="scratch-", dir=vitq_home())
+
+
+def forget_abandoned(parent: Path, pattern: str, seconds: float) -> None:
+    """Delete the folders that nothing was written into for so long."""
+    for folder in parent.glob(pattern):
+        try:
+            if time.time() - folder.stat().st_mtime > seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # another process was faster
+            continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
-from ..home import vitq_home
+from ..home import scratch_folder
 
 MEMORY_LIMIT = 16 * 2**20  # bytes held in memory by one store
 
@@ -20,7 +20,7 @@ class TensorStore:
     def __init__(self, limit: int = MEMORY_LIMIT) -> None:
         self._limit, self._held = limit, 0
         self._items: list[Tensor | Path] = []
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: TemporaryDirectory | None = None
 
     def __enter__(self) -> TensorStore:
         return self
@@ -44,7 +44,7 @@ class TensorStore:
 
     def _write(self, tensor: Tensor) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="activations-", dir=vitq_home())
+            self._folder = scratch_folder()
         path = Path(self._folder.name) / f"{len(self._items)}.pt"
         torch.save(tensor.clone(), path)  # a view would drag its whole storage into the file
         return path

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import VitqError
-from ..home import vitq_home
+from ..home import scratch_folder, vitq_home
 
+PIECE = 2**20  # bytes written at a time where the system cannot reserve them
 MEMORY_LIMIT = 2 * 2**30  # bytes that one run keeps in memory
-PREFIX = "rows-"
 
 
 class Cache:
@@ -31,7 +31,7 @@ class Cache:
 
     def new_file(self) -> Path:
         if self._folder is None:
-            self._folder = TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=vitq_home())
+            self._folder = scratch_folder()
         self._files += 1
         return Path(self._folder.name) / f"{self._files}.bin"
 
@@ -65,10 +65,7 @@ class Rows:
             return torch.empty(shape)
         self._path = self.cache.new_file()
         try:
-            with self._path.open(
-                "wb"
-            ) as file:  # blocks reserved now: a full disk must not kill a mapped write
-                os.posix_fallocate(file.fileno(), 0, 4 * elements)
+            _reserve(self._path, 4 * elements)
         except OSError as error:
             raise VitqError(
                 f"{4 * elements / 1e6:.0f} MB of activations do not fit into {vitq_home()}: "
@@ -100,3 +97,13 @@ class Rows:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the blocks now: on a full disk a later write through the mapping would kill the program."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            for start in range(0, size, PIECE):
+                file.write(bytes(min(PIECE, size - start)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import VitqError
 from ..files import write_atomically
-from ..home import vitq_home
+from ..home import forget_abandoned, vitq_home
 from ..report import UnitRow
 
 VERSION = 1  # of what a unit's file means; part of the fingerprint
@@ -37,7 +36,7 @@ class RunState:
         self._own = folder is None
         self.folder = vitq_home() / "runs" / fingerprint[:24] if folder is None else Path(folder)
         if self._own:
-            _forget_abandoned(self.folder.parent)
+            forget_abandoned(self.folder.parent, "*", ABANDONED)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -121,12 +120,3 @@ def _read_fingerprint(path: Path) -> str:
         return json.loads(path.read_text())["fingerprint"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise VitqError(f"{path} holds no state of a run; delete it: {error}") from error
-
-
-def _forget_abandoned(runs: Path) -> None:
-    for folder in runs.glob("*"):
-        try:
-            if time.time() - folder.stat().st_mtime > ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # another process was faster
-            continue
