@@ -62,7 +62,8 @@ def feeds(simulation, pictures, schedule):
         rows = cache.rows(len(pictures))
         rows.append(pictures)
         chain = simulation.family.chain(simulation.module)
-        for unit, gather in Walk(simulation.module, twin, units, chain, rows):
+        temperature = schedule.kl_lambda and schedule.temperature
+        for unit, gather in Walk(simulation.module, twin, units, chain, rows, temperature):
             yield unit, gather(), twin.get_submodule(unit.name)
 
 

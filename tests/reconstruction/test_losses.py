@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitq_core.reconstruction.losses import attention_loss, output_error, output_loss
+from vitq_core.reconstruction.losses import attention_loss, output_error, output_loss, tempered
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -35,7 +35,7 @@ def test_output_error_is_noise_and_signal() -> None:
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 4.0])
 def test_attention_loss_is_torchs_divergence_in_value_and_gradient(temperature: float) -> None:
     ours, twin, wanted = maps(0).requires_grad_(), maps(0).requires_grad_(), maps(1)
-    loss = 3.0 * attention_loss(ours, wanted, temperature)
+    loss = 3.0 * attention_loss(ours, tempered(wanted, temperature), temperature)
     shares = (wanted / temperature).softmax(-1)
     divergence = functional.kl_div((twin / temperature).log_softmax(-1), shares, reduction="sum")
     expected = 3.0 * divergence / len(wanted)
@@ -49,13 +49,13 @@ def test_attention_loss_is_torchs_divergence_in_value_and_gradient(temperature: 
 
 def test_attention_loss_of_equal_maps_is_zero() -> None:
     ours = maps(0).requires_grad_()
-    loss = attention_loss(ours, maps(0), 4.0)
+    loss = attention_loss(ours, tempered(maps(0), 4.0), 4.0)
     loss.backward()
     assert abs(loss.item()) < 1e-12
     assert ours.grad.abs().max() < 1e-12
 
 
 def test_nothing_given_is_written_over() -> None:
-    ours, wanted = maps(0), maps(1)
+    ours, wanted = maps(0), tempered(maps(1), 4.0)
     attention_loss(ours, wanted, 4.0)
-    assert torch.equal(ours, maps(0)) and torch.equal(wanted, maps(1))
+    assert torch.equal(ours, maps(0)) and torch.equal(wanted, tempered(maps(1), 4.0))

@@ -131,7 +131,14 @@ def gathered(simulation: Simulation, images: Tensor, name: str):
     family, module = simulation.family, simulation.module
     rows = Cache().rows(len(images))
     rows.append(images)
-    walk = Walk(module, simulation.float_twin(), family.units(module), family.chain(module), rows)
+    walk = Walk(
+        module,
+        simulation.float_twin(),
+        family.units(module),
+        family.chain(module),
+        rows,
+        SCHEDULE.temperature,
+    )
     return next((unit, gather()) for unit, gather in walk if unit.name == name)
 
 

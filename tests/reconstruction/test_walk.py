@@ -62,7 +62,7 @@ def walking(
     chain = family.chain(module) if chained else []
     with Cache(limit) as cache:
         twin = simulation.float_twin()
-        yield Walk(module, twin, family.units(module), chain, rows_of(cache, images)), twin, cache
+        yield Walk(module, twin, family.units(module), chain, rows_of(cache, images), 4.0), twin, cache
 
 
 def seen(model: nn.Module, unit: Unit, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -97,6 +97,7 @@ def assert_fed(feed: Feed, unit: Unit, simulation: Simulation, twin: nn.Module, 
     assert torch.equal(everything(feed.clean), clean), unit
     assert torch.equal(everything(feed.wanted), wanted), unit
     assert torch.equal(everything(feed.given), given), unit
+    maps = [(m / 4.0).log_softmax(-1) for m in maps]
     assert [torch.equal(everything(rows), m) for rows, m in zip(feed.maps, maps, strict=True)] == [
         True for _ in unit.softmaxes
     ]
@@ -202,6 +203,17 @@ def test_no_hooks_are_left(model, pictures) -> None:
         for _, gather in walk:
             gather()
         assert hooks(simulation.module, twin) == before
+
+
+def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
+    images = pictures(model, 4)
+    simulation = calibrated(model, images)
+    with Cache() as cache:
+        walk = Walk(
+            simulation.module, simulation.float_twin(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
+            simulation.family.chain(simulation.module), rows_of(cache, images),
+        )  # fmt: skip
+        assert [gather().maps for _, gather in walk] == [[]]
 
 
 def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:

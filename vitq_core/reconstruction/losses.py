@@ -24,8 +24,13 @@ def output_error(output: Tensor, wanted: Tensor) -> tuple[float, float]:
     return float((output - wanted).square().sum()), float(wanted.square().sum())
 
 
+def tempered(maps: Tensor, temperature: float) -> Tensor:
+    """``log softmax(A/T)`` of attention maps A [B, heads, N, N], which are themselves after softmax."""
+    return torch.log_softmax(maps / temperature, -1)
+
+
 def attention_loss(maps: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """``KL(softmax(A/T) ‖ softmax(Â/T))``, summed, per picture; maps [B, heads, N, N] after softmax."""
+    """``KL(softmax(A/T) ‖ softmax(Â/T))``, summed, per picture; ``maps``: Â; ``wanted``: A, tempered."""
     return _TemperedKL.apply(maps, wanted, temperature)
 
 
@@ -34,11 +39,11 @@ class _TemperedKL(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-        theirs, ours = (torch.log_softmax(x / temperature, -1) for x in (wanted, maps))
-        shares, difference = theirs.exp(), theirs.sub_(ours)
+        ours, shares = tempered(maps, temperature), wanted.exp()
+        divergence = torch.dot(shares.flatten(), (wanted - ours).flatten()) / len(maps)
         ctx.save_for_backward(ours.exp_().sub_(shares))
         ctx.divisor = temperature * len(maps)
-        return torch.dot(shares.flatten(), difference.flatten()) / len(maps)
+        return divergence
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:

@@ -175,10 +175,9 @@ class _Batches:
 def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tensor, index: Tensor) -> Tensor:
     maps: list[Tensor] = []
     with ExitStack() as stack:
-        if schedule.kl_lambda is not None:
-            for name in unit.softmaxes:
-                softmax = module.get_submodule(name.removeprefix(f"{unit.name}."))
-                stack.callback(softmax.register_forward_hook(lambda *call: maps.append(call[2])).remove)
+        for name in unit.softmaxes if schedule.kl_lambda is not None else ():
+            softmax = module.get_submodule(name.removeprefix(f"{unit.name}."))
+            stack.callback(softmax.register_forward_hook(lambda *call: maps.append(call[2])).remove)
         stack.enter_context(torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x)))
         output = module(x, **feed.options)
     loss = output_loss(output.float(), feed.wanted[index].to(x.device), feed.weights)

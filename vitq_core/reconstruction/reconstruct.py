@@ -52,7 +52,9 @@ def reconstruct(
     with Cache() as room, torch.enable_grad():
         kept = _kept(pictures, schedule, room)
         twin = simulation.float_twin()
-        walk = Walk(simulation.module, twin, units, simulation.family.chain(simulation.module), kept)
+        chain = simulation.family.chain(simulation.module)
+        temperature = None if schedule.kl_lambda is None else schedule.temperature
+        walk = Walk(simulation.module, twin, units, chain, kept, temperature)
         weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
         run = _Run(simulation, plan, Reporter(simulation, plan, monitor, watch), seed, state, weights)
         try:

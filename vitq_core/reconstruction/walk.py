@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ..calibration.segments import runs_as_chain, stem, tail
 from ..errors import VitqError
 from ..site import Unit
+from .losses import tempered
 from .rows import Cache, Rows
 
 CHUNK = 32  # pictures that run through a segment at a time
@@ -29,8 +31,8 @@ class Feed:
     """What one unit is trained on, one row per picture.
 
     ``given``: its input in the quantized model, ``clean``: in the float one, ``wanted``: the float output,
-    ``maps``: the float outputs of its softmaxes, ``options``: the other arguments of its forward,
-    ``weights``: how much each element of an output counts; None: all the same.
+    ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other arguments
+    of its forward; ``weights``: how much each element of an output counts; None: all the same.
     """
 
     given: Rows
@@ -60,9 +62,19 @@ class Walk:
     """Iterates over (unit, function that gathers its feed); finish each unit before taking the next."""
 
     def __init__(
-        self, quantized: nn.Module, twin: nn.Module, units: list[Unit], chain: list[str], pictures: Rows
+        self,
+        quantized: nn.Module,
+        twin: nn.Module,
+        units: list[Unit],
+        chain: list[str],
+        pictures: Rows,
+        temperature: float | None = None,
     ) -> None:
-        """``quantized`` and ``twin`` name their modules alike; ``pictures``: rows [C, H, W]."""
+        """``quantized`` and ``twin`` name their modules alike; ``pictures``: rows [C, H, W].
+
+        ``temperature``: of the attention maps; without one, feeds have none.
+        """
+        self._temperature = temperature
         self._quantized, self._twin, self._pictures = quantized, twin, pictures
         self._cache: Cache = pictures.cache
         self._device = next(quantized.parameters()).device
@@ -104,7 +116,7 @@ class Walk:
             yield pictures.to(self._device), chunk.to(self._device)
 
     def _feed(self, unit: Unit, run: Run, clean: Rows, given: Rows) -> Feed:
-        watched = _Watched(self._twin, unit, self._cache, clean.count)
+        watched = _Watched(self._twin, unit, self._cache, clean.count, self._temperature)
         with watched.until_output():
             self._run_all(self._twin, run, clean)
         entering = _Watched(self._quantized, unit, self._cache, clean.count)
@@ -128,11 +140,13 @@ class _Reached(Exception):
 class _Watched:
     """Collects what enters and leaves a unit, then stops the forward."""
 
-    def __init__(self, model: nn.Module, unit: Unit, cache: Cache, count: int) -> None:
-        self._model, self._unit = model, unit
-        self._rows = lambda: cache.rows(count)
-        self.inputs, self.outputs = self._rows(), self._rows()
-        self.maps = [self._rows() for _ in unit.softmaxes]
+    def __init__(
+        self, model: nn.Module, unit: Unit, cache: Cache, count: int, temperature: float | None = None
+    ) -> None:
+        self._model, self._unit, self._temperature = model, unit, temperature
+        self.inputs, self.outputs = cache.rows(count), cache.rows(count)
+        self._softmaxes = () if temperature is None else unit.softmaxes
+        self.maps = [cache.rows(count) for _ in self._softmaxes]
         self.options: dict[str, Any] = {}
 
     def until_input(self) -> ExitStack:
@@ -142,9 +156,8 @@ class _Watched:
         stack = self._hooked(self._enter)
         target = self._model.get_submodule(self._unit.name)
         stack.callback(target.register_forward_hook(self._leave).remove)
-        for name, rows in zip(self._unit.softmaxes, self.maps, strict=True):
-            softmax = self._model.get_submodule(name)
-            hook = softmax.register_forward_hook(lambda _, __, output, rows=rows: rows.append(output))
+        for name, rows in zip(self._softmaxes, self.maps, strict=True):
+            hook = self._model.get_submodule(name).register_forward_hook(partial(self._keep_map, rows))
             stack.callback(hook.remove)
         return stack
 
@@ -164,6 +177,9 @@ class _Watched:
     def _enter_and_stop(self, *call: Any) -> None:
         self._enter(*call)
         raise _Reached
+
+    def _keep_map(self, rows: Rows, _: nn.Module, __: tuple, output: Tensor) -> None:
+        rows.append(tempered(output, self._temperature))
 
     def _leave(self, _: nn.Module, __: tuple, output: Tensor) -> None:
         self.outputs.append(output)
