@@ -133,20 +133,23 @@ class Quantizer(nn.Module):
         raise NotImplementedError("abstract: a quantizer defines levels")
 
     def gradients(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of input and scale, given that of ``simulated``; shapes as ``x`` and ``scale``."""
-        to_input, to_scale = torch.empty_like(x), torch.zeros_like(self.scale)
-        pieces = (self._pieces(tensor) for tensor in (x, simulated, gradient, to_input))
-        for source, value, upstream, target in zip(*pieces, strict=True):
-            to_scale += self._gradients_into(source, value, upstream, target)
-        return to_input, to_scale.div_(self.scale)
+        """The gradients of input and scale, given that of ``simulated``; shapes as ``x`` and ``scale``.
+
+        ``simulated`` is written over: whoever multiplied with it has had its own gradient by then, and fresh
+        memory costs as much as the arithmetic.
+        """
+        to_scale = torch.zeros_like(self.scale)
+        for piece in zip(*map(self._pieces, (x, simulated, gradient)), strict=True):
+            to_scale += self._gradients_(*piece)
+        return simulated, to_scale.div_(self.scale)
 
     # -- for subclasses --------------------------------------------------------------------------------
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         target.copy_(self.decode(self.encode(source)))
 
-    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
-        """Write the input's gradient into ``target``; give the scale's, times the scale, in its shape."""
-        raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _gradients_into")
+    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+        """Write the input's gradient over ``simulated``; give the scale's, times the scale, in its shape."""
+        raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _gradients_")
 
     def _summed(self, a: Tensor, b: Tensor) -> Tensor:
         """Σ a·b over all that shares a scale, in the scale's shape."""

@@ -72,13 +72,14 @@ class LogSqrt2(Quantizer):
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         self._simulated(source, self.scale, target)
 
-    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
         """Straight through to the input, but not above the largest power; to the scale with codes held fixed.
 
         Straight-through inside the logarithm would give NaN at 0, and the scale nothing to learn from.
         """
-        passing(gradient, x, float("-inf"), float(self.scale.detach()), out=target)
-        return self._summed(simulated, gradient)
+        drawn = self._summed(simulated, gradient)
+        passing(gradient, x, float("-inf"), self.scale.item(), out=simulated)
+        return drawn
 
     def encode(self, x: Tensor) -> Tensor:
         return self._exponents_(x / self.scale).neg_().int()

@@ -33,10 +33,11 @@ class ShiftLog2(LogSqrt2):
         ratio = self._shifted(source, target).div_(self.scale)
         self._unshift_(self._powers_(self._exponents_(ratio), self.scale))
 
-    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
         offset = self.minimum - EPSILON
-        passing(gradient, x, float("-inf"), float(self.scale.detach() + offset), out=target)
-        return self._summed(simulated, gradient) - offset * gradient.sum()
+        drawn = self._summed(simulated, gradient) - offset * gradient.sum()
+        passing(gradient, x, float("-inf"), (self.scale + offset).item(), out=simulated)
+        return drawn
 
     def _shifted(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.sub(x, self.minimum - EPSILON, out=out).clamp_min_(0.0)

@@ -82,15 +82,16 @@ class Uniform(Quantizer):
     def _simulate_into(self, source: Tensor, target: Tensor) -> None:
         simulate_uniform(source, self.scale, *self.limits(), target)
 
-    def _gradients_into(self, x: Tensor, simulated: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
         """LSQ (arXiv 1902.08153): rounding counts as identity, a clipped value moves with the scale alone."""
-        moved, limit = torch.sub(simulated, x, out=target), CLIPPED
+        drawn = self._summed(simulated, gradient)
         if self.scale.numel() == 1:
-            limit *= float(self.scale.detach())
+            scale, (low, high) = self.scale.item(), (limit.item() for limit in self.limits())
+            passing(gradient, x, (low - CLIPPED) * scale, (high + CLIPPED) * scale, out=simulated)
         else:
-            moved.div_(self.scale)
-        passing(gradient, moved, -limit, limit, out=target)
-        return self._summed(simulated, gradient) - self._summed(x, target)
+            moved = simulated.sub_(x).div_(self.scale)
+            passing(gradient, moved, -CLIPPED, CLIPPED, out=simulated)
+        return drawn - self._summed(x, simulated)
 
     def encode(self, x: Tensor) -> Tensor:
         low, high = self.limits()
