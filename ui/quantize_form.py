@@ -140,7 +140,7 @@ def _allocation(fields: Fields) -> None:
             True, label="A bit less elsewhere (LRP)", interactive=False, min_width=140, elem_id="reductions"
         )
     fields["importance"] = gr.Dropdown(
-        list(vq.SOURCES), value="relevance", label="Layers ranked by (LRP)", interactive=False,
+        list(vq.SOURCES), value="relevance", label="Layers ranked by (LRP, VitQ)", interactive=False,
         elem_id="importance",
     )  # fmt: skip
 
@@ -160,7 +160,11 @@ def _recipe_chosen(recipe: str, alpha_mode: str) -> list[Any]:
     usable = {name: name in applies for name in OPTIONS}
     usable["alpha_mode"] = usable["alpha"]
     usable["alpha"] &= alpha_mode != "paper"
-    return [gr.update(interactive=on) for on in usable.values()]
+    own = {"importance": vq.RECIPES[recipe].options.importance}  # what the recipe does unless told otherwise
+    return [
+        gr.update(interactive=on, **({"value": own[name]} if name in own else {}))
+        for name, on in usable.items()
+    ]
 
 
 def _recipe_note(recipe: str, effort: str) -> str:

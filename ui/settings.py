@@ -162,7 +162,7 @@ def _allocation(values: Mapping[str, Any]) -> dict[str, Any]:
         options["first_blocks"] = int(values["first_blocks"])
     if values.get("reductions") is False:
         options["reductions"] = False
-    if values.get("importance") not in (None, "relevance"):
+    if values.get("importance") not in (None, vq.RECIPES[values["recipe"]].options.importance):
         options["importance"] = values["importance"]
     return options
 

@@ -108,6 +108,13 @@ def test_every_recipe_takes_what_the_form_can_say(recipe):
     assert set(dict(from_form(values).options)) <= vq.RECIPES[recipe].applies
 
 
+@pytest.mark.parametrize("source", list(vq.SOURCES))
+@pytest.mark.parametrize("recipe", [name for name in vq.RECIPES if "importance" in vq.RECIPES[name].applies])
+def test_layers_are_ranked_by_what_the_form_says(recipe, source):
+    made = from_form({**GOOD, "recipe": recipe, "importance": source}).engine_recipe()
+    assert made.options.importance == source
+
+
 def test_a_share_is_given_in_percent():
     settings = from_form({**GOOD, "alpha_mode": "ratio", "alpha": 0.5})
     assert dict(settings.options) == {"alpha_ratio": 0.005}
