@@ -51,16 +51,14 @@ class Uniform(Quantizer):
         if self.range == "least_error":
             statistics.thin(SEARCHED)
         sample = statistics.sample
-        best = scale = zero_point = None
-        for lo, hi in self._ranges(statistics):
-            s, z = affine(lo.to(sample.device), hi.to(sample.device), self.bits)
-            error = _squared_error(sample, s[:, None], z[:, None], self.bits)
-            better = torch.ones_like(error, dtype=torch.bool) if best is None else error < best
-            best = error if best is None else torch.where(better, error, best)
-            scale = s if scale is None else torch.where(better, s, scale)
-            zero_point = z if zero_point is None else torch.where(better, z, zero_point)
-        self._note_error(sample, best)
-        return scale, zero_point
+        los, his = (
+            torch.stack(ends).to(sample.device) for ends in zip(*self._ranges(statistics), strict=True)
+        )
+        scales, zero_points = affine(los, his, self.bits)
+        errors = _errors(sample, scales, zero_points, self.bits)
+        best = errors.argmin(0, keepdim=True)
+        self._note_error(sample, errors.gather(0, best)[0])
+        return scales.gather(0, best)[0], zero_points.gather(0, best)[0]
 
     def _ranges(self, statistics: Statistics) -> Iterator[tuple[Tensor, Tensor]]:
         """The (lo, hi) to choose from, per group."""
@@ -121,6 +119,17 @@ def simulate_uniform(x: Tensor, scale: Tensor, low: Tensor, high: Tensor, out: T
     if scale.numel() == 1 and not x.is_cuda:  # plain numbers take the vectorized clamp
         scale, low, high = scale.item(), low.item(), high.item()
     return torch.div(x, scale, out=out).round_().clamp_(low, high).mul_(scale)
+
+
+def _errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
+    """Squared errors [candidates, groups], as many candidates at a time as make one piece."""
+    together = max(1, PIECE // sample.numel())
+    errors = []
+    for s, z in zip(scales.split(together), zero_points.split(together), strict=True):
+        repeated = sample.repeat(len(s), 1)
+        found = _squared_error(repeated, s.reshape(-1, 1), z.reshape(-1, 1), bits)
+        errors.append(found.reshape(len(s), -1))
+    return torch.cat(errors)
 
 
 def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
