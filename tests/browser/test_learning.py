@@ -9,6 +9,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
+PATIENCE = 240_000  # milliseconds: a machine with other work takes minutes to learn all modules
 TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
 ENOUGH = "16"  # pictures for quick effort
 
@@ -72,7 +73,7 @@ def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
     expect(learning.locator(".vq-bars li")).to_have_count(10)
     learning.locator("#quantize").click()
     expect(learning.locator("#live .vq-tile").nth(1)).to_be_visible()
-    expect(learning.locator("#status .vq-done")).to_contain_text(TITLE)
+    expect(learning.locator("#status .vq-done")).to_contain_text(TITLE, timeout=PATIENCE)
     expect(learning.locator("#modules-note")).not_to_contain_text("were not reached")
 
 
@@ -82,7 +83,7 @@ def test_results_compare_every_module_before_and_after(learned):
     expect(learned.locator("#modules-note")).to_contain_text(re.compile(r"\d+ of 14 modules improved"))
     table = learned.locator("#modules-table")
     expect(table).to_contain_text("Before %")
-    expect(table).to_contain_text(re.compile("reconstructed|kept as calibrated"))
+    expect(table).to_contain_text(re.compile("reconstructed|kept as it was"))
 
 
 def test_another_effort_makes_the_result_stale(learned):
