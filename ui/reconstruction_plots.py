@@ -11,7 +11,7 @@ from .plots import GRID, INK, plain
 ROW_HEIGHT = 20
 TICKS = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]  # percent
 BEFORE, AFTER, KEPT = "#94a3b8", "#4f6df5", "#e08a1e"
-COLORS = {"calibrated": BEFORE, "learned": AFTER, "learned, but no better: kept as calibrated": KEPT}
+COLORS = {"calibrated": BEFORE, "learned": AFTER, "learned, but no better: kept as it was": KEPT}
 
 
 def errors_figure(rows: Sequence[Any]) -> go.Figure:

@@ -9,7 +9,7 @@ from typing import Any
 from .checks import check_choice, check_count, check_number, check_share
 
 PUBLISHED_ITERATIONS = 3000
-FINISH_SCALE_LR, FINISH_AFFINE_LR = 1e-4, 3e-5  # the best of six pairs tried on cifar10-vit at W3/A3
+FINISH_SCALE_LR, FINISH_AFFINE_LR = 1e-4, 3e-5  # the best of four pairs tried on cifar10-vit at W3/A3
 WEIGHTINGS = ("none", "fisher")
 
 
@@ -29,8 +29,8 @@ class Schedule:
     Not in the paper: ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
-    of ``WEIGHTINGS``; ``finish``: after the units the whole model learns, for so many times the iterations,
-    what is no code of a weight.
+    of ``WEIGHTINGS``; ``finish``: after the units the whole model learns, for so many times the iterations
+    and in steps of its own, what is no code of a weight.
     """
 
     iterations: int = PUBLISHED_ITERATIONS

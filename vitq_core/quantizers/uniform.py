@@ -126,7 +126,7 @@ def _errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> T
     together = max(1, PIECE // sample.numel())
     errors = []
     for s, z in zip(scales.split(together), zero_points.split(together), strict=True):
-        repeated = sample.repeat(len(s), 1)
+        repeated = sample if len(s) == 1 else sample.repeat(len(s), 1)
         found = _squared_error(repeated, s.reshape(-1, 1), z.reshape(-1, 1), bits)
         errors.append(found.reshape(len(s), -1))
     return torch.cat(errors)
