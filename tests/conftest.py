@@ -29,6 +29,16 @@ class Subclass(VisionTransformer):
     """What a user might write: another name, the same computation."""
 
 
+class Interleaved(VisionTransformer):
+    """Does something of its own between the blocks, so it is no chain."""
+
+    def forward_features(self, x, attn_mask=None, is_causal=False):
+        x = self._pos_embed(self.patch_embed(x))
+        for block in self.blocks:
+            x = block(x) * 0.9
+        return self.norm(x)
+
+
 # Name → constructor arguments; "class" where it is not VisionTransformer itself.
 VARIANTS = {
     "class token": {},
@@ -69,6 +79,8 @@ def build(seed: int = 0, **options) -> VisionTransformer:
     """A tiny model in evaluation mode whose every parameter is random, channels spread as LayerNorms' are."""
     arguments = {**SMALL, **options}
     gated = arguments.pop("gated", False)
+    if arguments.pop("interleaved", False):
+        arguments["class"] = Interleaved
     model = arguments.pop("class", VisionTransformer)(**arguments)
     if gated:
         for block in model.blocks:

@@ -44,24 +44,13 @@ def test_pairs_can_be_read_twice() -> None:
     assert list(pairs) == list(pairs) == [(1, 3), (2, 4)]
 
 
-class Interleaved(VisionTransformer):
-    """Does something of its own between the blocks."""
-
-    def forward_features(self, x, attn_mask=None, is_causal=False):
-        x = self._pos_embed(self.patch_embed(x))
-        for block in self.blocks:
-            x = block(x) * 0.9
-        return self.norm(x)
-
-
-def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures():
+def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures(tiny):
     torch.manual_seed(0)
-    size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 4}
-    plain, own = VisionTransformer(**size).eval(), Interleaved(**size).eval()
+    plain, own = tiny(depth=2), tiny(depth=2, interleaved=True)
     picture = torch.randn(1, 3, 16, 16)
     assert runs_as_chain(plain, list(plain.blocks), picture)
     assert not runs_as_chain(own, list(own.blocks), picture)
     pictures = torch.randn(40, 3, 16, 16)
     result = vq.quantize(own, pictures, vq.recipe("repq", weight_bits=8, act_bits=8))
     with torch.no_grad():
-        assert (result.model(pictures) - own(pictures)).abs().max() < 0.1 * own(pictures).abs().max()
+        assert (result.model(pictures) - own(pictures)).norm() < 0.2 * own(pictures).norm()

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import vitq_core as vq
@@ -161,18 +160,8 @@ def test_every_variant_is_reconstructed(variant, pictures) -> None:
     assert_reported(result, variant, images)
 
 
-class Interleaved(VisionTransformer):
-    """No chain of blocks."""
-
-    def forward_features(self, x, attn_mask=None, is_causal=False):
-        x = self._pos_embed(self.patch_embed(x))
-        for block in self.blocks:
-            x = block(x) * 0.9
-        return self.norm(x)
-
-
 def test_a_model_that_is_no_chain_is_reconstructed(tiny, pictures) -> None:
-    model = tiny(**{"class": Interleaved}, depth=2)
+    model = tiny(interleaved=True, depth=2)
     images = pictures(model, 40)
     result = vq.quantize(model, images, quick("minmax", 3, 3))
     assert [row.unit for row in result.report.units] == UNITS

@@ -18,19 +18,9 @@ from vitq_core.site import Unit
 COUNT = 40  # two chunks
 
 
-class Interleaved(VisionTransformer):
-    """Does something of its own between the blocks, so it is no chain."""
-
-    def forward_features(self, x, attn_mask=None, is_causal=False):
-        x = self._pos_embed(self.patch_embed(x))
-        for block in self.blocks:
-            x = block(x) * 0.9
-        return self.norm(x)
-
-
 KINDS = {
     "chain": {},
-    "no chain": {"class": Interleaved},
+    "no chain": {"interleaved": True},
     "two heads": {"class": VisionTransformerDistilled},
     "average pooled": {"global_pool": "avg", "class_token": False},
     "post norm": {"block_fn": ResPostBlock},
