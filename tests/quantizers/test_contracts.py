@@ -299,7 +299,7 @@ def test_a_learned_scale_has_the_same_gradients_for_any_layout_in_memory(case: C
 @every_case
 def test_a_learned_scale_has_the_same_gradients_in_pieces(case: Case, monkeypatch) -> None:
     quantizer, data = case.fitted()
-    monkeypatch.setattr(base, "PIECE", 64)
+    monkeypatch.setattr(base, "TOGETHER", 64)
     assert_learns(quantizer, 3 * data)
 
 
@@ -307,7 +307,7 @@ def test_a_learned_scale_has_the_same_gradients_in_pieces(case: Case, monkeypatc
 def test_a_learned_scale_of_many_values(case: Case) -> None:
     """More than one piece as it is."""
     quantizer, data = case.fitted()
-    times = 2**17 // data.numel() * 2 + 1
+    times = base.TOGETHER // data.numel() * 2 + 1
     repeats = [1] * data.ndim
     repeats[case.batch_axis] = times
     assert_learns(quantizer, data.repeat(repeats))
@@ -382,6 +382,7 @@ def test_cutting_into_pieces_changes_nothing(case: Case, piece: int, monkeypatch
     expected = whole(data)
     for module in (base, uniform, log_sqrt2):
         monkeypatch.setattr(module, "PIECE", piece)
+    monkeypatch.setattr(base, "TOGETHER", piece)
     assert case.same(whole(data), expected)
     torch.testing.assert_close(case.make(4).fit(data)(data), expected)
 

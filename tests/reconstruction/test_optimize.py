@@ -12,6 +12,7 @@ import vitq_core as vq
 from vitq_core.quantizers import Uniform
 from vitq_core.reconstruction import optimize
 from vitq_core.reconstruction.optimize import (
+    Learned,
     _Batches,
     _pull,
     hard_error,
@@ -259,10 +260,21 @@ def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, im
 
     monkeypatch.setattr(torch.optim.Adam, "step", spy)
     learn(simulation, unit, feed, schedule, 0, lambda *_: None)
-    rounding, falling = steps[::2], steps[1::2]
-    assert rounding == [[0.01]] * 6
-    expected = [0.0005 * (1 + cos(pi * iteration / 6)) for iteration in range(6)]
-    assert [lr for (lr,) in falling] == pytest.approx(expected)
+    assert [rounding for *_, rounding in steps] == [0.01] * 6
+    for iteration, (*falling, _) in enumerate(steps):
+        expected = 0.0005 * (1 + cos(pi * iteration / 6))
+        assert falling == pytest.approx([expected] * len(falling)) and falling
+
+
+@pytest.mark.parametrize("size", [1.0, 0.01])
+def test_no_step_is_large_beside_the_scale(size) -> None:
+    """Steps for scales of 4 bits are as large as those of 8 bits: they undid them."""
+    scales = [torch.full((3, 1), size).requires_grad_(), torch.tensor(size / 100).requires_grad_()]
+    schedule = Schedule(iterations=50, scale_lr=0.005)
+    groups = Learned([], scales, []).optimizer(schedule).param_groups
+    assert [group["lr"] for group in groups] == pytest.approx(
+        [min(0.005, size / 50), min(0.005, size / 100 / 50)]
+    )
 
 
 def test_bfloat16_is_the_schedules_choice_first() -> None:

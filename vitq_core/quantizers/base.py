@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from ..registry import Registry
 from .statistics import Statistics
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
-PIECE = 2**17  # values simulated at a time: input and output together stay in a core's second-level cache
+PIECE = 2**17  # values a search simulates at a time: they stay in a core's second-level cache
+TOGETHER = 2**20  # values simulated or differentiated at a time: fewer calls count for more, memory is bounded
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -45,6 +47,13 @@ class _Learned(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         return *ctx.quantizer.gradients(*ctx.saved_tensors, gradient.contiguous()), None
+
+
+def plain(*parameters: Tensor) -> tuple[Tensor, ...] | tuple[float, ...]:
+    """As plain numbers where each is a single one: those take the processor's vector instructions."""
+    if any(parameter.numel() > 1 or parameter.is_cuda for parameter in parameters):
+        return parameters
+    return tuple(parameter.item() for parameter in parameters)
 
 
 class Quantizer(nn.Module):
@@ -116,8 +125,9 @@ class Quantizer(nn.Module):
     def simulate(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``decode(encode(x))`` without the integers, in pieces that stay in the processor's cache."""
         out = torch.empty_like(x) if out is None else out
+        simulate = self._simulator()
         for source, target in zip(self._pieces(x), self._pieces(out), strict=True):
-            self._simulate_into(source, target)
+            simulate(source, target)
         return out
 
     def encode(self, x: Tensor) -> Tensor:
@@ -138,18 +148,21 @@ class Quantizer(nn.Module):
         ``simulated`` is written over: whoever multiplied with it has had its own gradient by then, and fresh
         memory costs as much as the arithmetic.
         """
-        to_scale = torch.zeros_like(self.scale)
+        to_scale, differentiate = torch.zeros_like(self.scale), self._differentiator()
         for piece in zip(*map(self._pieces, (x, simulated, gradient)), strict=True):
-            to_scale += self._gradients_(*piece)
+            to_scale += differentiate(*piece)
         return simulated, to_scale.div_(self.scale)
 
     # -- for subclasses --------------------------------------------------------------------------------
-    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        target.copy_(self.decode(self.encode(source)))
+    # Both work out once what is the same for all pieces: on small pieces that costs as much as they do.
+    def _simulator(self) -> Callable[[Tensor, Tensor], object]:
+        """A function of (source, target), which may be the same memory: the simulated values into target."""
+        return lambda source, target: target.copy_(self.decode(self.encode(source)))
 
-    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
-        """Write the input's gradient over ``simulated``; give the scale's, times the scale, in its shape."""
-        raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _gradients_")
+    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """A function of (x, simulated, gradient): the input's gradient is written over ``simulated``, the
+        scale's, times the scale and in its shape, is returned."""
+        raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _differentiator")
 
     def _summed(self, a: Tensor, b: Tensor) -> Tensor:
         """Σ a·b over all that shares a scale, in the scale's shape."""
@@ -160,7 +173,7 @@ class Quantizer(nn.Module):
     def _pieces(self, x: Tensor) -> tuple[Tensor, ...]:
         """Cut along the batch; a tensor whose parameters differ along that axis stays whole."""
         whole = x.ndim == 0 or (self.scale.ndim == x.ndim and self.scale.shape[0] > 1) or x.is_cuda
-        return (x,) if whole else x.split(max(1, PIECE * len(x) // max(x.numel(), 1)))
+        return (x,) if whole else x.split(max(1, TOGETHER * len(x) // max(x.numel(), 1)))
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return ()

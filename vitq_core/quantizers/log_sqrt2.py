@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import log2
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing, plain
 from .statistics import Statistics
 
 # From one octave a code to 32 codes an octave: fine enough near 1 for 8 bits.
 STEPS = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 BASES = tuple(2.0 ** (1 / steps) for steps in STEPS)
+COARSE = 3  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**18  # values that so many bases are ranked on
 
 
@@ -40,46 +42,64 @@ class LogSqrt2(Quantizer):
 
     def _search(self, statistics: Statistics, sample: Tensor) -> tuple[Tensor, Tensor]:
         """The percentile whose use as scale, with its base, has the least squared error, and that error."""
-        sample, best = sample.flatten(), None
-        if len(self._bases) > 1:
+        sample, bases = sample.flatten(), self._bases
+        if len(bases) > 1:
             sample = sample[:: -(-len(sample) // SEARCHED)].contiguous()
-        for p in PERCENTILES:
-            scale = positive(statistics.range(p)[1][0]).to(sample.device)
-            for base in self._bases:
+        scales = [positive(statistics.range(p)[1][0]).to(sample.device) for p in PERCENTILES]
+        tried = range(0, len(bases), COARSE)
+        errors = [(self._errors(sample, scale, [bases[i] for i in tried]), scale) for scale in scales]
+        least, scale = min(errors, key=lambda pair: min(pair[0]))
+        best = tried[least.index(min(least))]
+        near = bases[max(best - COARSE + 1, 0) : best + COARSE]
+        least = self._errors(sample, scale, near)
+        self.base = near[least.index(min(least))]
+        return scale, min(least) / sample.numel()
+
+    def _errors(self, sample: Tensor, scale: Tensor, bases: Sequence[float]) -> list[Tensor]:
+        """The summed squared error with each base."""
+        errors = [torch.zeros_like(scale) for _ in bases]
+        for x in sample.split(PIECE):
+            logarithm = torch.div(x, scale).log2_()
+            room = torch.empty_like(x)
+            for error, base in zip(errors, bases, strict=True):
                 self.base = base
-                error = sum(self._squared_error(x, scale) for x in sample.split(PIECE))
-                if best is None or error < best[2]:
-                    best = base, scale, error
-        self.base = best[0]
-        return best[1], best[2] / sample.numel()
+                exponents = self._codes_(torch.mul(logarithm, 1 / log2(base), out=room))
+                error += self._powers_(exponents, scale).sub_(x).square_().sum()
+        return errors
 
-    def _squared_error(self, x: Tensor, scale: Tensor) -> Tensor:
-        return self._simulated(x, scale, torch.empty_like(x)).sub_(x).square_().sum()
-
-    def _simulated(self, x: Tensor, scale: Tensor, out: Tensor) -> Tensor:
+    def _simulated(self, x: Tensor, scale: Tensor | float, out: Tensor) -> Tensor:
         """Code and value in one go, into ``out``."""
         return self._powers_(self._exponents_(torch.div(x, scale, out=out)), scale)
 
     def _exponents_(self, ratio: Tensor) -> Tensor:
         """In place: x/s → minus the code, a whole number in −2^b .. 0 of which the lowest stands for zero."""
-        return ratio.log2_().mul_(1 / log2(self.base)).round_().clamp_(-(2.0**self.bits), 0.0)
+        return self._codes_(ratio.log2_().mul_(1 / log2(self.base)))
 
-    def _powers_(self, exponents: Tensor, scale: Tensor) -> Tensor:
+    def _codes_(self, exponents: Tensor) -> Tensor:
+        return exponents.round_().clamp_(-(2.0**self.bits), 0.0)
+
+    def _powers_(self, exponents: Tensor, scale: Tensor | float) -> Tensor:
         """In place: minus the code → value."""
         functional.threshold_(exponents, -(2.0**self.bits), float("-inf"))  # 2^−∞ is exactly 0
         return exponents.mul_(log2(self.base)).exp2_().mul_(scale)
 
-    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        self._simulated(source, self.scale, target)
+    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
+        (scale,) = plain(self.scale)
+        return lambda source, target: self._simulated(source, scale, target)
 
-    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Straight through to the input, but not above the largest power; to the scale with codes held fixed.
 
         Straight-through inside the logarithm would give NaN at 0, and the scale nothing to learn from.
         """
-        drawn = self._summed(simulated, gradient)
-        passing(gradient, x, float("-inf"), self.scale.item(), out=simulated)
-        return drawn
+        largest = self.scale.item()
+
+        def differentiate(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+            drawn = self._summed(simulated, gradient)
+            passing(gradient, x, float("-inf"), largest, out=simulated)
+            return drawn
+
+        return differentiate
 
     def encode(self, x: Tensor) -> Tensor:
         return self._exponents_(x / self.scale).neg_().int()

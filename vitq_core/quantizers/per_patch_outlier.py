@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, log2
 
 import torch
@@ -74,11 +75,16 @@ class PerPatchOutlier(Uniform):
         self._check(x)
         return super().simulate(x, out)
 
-    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        kept = source.abs() > self.alpha
-        outliers = source[kept]  # before target, which may be the same memory, is written
-        super()._simulate_into(source, target)
-        target[kept] = outliers
+    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
+        uniform, alpha = super()._simulator(), self.alpha.item()
+
+        def simulate(source: Tensor, target: Tensor) -> Tensor:
+            if source.data_ptr() == target.data_ptr():
+                source = source.clone()
+            uniform(source, target)
+            return target.lerp_(source, (source.abs() > alpha).to(source.dtype))
+
+        return simulate
 
     def encode(self, x: Tensor) -> Tensor:
         self._check(x)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from .base import QUANTIZERS, passing
+from .base import QUANTIZERS, passing, plain
 from .log_sqrt2 import LogSqrt2
 from .statistics import Statistics
 
@@ -29,27 +31,31 @@ class ShiftLog2(LogSqrt2):
         self.scale, error = self._search(shifted, shifted.sample)
         self._note_error(statistics.sample, error)
 
-    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        ratio = self._shifted(source, target).div_(self.scale)
-        self._unshift_(self._powers_(self._exponents_(ratio), self.scale))
+    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
+        scale, offset = plain(self.scale, self.minimum - EPSILON)
 
-    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+        def simulate(source: Tensor, target: Tensor) -> Tensor:
+            shifted = torch.sub(source, offset, out=target).clamp_min_(0.0)
+            return self._simulated(shifted, scale, target).add_(offset)
+
+        return simulate
+
+    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         offset = self.minimum - EPSILON
-        drawn = self._summed(simulated, gradient) - offset * gradient.sum()
-        passing(gradient, x, float("-inf"), (self.scale + offset).item(), out=simulated)
-        return drawn
+        largest = (self.scale + offset).item()
 
-    def _shifted(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.sub(x, self.minimum - EPSILON, out=out).clamp_min_(0.0)
+        def differentiate(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+            drawn = self._summed(simulated, gradient) - offset * gradient.sum()
+            passing(gradient, x, float("-inf"), largest, out=simulated)
+            return drawn
 
-    def _unshift_(self, x: Tensor) -> Tensor:
-        return x.add_(self.minimum - EPSILON)
+        return differentiate
 
     def encode(self, x: Tensor) -> Tensor:
-        return super().encode(self._shifted(x))
+        return super().encode((x - (self.minimum - EPSILON)).clamp_min_(0.0))
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self._unshift_(super().decode(codes))
+        return super().decode(codes).add_(self.minimum - EPSILON)
 
 
 class _Shifted:

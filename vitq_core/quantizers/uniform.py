@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing, plain
 from .statistics import Statistics
 
 RANGES = ("percentile", "minmax", "least_error")
-SHRINKS = tuple(0.96**k for k in range(40))  # of the extremes, down to a fifth
+SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
+COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**19  # values that so many candidates are ranked on
 CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
@@ -51,23 +52,27 @@ class Uniform(Quantizer):
         if self.range == "least_error":
             statistics.thin(SEARCHED)
         sample = statistics.sample
-        los, his = (
-            torch.stack(ends).to(sample.device) for ends in zip(*self._ranges(statistics), strict=True)
-        )
-        scales, zero_points = affine(los, his, self.bits)
+        if self.range == "percentile":
+            ends = [statistics.range(p) for p in PERCENTILES]
+            lows, highs = (torch.stack(each).to(sample.device) for each in zip(*ends, strict=True))
+        else:
+            lows, highs = (end[None].to(sample.device) for end in statistics.range())
+        if self.range == "least_error":
+            factors = self._shrinks(sample, lows, highs)
+            lows, highs = lows * factors, highs * factors
+        scales, zero_points = affine(lows, highs, self.bits)
         errors = _errors(sample, scales, zero_points, self.bits)
         best = errors.argmin(0, keepdim=True)
         self._note_error(sample, errors.gather(0, best)[0])
         return scales.gather(0, best)[0], zero_points.gather(0, best)[0]
 
-    def _ranges(self, statistics: Statistics) -> Iterator[tuple[Tensor, Tensor]]:
-        """The (lo, hi) to choose from, per group."""
-        if self.range == "percentile":
-            yield from (statistics.range(p) for p in PERCENTILES)
-            return
-        lo, hi = statistics.range()
-        for factor in SHRINKS if self.range == "least_error" else (1.0,):
-            yield lo * factor, hi * factor
+    def _shrinks(self, sample: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """The factors [candidates, groups] to choose from, around the best of a coarse search."""
+        powers = torch.arange(0, SHRINKS, COARSE, device=low.device)[:, None]
+        coarse = SHRINK**powers
+        best = _errors(sample, *affine(low * coarse, high * coarse, self.bits), self.bits).argmin(0)
+        near = torch.arange(1 - COARSE, COARSE, device=low.device)[:, None]
+        return SHRINK ** (powers[best, 0] + near).clamp(0, SHRINKS - 1)
 
     def set_parameters(self, scale: Tensor, zero_point: Tensor) -> None:
         """Use these, in a shape that broadcasts against the tensor to be quantized."""
@@ -77,19 +82,26 @@ class Uniform(Quantizer):
         """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
         return -self.zero_point, 2**self.bits - 1 - self.zero_point
 
-    def _simulate_into(self, source: Tensor, target: Tensor) -> None:
-        simulate_uniform(source, self.scale, *self.limits(), target)
+    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
+        scale, low, high = plain(self.scale, *self.limits())
+        return lambda source, target: simulate_uniform(source, scale, low, high, target)
 
-    def _gradients_(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """LSQ (arXiv 1902.08153): rounding counts as identity, a clipped value moves with the scale alone."""
-        drawn = self._summed(simulated, gradient)
-        if self.scale.numel() == 1:
-            scale, (low, high) = self.scale.item(), (limit.item() for limit in self.limits())
+        scale, low, high = plain(self.scale, *self.limits())
+
+        def one_scale(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+            drawn = self._summed(simulated, gradient)
             passing(gradient, x, (low - CLIPPED) * scale, (high + CLIPPED) * scale, out=simulated)
-        else:
-            moved = simulated.sub_(x).div_(self.scale)
+            return drawn - self._summed(x, simulated)
+
+        def many_scales(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+            drawn = self._summed(simulated, gradient)
+            moved = simulated.sub_(x).div_(scale)
             passing(gradient, moved, -CLIPPED, CLIPPED, out=simulated)
-        return drawn - self._summed(x, simulated)
+            return drawn - self._summed(x, simulated)
+
+        return one_scale if isinstance(scale, float) else many_scales
 
     def encode(self, x: Tensor) -> Tensor:
         low, high = self.limits()
@@ -114,11 +126,15 @@ def affine(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     return scale, (-lo / scale).round()
 
 
-def simulate_uniform(x: Tensor, scale: Tensor, low: Tensor, high: Tensor, out: Tensor) -> Tensor:
+def simulate_uniform(
+    x: Tensor, scale: Tensor | float, low: Tensor | float, high: Tensor | float, out: Tensor
+) -> Tensor:
     """``s · clamp(⌊x/s⌉, low, high)`` into ``out``; parameters broadcast against ``x``."""
-    if scale.numel() == 1 and not x.is_cuda:  # plain numbers take the vectorized clamp
-        scale, low, high = scale.item(), low.item(), high.item()
-    return torch.div(x, scale, out=out).round_().clamp_(low, high).mul_(scale)
+    steps = torch.div(x, scale, out=out).round_()
+    if isinstance(scale, float):
+        return steps.clamp_(low, high).mul_(scale)
+    # With two tensors clamp_ takes no vector instructions, each alone does.
+    return torch.minimum(torch.maximum(steps, low, out=out), high, out=out).mul_(scale)
 
 
 def _errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
@@ -142,5 +158,5 @@ def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int)
 
 
 def _error_sum(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
-    limits = -zero_point, 2**bits - 1 - zero_point
-    return simulate_uniform(x, scale, *limits, torch.empty_like(x)).sub_(x).square_().sum(dim=1)
+    parameters = plain(scale, -zero_point, 2**bits - 1 - zero_point)
+    return simulate_uniform(x, *parameters, torch.empty_like(x)).sub_(x).square_().sum(dim=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def output_loss(output: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -13,10 +14,10 @@ def output_loss(output: Tensor, wanted: Tensor, weights: Tensor | None = None) -
 
     ``weights``: of the elements of one output, of mean 1.
     """
-    squared = (output - wanted).square()
-    if weights is not None:
-        squared = squared * weights
-    return squared.sum() / (wanted.numel() / wanted.shape[1])
+    positions = wanted.numel() / wanted.shape[1]
+    if weights is None:
+        return functional.mse_loss(output, wanted, reduction="sum") / positions
+    return ((output - wanted).square() * weights).sum() / positions
 
 
 def output_error(output: Tensor, wanted: Tensor) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from .rounding import Rounding
 from .walk import CHUNK, Feed
 
 SMALLEST_SCALE = 1e-8
+TRAVEL = 1.0  # of a scale, the way that all its steps together may take it
 
 Step = Callable[[int, float], None]  # (iteration, loss), after each
 
@@ -61,15 +62,24 @@ class Learned:
     affine: list[Tensor]
     rounded: bool = False
 
-    def optimizers(self, schedule: Schedule) -> list[torch.optim.Optimizer]:
-        """Adam for v at a constant step; for all else one whose step falls to 0 as a cosine."""
+    def optimizer(self, schedule: Schedule) -> torch.optim.Optimizer:
+        """Adam: for v at a constant step, for all else at one that falls to 0 as a cosine from "start"."""
         rounding_lr, scale_lr = schedule.steps
-        scales = self.scales + [r.scale for r in self.roundings if r.scale.requires_grad]
-        groups = [(scales, scale_lr), (self.affine, schedule.affine_lr)]
-        falling = [{"params": tensors, "lr": lr, "start": lr} for tensors, lr in groups if tensors]
         rounding = [] if self.rounded else [r.v for r in self.roundings]
-        constant = [{"params": rounding, "lr": rounding_lr}] if rounding else []
-        return [torch.optim.Adam(each, fused=True) for each in (constant, falling) if each]
+        scales = self.scales + [r.scale for r in self.roundings if r.scale.requires_grad]
+        falling = [([scale], _bounded(scale_lr, scale, schedule.iterations)) for scale in scales]
+        falling.append((self.affine, schedule.affine_lr))
+        groups = [{"params": tensors, "lr": lr, "start": lr} for tensors, lr in falling if tensors]
+        groups += [{"params": rounding, "lr": rounding_lr}] if rounding else []
+        return torch.optim.Adam(groups, fused=True)
+
+
+def _bounded(step: float, scale: Tensor, iterations: int) -> float:
+    """``step``, or what takes ``scale`` by ``TRAVEL`` of itself in all iterations, if that is less.
+
+    At 8 bits a scale is a sixteenth of what it is at 4, and steps that suit 4 bits would undo it.
+    """
+    return min(step, TRAVEL * float(scale.detach().median()) / iterations)
 
 
 @contextmanager
@@ -108,7 +118,7 @@ def _descend(
     seed: int,
     after_step: Step,
 ) -> None:
-    optimizers = learned.optimizers(schedule)
+    optimizer = learned.optimizer(schedule)
     batches = _Batches(feed, schedule, seed, next(module.parameters()).device)
     for iteration in range(schedule.iterations):
         for rounding in learned.roundings:
@@ -120,20 +130,19 @@ def _descend(
             raise Diverged(iteration)
         for rounding in learned.roundings:
             rounding.collect(*_pull(schedule, iteration))
-        _step(optimizers, iteration / schedule.iterations)
+        _step(optimizer, iteration / schedule.iterations)
         with torch.no_grad():
             for scale in learned.scales:
                 scale.clamp_(min=SMALLEST_SCALE)
         after_step(iteration, value)
 
 
-def _step(optimizers: list[torch.optim.Optimizer], done: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if "start" in group:
-                group["lr"] = group["start"] * (1 + cos(pi * done)) / 2
-        optimizer.step()
-        optimizer.zero_grad()
+def _step(optimizer: torch.optim.Optimizer, done: float) -> None:
+    for group in optimizer.param_groups:
+        if "start" in group:
+            group["lr"] = group["start"] * (1 + cos(pi * done)) / 2
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _pull(schedule: Schedule, iteration: int) -> tuple[float, float]:
