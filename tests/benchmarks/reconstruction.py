@@ -16,19 +16,22 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.recipe import Recipe, Use
 from vitq_core.report import RECONSTRUCTED
 
 from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
+from .tried import rotated, with_relu
 
 RESULTS = Path(__file__).parents[2] / "docs" / "reconstruction.json"
 WIDTHS = ((4, 4), (3, 3), (2, 4))
 PICTURES = 512  # as many as the standard effort learns from
 Change = Callable[[Recipe], Recipe]
+Prepare = Callable[[nn.Module, Tensor], nn.Module]  # (module, calibration pictures) → the one to quantize
 
 
 def settings(**changes: object) -> Change:
@@ -64,40 +67,49 @@ def same(recipe: Recipe) -> Recipe:
     return recipe
 
 
-MAIN: dict[str, tuple[str, str, Change]] = {  # row → (what the README calls it, recipe, change)
-    "repq": ("`repq`", "repq", same),
-    "crl": ("`crl`", "crl", same),
-    "lrp-budget": ("`lrp-budget`", "lrp-budget", same),
-    "adfq-calibrated": ("`adfq` without reconstruction", "adfq", options(effort="none")),
-    "adfq": ("`adfq`", "adfq", same),
-    "vitq-calibrated": ("`vitq` without reconstruction", "vitq", options(effort="none")),
-    "vitq": ("`vitq`", "vitq", same),
+class Row(NamedTuple):
+    title: str  # what the README calls it
+    recipe: str
+    change: Change = same
+    prepare: Prepare | None = None
+
+
+MAIN = {
+    "repq": Row("`repq`", "repq"),
+    "crl": Row("`crl`", "crl"),
+    "lrp-budget": Row("`lrp-budget`", "lrp-budget"),
+    "adfq-calibrated": Row("`adfq` without reconstruction", "adfq", options(effort="none")),
+    "adfq": Row("`adfq`", "adfq"),
+    "vitq-calibrated": Row("`vitq` without reconstruction", "vitq", options(effort="none")),
+    "vitq": Row("`vitq`", "vitq"),
 }
-ABLATION: dict[str, tuple[str, str, Change]] = {
-    "all": ("`vitq`", "vitq", same),
-    "equal-bits": ("without the budget policy: equal bits", "vitq", without("allocate_budget")),
-    "no-choice": ("without the choice per site", "vitq", without("choose_quantizers")),
-    "fixed-base": (
+ABLATION = {
+    "all": Row("`vitq`", "vitq"),
+    "equal-bits": Row("without the budget policy: equal bits", "vitq", without("allocate_budget")),
+    "no-choice": Row("without the choice per site", "vitq", without("choose_quantizers")),
+    "fixed-base": Row(
         "with log bases of √2 in place of fitted ones",
         "vitq",
         rules(post_softmax=Use("log_sqrt2"), post_gelu=Use("shift_log2")),
     ),
-    "uniform-gelu": ("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
-    "percentiles": (
+    "uniform-gelu": Row("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
+    "percentiles": Row(
         "with percentile ranges for weights, not those of least error",
         "vitq",
         rules(weight=Use("uniform", {"axis": 0})),
     ),
-    "no-crl": ("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
-    "modules": ("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
-    "no-affine": ("without learning biases and norms", "vitq", settings(affine_lr=None)),
-    "no-weight-scales": ("without learning the weights' scales", "vitq", settings(weight_scales=False)),
-    "no-drop": ("without QDrop", "vitq", settings(drop=0.0)),
-    "no-finish": ("without the last stage on the whole model", "vitq", settings(finish=0)),
-    "calibrated": ("without reconstruction", "vitq", options(effort="none")),
-    "fisher-error": ("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
-    "attention-kl": ("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
-    "relevance-bits": ("tried: bits by relevance", "vitq", options(importance="relevance")),
+    "no-crl": Row("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
+    "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
+    "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
+    "no-weight-scales": Row("without learning the weights' scales", "vitq", settings(weight_scales=False)),
+    "no-drop": Row("without QDrop", "vitq", settings(drop=0.0)),
+    "no-finish": Row("without the last stage on the whole model", "vitq", settings(finish=0)),
+    "calibrated": Row("without reconstruction", "vitq", options(effort="none")),
+    "fisher-error": Row("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
+    "attention-kl": Row("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
+    "rotated": Row("tried: queries, keys and values rotated (Hadamard)", "vitq", prepare=rotated),
+    "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
+    "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
 TABLES = {"main": MAIN, "ablation": ABLATION}
 
@@ -134,14 +146,16 @@ def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None
                 key = f"{row} W{weight_bits}/A{act_bits} seed {seed}"
                 if key in cells:
                     continue
-                _, name, change = table[row]
-                result = vq.quantize(model, images, change(vq.recipe(name, weight_bits, act_bits)), seed=seed)
+                _, name, change, prepare = table[row]
+                recipe = change(vq.recipe(name, weight_bits, act_bits))
+                source = prepare(model.module, images) if prepare else model
+                result = vq.quantize(source, images, recipe, seed=seed)
                 cells[key] = cell(result, loader, reference)
                 save(results, arguments.results)
                 print(model_id, key, cells[key], flush=True)
 
 
-def cell(result: vq.QuantizeResult, loader: list, reference: list[torch.Tensor]) -> dict:
+def cell(result: vq.QuantizeResult, loader: list, reference: list[Tensor]) -> dict:
     measured, report = vq.evaluate(result.model, loader, Replay(reference)), result.report
     return {
         **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
@@ -164,7 +178,7 @@ def _table(model_id: str, cells: dict, table: dict) -> str:
         "| | " + " | ".join(f"{name} | bits" for name in names) + " |",
         "|---|" + "---|" * 2 * len(names),
     ]
-    for row, (title, _, _) in table.items():
+    for row, (title, *_) in table.items():
         found = [[c for key, c in cells.items() if key.startswith(f"{row} {name} ")] for name in names]
         if any(found):
             lines.append(f"| {title} | " + " | ".join(map(describe, found)) + " |")
