@@ -21,6 +21,7 @@ PUBLISHED = {  # ADFQ-ViT, methods.md section 5
     "beta_end": 2.0,
     "warmup": 0.2,
     "drop": 0.5,
+    "scale_travel": None,
 }
 
 
@@ -70,7 +71,7 @@ BAD = {
     ("batch_size", 129): "^pictures=128 is fewer than a batch of 129$",
     **{
         (name, value): f"^{name} must be a number above 0, got"
-        for name in ("rounding_lr", "scale_lr", "kl_lambda", "affine_lr")
+        for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr")
         for value in (0, -1.0, float("nan"), float("inf"), "1", True)
     },
     **{

@@ -21,7 +21,7 @@ from .relevance_settings import run_of, run_problems
 from .run_parts import ended, model_download, packed, start_and_stop, status_line
 from .runs import HEAVY, Data, Run, Updates, check_settings
 from .session import Workbench
-from .settings import NO_EFFORT, RunSettings
+from .settings import NO_EFFORT, RUN_FIELDS, RunSettings
 
 IDLE = html.banner("idle", "Nothing quantized with a table yet.")
 STOPPED = html.banner("stopped", "Cancelled.", "Nothing was changed; press the button to start again.")
@@ -29,17 +29,7 @@ EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized mo
 NO_TABLE = "There is no table of bits yet: give out bits first."
 METHOD = "lrp"
 PREFIX = "mixed-"
-CHOICES = (
-    "method",
-    "effort",
-    "iterations",
-    "calibration",
-    "held_out",
-    "seed",
-    "pictures",
-    "folder",
-    "uploads",
-)
+CHOICES = ("method", *RUN_FIELDS)
 
 
 class QuantizeSection:

@@ -16,6 +16,8 @@ NO_EFFORT = "none"
 MAX_BLOCKS = 1000  # the engine names the model's own number of blocks
 LOG_BASES = {"√2": "sqrt2", "2": 2.0}
 
+# On both tabs: how much is learned, and from which pictures.
+RUN_FIELDS = ("effort", "iterations", "calibration", "held_out", "seed", "pictures", "folder", "uploads")
 FIELDS = (
     "model",
     "recipe",
@@ -29,14 +31,7 @@ FIELDS = (
     "first_blocks",
     "reductions",
     "importance",
-    "effort",
-    "iterations",
-    "calibration",
-    "held_out",
-    "seed",
-    "pictures",
-    "folder",
-    "uploads",
+    *RUN_FIELDS,
 )
 
 

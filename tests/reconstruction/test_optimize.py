@@ -268,12 +268,12 @@ def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, im
 
 @pytest.mark.parametrize("size", [1.0, 0.01])
 def test_no_step_is_large_beside_the_scale(size) -> None:
-    """Steps for scales of 4 bits are as large as those of 8 bits: they undid them."""
+    """Steps that suit scales of 4 bits are as large as those of 8 bits, and undid them."""
     scales = [torch.full((3, 1), size).requires_grad_(), torch.tensor(size / 100).requires_grad_()]
-    schedule = Schedule(iterations=50, scale_lr=0.005)
+    schedule = Schedule(iterations=50, scale_lr=0.005, scale_travel=2.0)
     groups = Learned([], scales, []).optimizer(schedule).param_groups
     assert [group["lr"] for group in groups] == pytest.approx(
-        [min(0.005, size / 50), min(0.005, size / 100 / 50)]
+        [min(0.005, 2 * size / 50), min(0.005, 2 * size / 100 / 50)]
     )
 
 

@@ -175,6 +175,7 @@ OPTIONS = {
     "fisher": {"weighting": "fisher"},
     "no divergence": {"kl_lambda": None},
     "bfloat16": {"autocast": True},
+    "a short way": {"scale_travel": 0.01},
     "no drop": {"drop": 0.0},
     "all drop": {"drop": 1.0},
     "all at once": {"blocks": True, "affine_lr": 1e-3, "weight_scales": True, "weighting": "fisher"},

@@ -14,7 +14,9 @@ from .statistics import Statistics
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
 PIECE = 2**17  # values a search simulates at a time: they stay in a core's second-level cache
-TOGETHER = 2**20  # values simulated or differentiated at a time: fewer calls count for more, memory is bounded
+TOGETHER = (
+    2**20
+)  # values simulated or differentiated at a time: fewer calls count for more, memory is bounded
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -19,7 +19,6 @@ from .rounding import Rounding
 from .walk import CHUNK, Feed
 
 SMALLEST_SCALE = 1e-8
-TRAVEL = 1.0  # of a scale, the way that all its steps together may take it
 
 Step = Callable[[int, float], None]  # (iteration, loss), after each
 
@@ -67,19 +66,18 @@ class Learned:
         rounding_lr, scale_lr = schedule.steps
         rounding = [] if self.rounded else [r.v for r in self.roundings]
         scales = self.scales + [r.scale for r in self.roundings if r.scale.requires_grad]
-        falling = [([scale], _bounded(scale_lr, scale, schedule.iterations)) for scale in scales]
+        falling = [([scale], _bounded(scale_lr, scale, schedule)) for scale in scales]
         falling.append((self.affine, schedule.affine_lr))
         groups = [{"params": tensors, "lr": lr, "start": lr} for tensors, lr in falling if tensors]
         groups += [{"params": rounding, "lr": rounding_lr}] if rounding else []
         return torch.optim.Adam(groups, fused=True)
 
 
-def _bounded(step: float, scale: Tensor, iterations: int) -> float:
-    """``step``, or what takes ``scale`` by ``TRAVEL`` of itself in all iterations, if that is less.
-
-    At 8 bits a scale is a sixteenth of what it is at 4, and steps that suit 4 bits would undo it.
-    """
-    return min(step, TRAVEL * float(scale.detach().median()) / iterations)
+def _bounded(step: float, scale: Tensor, schedule: Schedule) -> float:
+    """At 8 bits a scale is a sixteenth of what it is at 4: steps that suit 4 bits would undo it."""
+    if schedule.scale_travel is None:
+        return step
+    return min(step, schedule.scale_travel * float(scale.detach().median()) / schedule.iterations)
 
 
 @contextmanager
