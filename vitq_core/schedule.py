@@ -11,7 +11,7 @@ from .checks import check_choice, check_count, check_number, check_share
 PUBLISHED_ITERATIONS = 3000
 # Of the last stage: the best of four pairs of steps on cifar10-vit at W3/A3, and of ways for a scale there
 # and on demo-vit at W4/A4, where 1.0 made the error nine times what it was.
-FINISH_SCALE_LR, FINISH_AFFINE_LR, FINISH_TRAVEL = 1e-4, 3e-5, 0.2
+FINISH_SCALE_LR, FINISH_AFFINE_LR, FINISH_TRAVEL = 1e-4, 3e-5, 0.1
 WEIGHTINGS = ("none", "fisher")
 
 
