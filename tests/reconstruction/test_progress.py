@@ -37,7 +37,7 @@ def now(monkeypatch) -> list[float]:
 
 @pytest.fixture
 def clock(now) -> Clock:
-    """Of three units whose iterations cost 10, 30 and 5 in all."""
+    """Of three units that cost 10, 30 and 5."""
     return Clock([10, 30, 5])
 
 
@@ -73,7 +73,7 @@ def reporter(model, images, now, told) -> Reporter:
     simulation = vq.quantize(model, images, "minmax").model.vitq
     attention, head = Schedule(iterations=32), Schedule(iterations=8)
     plan = [(Unit("blocks.0.attn"), attention), (Unit("head"), head)]
-    return Reporter(simulation, plan, Monitor(), told.append)
+    return Reporter(simulation, plan, 6, Monitor(), told.append)
 
 
 def test_it_is_told_four_times_a_second_at_most(reporter: Reporter, now, told) -> None:
@@ -86,26 +86,29 @@ def test_it_is_told_four_times_a_second_at_most(reporter: Reporter, now, told) -
 
 
 def test_shares_and_estimates_weigh_units_by_their_macs(model, images, now, told) -> None:
+    """A picture counts 4 forward passes for being put through a unit, and 5 in every iteration."""
     simulation = vq.quantize(model, images, "minmax").model.vitq
-    plan = [(Unit("blocks.0.attn"), Schedule(iterations=4)), (Unit("head"), Schedule(iterations=8))]
+    schedules = Schedule(iterations=4, batch_size=2), Schedule(iterations=8, batch_size=3)
+    plan = list(zip((Unit("blocks.0.attn"), Unit("head")), schedules, strict=True))
     heard: list[tuple[float, str]] = []
-    reporter = Reporter(simulation, plan, Monitor(lambda *call: heard.append(call)), told.append)
+    reporter = Reporter(simulation, plan, 6, Monitor(lambda *call: heard.append(call)), told.append)
     tokens, width, classes = 5, 16, 5
     attention = tokens * width * 3 * width + 2 * tokens * tokens * width + tokens * width * width
-    total = 4 * attention + 8 * width * classes
+    first, second = attention * (4 * 6 + 5 * 4 * 2), width * classes * (4 * 6 + 5 * 8 * 3)
     reporter.begin(1)
-    assert heard == [(pytest.approx(4 * attention / total), "reconstruct head")]
+    assert heard == [(pytest.approx(first / (first + second)), "reconstruct head")]
     now[0] += 1.0
     reporter.step(0, 0.5, Curve(4), 1, 1.0)
-    assert heard[-1][0] == pytest.approx(2 * attention / total)
-    assert told[-1].seconds_left == pytest.approx((total - 2 * attention) / (2 * attention))
+    done = attention * (4 * 6 + 5 * 2 * 2)
+    assert heard[-1][0] == pytest.approx(done / (first + second))
+    assert told[-1].seconds_left == pytest.approx((first + second - done) / done)
     assert heard[-1][1].endswith("2 of 4, about 1 s left")
 
 
 def test_whoever_cancels_is_heard_at_every_step(model, images) -> None:
     simulation = vq.quantize(model, images, "minmax").model.vitq
     plan = [(Unit("head"), Schedule(iterations=8))]
-    reporter = Reporter(simulation, plan, Monitor(cancel=lambda: True), None)
+    reporter = Reporter(simulation, plan, 6, Monitor(cancel=lambda: True), None)
     with pytest.raises(vq.Cancelled):
         reporter.step(0, 0.5, Curve(8), 0, 1.0)
 

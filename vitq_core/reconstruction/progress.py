@@ -14,6 +14,7 @@ from ..site import Unit
 
 POINTS = 60  # of a loss curve
 EVERY = 0.25  # seconds between two reports
+GATHER, STEP = 4, 5  # what a picture costs, in forward passes: to be put through a unit, and in an iteration
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Curve:
 
 
 class Clock:
-    """Time left, by the multiply-accumulates of the iterations that are still to do."""
+    """Time left, by the multiply-accumulates that are still to do."""
 
     def __init__(self, costs: list[float]) -> None:
-        """``costs``: of each unit's iterations together."""
+        """``costs``: of each unit."""
         self._costs = costs
         self._started, self._base = time.perf_counter(), 0.0
 
@@ -90,14 +91,21 @@ class Reporter:
         self,
         simulation: Simulation,
         plan: list[tuple[Unit, Schedule]],
+        pictures: int,
         monitor: Monitor,
         watch: Watch | None,
     ) -> None:
-        self._plan, self._monitor, self._watch = plan, monitor, watch
+        """``pictures``: how many are learned from."""
+        self._plan, self._pictures, self._monitor, self._watch = plan, pictures, monitor, watch
         layers = simulation.layers.values()
         macs = [sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in plan]
-        self._clock = Clock([m * schedule.iterations for m, (_, schedule) in zip(macs, plan, strict=True)])
+        passes = [self._passes(schedule, schedule.iterations) for _, schedule in plan]
+        self._clock = Clock([m * n for m, n in zip(macs, passes, strict=True)])
         self._told = 0.0
+
+    def _passes(self, schedule: Schedule, iterations: int) -> int:
+        """Of single pictures, once a unit has learned for so many iterations."""
+        return GATHER * self._pictures + STEP * iterations * schedule.batch_size
 
     def begin(self, index: int) -> None:
         """Unit ``index`` is next."""
@@ -111,7 +119,7 @@ class Reporter:
             return
         self._told = time.perf_counter()
         (unit, schedule), done = self._plan[index], iteration + 1
-        share = done / schedule.iterations
+        share = self._passes(schedule, done) / self._passes(schedule, schedule.iterations)
         left = self._clock.left(index, share)
         message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
         self._monitor.report(self._clock.fraction(index, share), f"reconstruct {message}")

@@ -56,7 +56,9 @@ def reconstruct(
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         walk = Walk(simulation.module, twin, units, chain, kept, temperature)
         weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
-        run = _Run(simulation, plan, Reporter(simulation, plan, monitor, watch), seed, state, weights)
+        run = _Run(
+            simulation, plan, Reporter(simulation, plan, kept.count, monitor, watch), seed, state, weights
+        )
         try:
             for _, gather in walk:
                 run.take(gather)
