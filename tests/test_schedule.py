@@ -67,7 +67,7 @@ BAD = {
     **{
         (name, value): f"^{name} must be a whole" for name in ("batch_size", "pictures") for value in (0, 2.5)
     },
-    ("pictures", 15): "^pictures=15 is fewer than a batch of 16$",
+    ("pictures", 7): "^pictures=7 is fewer than a batch of 8$",
     ("batch_size", 129): "^pictures=128 is fewer than a batch of 129$",
     **{
         (name, value): f"^{name} must be a number above 0, got"

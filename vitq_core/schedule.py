@@ -95,7 +95,7 @@ class Schedule:
 
 
 EFFORTS: dict[str, Schedule] = {
-    "quick": Schedule(iterations=60, pictures=128, batch_size=16, scale_travel=1.0),
+    "quick": Schedule(iterations=60, pictures=128, batch_size=8, scale_travel=1.0),
     "standard": Schedule(iterations=150, pictures=512, scale_travel=1.0),
     "paper": Schedule(),
 }

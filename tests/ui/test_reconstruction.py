@@ -76,7 +76,7 @@ def test_a_stopped_run_keeps_what_is_done_and_the_next_one_goes_on(bench, settin
 
 def test_too_few_pictures_are_refused_in_a_sentence(bench, settings, folder):
     few = RunSettings(**{**vars(settings), "folder": str(folder)})
-    with pytest.raises(ValueError, match="batches of 16 pictures"):
+    with pytest.raises(ValueError, match="batches of 8 pictures"):
         bench.quantize(few)
 
 

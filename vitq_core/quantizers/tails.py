@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 BLOCK = 64  # values whose extremes are compared first when looking for a tensor's tails
@@ -37,18 +38,28 @@ class Tails:
 
 def _ends(values: Tensor, keep: int) -> tuple[np.ndarray, np.ndarray]:
     """The k-th largest block maximum is at most the k-th largest value: all below it are out."""
-    blocks = values[: values.numel() - values.numel() % BLOCK].reshape(-1, BLOCK)
-    if len(blocks) <= keep:
+    if values.numel() // BLOCK <= keep:
         everything = values.cpu().numpy()[None]
         return everything, everything
-    low, high = (end.cpu().numpy() for end in blocks.aminmax(dim=1))
+    low, high = (end.cpu().numpy() for end in _blocks(values)[0].aminmax(dim=1))
     return _beyond(
         values, float(np.partition(low, keep - 1)[keep - 1]), float(np.partition(high, -keep)[-keep])
     )
 
 
 def _beyond(values: Tensor, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    return values[values <= low].cpu().numpy()[None], values[values >= high].cpu().numpy()[None]
+    """Picking single values is slow: blocks are picked first, by their extremes."""
+    blocks, rest = _blocks(values)
+    lows, highs = blocks.aminmax(dim=1)
+    below = torch.cat((blocks[lows <= low].flatten(), rest))
+    above = torch.cat((blocks[highs >= high].flatten(), rest))
+    return below[below <= low].cpu().numpy()[None], above[above >= high].cpu().numpy()[None]
+
+
+def _blocks(values: Tensor) -> tuple[Tensor, Tensor]:
+    """[blocks, BLOCK], and what is left over."""
+    whole = values.numel() - values.numel() % BLOCK
+    return values[:whole].reshape(-1, BLOCK), values[whole:]
 
 
 def _smallest(values: np.ndarray, keep: int) -> np.ndarray:
