@@ -14,9 +14,7 @@ from .statistics import Statistics
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
 PIECE = 2**17  # values a search simulates at a time: they stay in a core's second-level cache
-TOGETHER = (
-    2**20
-)  # values simulated or differentiated at a time: fewer calls count for more, memory is bounded
+TOGETHER = 2**20  # values a model simulates at a time: fewer calls are worth more there
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -125,7 +123,7 @@ class Quantizer(nn.Module):
         return _StraightThrough.apply(x, simulated)
 
     def simulate(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """``decode(encode(x))`` without the integers, in pieces that stay in the processor's cache."""
+        """``decode(encode(x))`` without the integers, in pieces of bounded size."""
         out = torch.empty_like(x) if out is None else out
         simulate = self._simulator()
         for source, target in zip(self._pieces(x), self._pieces(out), strict=True):
