@@ -1,6 +1,7 @@
 """Error of every module before and after it was learned, as a Plotly figure."""
 
 from collections.abc import Sequence
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ from .errors_text import learned, share
 from .plots import GRID, INK, plain
 
 ROW_HEIGHT = 20
-TICKS = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]  # percent
+DIGITS = ((1.2, (1,)), (0.6, (1, 3)), (0.0, (1, 2, 5)))  # of the ticks, by the decades shown: a phone has few
 BEFORE, AFTER, KEPT = "#94a3b8", "#4f6df5", "#e08a1e"
 COLORS = {"calibrated": BEFORE, "learned": AFTER, "learned, but no better: kept as it was": KEPT}
 
@@ -26,13 +27,21 @@ def errors_figure(rows: Sequence[Any]) -> go.Figure:
         categoryorder="array", categoryarray=names, autorange="reversed", tickvals=names, showgrid=False,
         zeroline=False, automargin=True, fixedrange=True, ticks="",
     )  # fmt: skip
-    ticks = {f"{tick:g} %": tick for tick in TICKS}
+    ticks = {f"{tick:g} %": tick for tick in _ticks(rows)}
     figure.update_xaxes(
         type="log", side="top", tickvals=list(ticks.values()), ticktext=list(ticks), gridcolor=GRID,
-        zeroline=False, fixedrange=True, ticks="",
+        tickangle=0, zeroline=False, fixedrange=True, ticks="",
     )  # fmt: skip
     plain(figure, height=ROW_HEIGHT * len(rows) + 56)
     return figure.update_layout(margin={"l": 8, "r": 16, "t": 32, "b": 8}, font_size=11)
+
+
+def _ticks(rows: Sequence[Any]) -> list[float]:
+    """Percent."""
+    errors = [error for row in rows for error in (row.error_before, row.error_after) if error > 0] or [1.0]
+    decades = log10(max(errors) / min(errors))
+    digits = next(digits for least, digits in DIGITS if decades >= least)
+    return [digit * 10.0**power for power in range(-6, 4) for digit in digits]
 
 
 def _ways(rows: Sequence[Any]) -> go.Scatter:

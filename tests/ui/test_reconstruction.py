@@ -44,7 +44,7 @@ def row(unit: str, before: float, after: float, outcome: str = errors_text.RECON
     return UnitRow(unit, outcome, before, after, 4, 1.0, (3.0, 2.0, 1.5, 1.0))
 
 
-ROWS = (row("a", 0.04, 0.02), row("<b>", 0.01, 0.01, "kept as it was: learned, the error would be 0.02"))
+ROWS = (row("a", 0.04, 0.02), row("<b>", 0.01, 0.01, "kept as it was: learned, the error would be 2 %"))
 
 
 def test_everything_that_is_learned_is_told_and_shown(bench, settings):

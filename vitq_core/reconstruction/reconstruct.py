@@ -149,7 +149,7 @@ class _Run:
             try:
                 learn(self.simulation, unit, feed, schedule, seed, after_step)
                 after = hard_error(module, feed)
-                outcome = f"kept as it was: learned, the error would be {after:.3g}"
+                outcome = f"kept as it was: learned, the error would be {100 * after:.3g} %"
             except Diverged as stop:
                 after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"
             if after < before:
