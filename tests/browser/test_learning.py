@@ -109,8 +109,8 @@ def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, wrong):
 def test_too_few_pictures_for_the_effort_are_explained(page):
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
-    page.locator("#calibration input").fill("15")
-    expect(page.locator("#status")).to_contain_text("Quick effort learns from 16 pictures at a time")
+    page.locator("#calibration input").fill("7")
+    expect(page.locator("#status")).to_contain_text("Quick effort learns from 8 pictures at a time")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page):
