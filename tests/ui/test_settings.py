@@ -77,9 +77,9 @@ def test_a_wrong_number_of_iterations_counts_only_where_something_is_learned(wro
 
 
 def test_an_effort_needs_a_batch_of_pictures():
-    values = {**GOOD, "effort": "quick", "calibration": 15}
-    assert "at least 16" in problems(values)["calibration"]
-    assert problems({**values, "calibration": 16}) == {}
+    values = {**GOOD, "effort": "quick", "calibration": 7}
+    assert "at least 8" in problems(values)["calibration"]
+    assert problems({**values, "calibration": 8}) == {}
     assert "whole number" in problems({**values, "calibration": 0})["calibration"]
 
 
