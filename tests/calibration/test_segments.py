@@ -9,6 +9,8 @@ import vitq_core as vq
 from vitq_core.calibration.segments import Paired, runs_as_chain, stem, tail
 from vitq_core.families import family_of
 
+from ..conftest import Interleaved
+
 
 def test_pieces_make_the_whole(variant: VisionTransformer, pictures) -> None:
     family, x = family_of(variant), pictures(variant)
@@ -44,13 +46,14 @@ def test_pairs_can_be_read_twice() -> None:
     assert list(pairs) == list(pairs) == [(1, 3), (2, 4)]
 
 
-def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures(tiny):
+def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures():
     torch.manual_seed(0)
-    plain, own = tiny(depth=2), tiny(depth=2, interleaved=True)
+    size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 4}
+    plain, own = VisionTransformer(**size).eval(), Interleaved(**size).eval()
     picture = torch.randn(1, 3, 16, 16)
     assert runs_as_chain(plain, list(plain.blocks), picture)
     assert not runs_as_chain(own, list(own.blocks), picture)
     pictures = torch.randn(40, 3, 16, 16)
     result = vq.quantize(own, pictures, vq.recipe("repq", weight_bits=8, act_bits=8))
     with torch.no_grad():
-        assert (result.model(pictures) - own(pictures)).norm() < 0.2 * own(pictures).norm()
+        assert (result.model(pictures) - own(pictures)).abs().max() < 0.1 * own(pictures).abs().max()
