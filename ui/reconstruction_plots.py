@@ -1,7 +1,6 @@
 """Error of every module before and after it was learned, as a Plotly figure."""
 
 from collections.abc import Sequence
-from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,7 +9,8 @@ from .errors_text import learned, share
 from .plots import GRID, INK, plain
 
 ROW_HEIGHT = 20
-DIGITS = ((1.2, (1,)), (0.6, (1, 3)), (0.0, (1, 2, 5)))  # of the ticks, by the decades shown: a phone has few
+FINE = tuple(tuple(k / n for k in range(n, 10 * n)) for n in (1, 2, 5, 10))
+DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 6, 8), *FINE)  # of the ticks
 BEFORE, AFTER, KEPT = "#94a3b8", "#4f6df5", "#e08a1e"
 COLORS = {"calibrated": BEFORE, "learned": AFTER, "learned, but no better: kept as it was": KEPT}
 
@@ -27,7 +27,7 @@ def errors_figure(rows: Sequence[Any]) -> go.Figure:
         categoryorder="array", categoryarray=names, autorange="reversed", tickvals=names, showgrid=False,
         zeroline=False, automargin=True, fixedrange=True, ticks="",
     )  # fmt: skip
-    ticks = {f"{tick:g} %": tick for tick in _ticks(rows)}
+    ticks = {f"{tick:.3g} %": tick for tick in _ticks(rows)}
     figure.update_xaxes(
         type="log", side="top", tickvals=list(ticks.values()), ticktext=list(ticks), gridcolor=GRID,
         tickangle=0, zeroline=False, fixedrange=True, ticks="",
@@ -37,11 +37,14 @@ def errors_figure(rows: Sequence[Any]) -> go.Figure:
 
 
 def _ticks(rows: Sequence[Any]) -> list[float]:
-    """Percent."""
-    errors = [error for row in rows for error in (row.error_before, row.error_after) if error > 0] or [1.0]
-    decades = log10(max(errors) / min(errors))
-    digits = next(digits for least, digits in DIGITS if decades >= least)
-    return [digit * 10.0**power for power in range(-6, 4) for digit in digits]
+    """Percent: as few as tell the scale, for a phone has little room."""
+    errors = [100 * error for row in rows for error in (row.error_before, row.error_after) if error > 0]
+    low, high = min(errors, default=1.0), max(errors, default=1.0)
+    for digits in DIGITS:
+        ticks = [digit * 10.0**power for power in range(-6, 4) for digit in digits]
+        if sum(low <= tick <= high for tick in ticks) > 1:
+            return ticks
+    return [low, high]
 
 
 def _ways(rows: Sequence[Any]) -> go.Scatter:

@@ -1,6 +1,8 @@
 """A run that learns: what the page shows meanwhile and afterwards, stopped or not."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ui import errors_text, tables
 from ui.curves import curve
@@ -118,6 +120,15 @@ def test_the_plot_tells_learned_modules_from_kept_ones():
     assert list(kept.y) == ["<b>"]
     assert figure.layout.xaxis.type == "log"
     assert len(errors_figure(()).data) == 4
+
+
+@given(st.floats(1e-6, 9.0), st.floats(1.0, 1e3))
+def test_few_ticks_tell_the_scale_of_any_errors(least, ways):
+    most = min(least * ways, 9.9)
+    axis = errors_figure([UnitRow("a", "reconstructed", most, least, 3, 1.0, ())]).layout.xaxis
+    seen = [tick for tick in axis.tickvals if 100 * least * 0.999 <= tick <= 100 * most * 1.001]
+    assert 1 < len(seen) <= 5 or most < 1.01 * least
+    assert len(axis.ticktext) == len(axis.tickvals) == len(set(axis.ticktext))
 
 
 def test_the_summary_counts_every_module():
