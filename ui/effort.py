@@ -23,9 +23,7 @@ KEPT = (
     "precision. Times are guesses for two processor cores. A run that is cancelled or cut off goes on where "
     "it was when started again with the same settings."
 )
-# Measured on two cores: a step costs about seven forward passes of its pictures, and every picture is put
-# through the model about eight times in all, at some 30 billion multiply-accumulates a second.
-STEP_PASSES, PICTURE_PASSES, MACS_PER_SECOND = 7, 8, 30e9
+MACS_PER_SECOND = 25e9  # of two cores: quick effort on demo-vit took 32 s with `adfq`, 58 s with `vitq`
 TOKENS = {True: 65, False: 197}  # of the bundled models, and of those for ImageNet
 
 
@@ -96,8 +94,7 @@ def seconds(steps: int, schedule: Schedule, model_id: str) -> float:
     info = next((info for info in vq.list_models() if info.id == model_id), None)
     if info is None:
         return 0.0
-    passes = STEP_PASSES * steps * schedule.batch_size + PICTURE_PASSES * schedule.pictures
-    return passes * info.params * TOKENS[info.bundled] / MACS_PER_SECOND
+    return schedule.passes(schedule.pictures, steps) * info.params * TOKENS[info.bundled] / MACS_PER_SECOND
 
 
 def spoken(seconds: float) -> str:

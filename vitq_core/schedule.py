@@ -13,6 +13,8 @@ PUBLISHED_ITERATIONS = 3000
 # and on demo-vit at W4/A4, where 1.0 made the error nine times what it was.
 FINISH_SCALE_LR, FINISH_AFFINE_LR, FINISH_TRAVEL = 1e-4, 3e-5, 0.1
 WEIGHTINGS = ("none", "fisher")
+# What a picture costs, in forward passes of a unit: to be put through it before and after, and an iteration.
+GATHER, STEP = 4, 5
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Schedule:
     probability with which an input element is the full-precision one (QDrop). ``autocast``: bfloat16 for the
     multiplications; None: where the processor has units for it.
 
-    Not in the paper: ``scale_travel``: a scale's steps together are at most so many times itself;
+    Not in the paper: ``scale_travel``: a scale's steps together are at most so many times itself, those of a
+    given ``scale_lr`` too;
     ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
@@ -81,6 +84,10 @@ class Schedule:
         stretch = max(1.0, PUBLISHED_ITERATIONS / self.iterations)
         rounding = min(3e-3 * stretch, 0.1) if self.rounding_lr is None else self.rounding_lr
         return rounding, min(4e-5 * stretch, 1e-3) if self.scale_lr is None else self.scale_lr
+
+    def passes(self, pictures: int, iterations: int) -> int:
+        """What ``iterations`` of a unit cost with so many pictures: forward passes of single pictures."""
+        return GATHER * pictures + STEP * iterations * self.batch_size
 
     @property
     def finishing(self) -> Schedule:

@@ -14,7 +14,6 @@ from ..site import Unit
 
 POINTS = 60  # of a loss curve
 EVERY = 0.25  # seconds between two reports
-GATHER, STEP = 4, 5  # what a picture costs, in forward passes: to be put through a unit, and in an iteration
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,9 @@ class Reporter:
         self._plan, self._pictures, self._monitor, self._watch = plan, pictures, monitor, watch
         layers = simulation.layers.values()
         macs = [sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in plan]
-        passes = [self._passes(schedule, schedule.iterations) for _, schedule in plan]
+        passes = [schedule.passes(pictures, schedule.iterations) for _, schedule in plan]
         self._clock = Clock([m * n for m, n in zip(macs, passes, strict=True)])
         self._told = 0.0
-
-    def _passes(self, schedule: Schedule, iterations: int) -> int:
-        """Of single pictures, once a unit has learned for so many iterations."""
-        return GATHER * self._pictures + STEP * iterations * schedule.batch_size
 
     def begin(self, index: int) -> None:
         """Unit ``index`` is next."""
@@ -119,7 +114,8 @@ class Reporter:
             return
         self._told = time.perf_counter()
         (unit, schedule), done = self._plan[index], iteration + 1
-        share = self._passes(schedule, done) / self._passes(schedule, schedule.iterations)
+        spent, whole = (schedule.passes(self._pictures, n) for n in (done, schedule.iterations))
+        share = spent / whole
         left = self._clock.left(index, share)
         message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
         self._monitor.report(self._clock.fraction(index, share), f"reconstruct {message}")
