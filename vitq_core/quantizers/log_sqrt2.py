@@ -51,7 +51,7 @@ class LogSqrt2(Quantizer):
         least, scale = min(errors, key=lambda pair: min(pair[0]))
         best = tried[least.index(min(least))]
         near = bases[max(best - COARSE + 1, 0) : best + COARSE]
-        least = self._errors(sample, scale, near)
+        least = self._errors(sample, scale, near) if len(near) > 1 else least
         self.base = near[least.index(min(least))]
         return scale, min(least) / sample.numel()
 
@@ -62,14 +62,13 @@ class LogSqrt2(Quantizer):
             logarithm = torch.div(x, scale).log2_()
             room = torch.empty_like(x)
             for error, base in zip(errors, bases, strict=True):
-                self.base = base
                 exponents = self._codes_(torch.mul(logarithm, 1 / log2(base), out=room))
-                error += self._powers_(exponents, scale).sub_(x).square_().sum()
+                error += self._powers_(exponents, scale, base).sub_(x).square_().sum()
         return errors
 
     def _simulated(self, x: Tensor, scale: Tensor | float, out: Tensor) -> Tensor:
         """Code and value in one go, into ``out``."""
-        return self._powers_(self._exponents_(torch.div(x, scale, out=out)), scale)
+        return self._powers_(self._exponents_(torch.div(x, scale, out=out)), scale, self.base)
 
     def _exponents_(self, ratio: Tensor) -> Tensor:
         """In place: x/s → minus the code, a whole number in −2^b .. 0 of which the lowest stands for zero."""
@@ -78,10 +77,10 @@ class LogSqrt2(Quantizer):
     def _codes_(self, exponents: Tensor) -> Tensor:
         return exponents.round_().clamp_(-(2.0**self.bits), 0.0)
 
-    def _powers_(self, exponents: Tensor, scale: Tensor | float) -> Tensor:
+    def _powers_(self, exponents: Tensor, scale: Tensor | float, base: float) -> Tensor:
         """In place: minus the code → value."""
         functional.threshold_(exponents, -(2.0**self.bits), float("-inf"))  # 2^−∞ is exactly 0
-        return exponents.mul_(log2(self.base)).exp2_().mul_(scale)
+        return exponents.mul_(log2(base)).exp2_().mul_(scale)
 
     def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
         (scale,) = plain(self.scale)
@@ -105,7 +104,7 @@ class LogSqrt2(Quantizer):
         return self._exponents_(x / self.scale).neg_().int()
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self._powers_(-codes.float(), self.scale)
+        return self._powers_(-codes.float(), self.scale, self.base)
 
     def levels(self) -> Tensor:
         return self.decode(torch.arange(2**self.bits + 1, device=self.scale.device)).flip(0)
