@@ -43,6 +43,15 @@ def test_outliers_do_not_widen_the_scale() -> None:
     assert quantizer.scale.max() <= 10.0 / 15 + 1e-6
 
 
+def test_what_was_not_seen_in_calibration_is_kept_too() -> None:
+    x = post_layernorm(6, 5, 16)
+    quantizer = PerPatchOutlier(4, alpha=3.0).fit(x)
+    x[2, 3, 4], x[2, 3, 5], x[2, 3, 6] = torch.inf, -torch.inf, 1e30
+    assert torch.equal(quantizer(x)[2, 3, 4:7], x[2, 3, 4:7])
+    assert quantizer(x).isnan().sum() == 0
+    assert torch.equal(quantizer(x.clone(), overwrite=True), quantizer(x))
+
+
 @settings(max_examples=40, deadline=None)
 @given(ratio=st.floats(0.0005, 0.49), seed=st.integers(0, 99), channels=st.integers(2, 40))
 def test_a_ratio_becomes_the_threshold_that_keeps_it(ratio: float, seed: int, channels: int) -> None:

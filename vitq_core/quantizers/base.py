@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -54,6 +54,11 @@ def plain(*parameters: Tensor) -> tuple[Tensor, ...] | tuple[float, ...]:
     if any(parameter.numel() > 1 or parameter.is_cuda for parameter in parameters):
         return parameters
     return tuple(parameter.item() for parameter in parameters)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a·b."""
+    return torch.dot(a.reshape(-1), b.reshape(-1))
 
 
 class Quantizer(nn.Module):
@@ -126,7 +131,7 @@ class Quantizer(nn.Module):
         """``decode(encode(x))`` without the integers, in pieces of bounded size."""
         out = torch.empty_like(x) if out is None else out
         simulate = self._simulator()
-        for source, target in zip(self._pieces(x), self._pieces(out), strict=True):
+        for source, target in self._pieces(x, out):
             simulate(source, target)
         return out
 
@@ -148,10 +153,9 @@ class Quantizer(nn.Module):
         ``simulated`` is written over: whoever multiplied with it has had its own gradient by then, and fresh
         memory costs as much as the arithmetic.
         """
-        to_scale, differentiate = torch.zeros_like(self.scale), self._differentiator()
-        for piece in zip(*map(self._pieces, (x, simulated, gradient)), strict=True):
-            to_scale += differentiate(*piece)
-        return simulated, to_scale.div_(self.scale)
+        differentiate = self._differentiator()
+        to_scale = sum(differentiate(*piece) for piece in self._pieces(x, simulated, gradient))
+        return simulated, (to_scale / self.scale).reshape(self.scale.shape)
 
     # -- for subclasses --------------------------------------------------------------------------------
     # Both work out once what is the same for all pieces: on small pieces that costs as much as they do.
@@ -161,19 +165,16 @@ class Quantizer(nn.Module):
 
     def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """A function of (x, simulated, gradient): the input's gradient is written over ``simulated``, the
-        scale's, times the scale and in its shape, is returned."""
+        scale's, times the scale, is returned: in the scale's shape, or a single number's."""
         raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _differentiator")
 
-    def _summed(self, a: Tensor, b: Tensor) -> Tensor:
-        """Σ a·b over all that shares a scale, in the scale's shape."""
-        if self.scale.numel() == 1:
-            return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(self.scale.shape)
-        return (a * b).sum_to_size(self.scale.shape)
-
-    def _pieces(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Cut along the batch; a tensor whose parameters differ along that axis stays whole."""
-        whole = x.ndim == 0 or (self.scale.ndim == x.ndim and self.scale.shape[0] > 1) or x.is_cuda
-        return (x,) if whole else x.split(max(1, TOGETHER * len(x) // max(x.numel(), 1)))
+    def _pieces(self, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+        """Cut alike along the batch; tensors whose parameters differ along that axis stay whole."""
+        x, scale = tensors[0], self.scale
+        if x.numel() <= TOGETHER or (scale.ndim == x.ndim and scale.shape[0] > 1) or x.is_cuda:
+            return (tensors,)
+        rows = max(1, TOGETHER * len(x) // x.numel())
+        return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return ()

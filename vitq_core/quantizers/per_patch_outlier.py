@@ -7,8 +7,9 @@ from math import ceil, log2
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .base import QUANTIZERS
+from .base import QUANTIZERS, passing
 from .uniform import Uniform
 
 
@@ -79,10 +80,9 @@ class PerPatchOutlier(Uniform):
         uniform, alpha = super()._simulator(), self.alpha.item()
 
         def simulate(source: Tensor, target: Tensor) -> Tensor:
-            if source.data_ptr() == target.data_ptr():
-                source = source.clone()
+            kept = functional.hardshrink(source, alpha)  # 0 where not kept
             uniform(source, target)
-            return target.lerp_(source, (source.abs() > alpha).to(source.dtype))
+            return passing(target, kept, -alpha, alpha, out=target).add_(kept)
 
         return simulate
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import QUANTIZERS, passing, plain
+from .base import QUANTIZERS, dot, passing, plain
 from .log_sqrt2 import LogSqrt2
 from .statistics import Statistics
 
@@ -45,7 +45,7 @@ class ShiftLog2(LogSqrt2):
         largest = (self.scale + offset).item()
 
         def differentiate(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
-            drawn = self._summed(simulated, gradient) - offset * gradient.sum()
+            drawn = dot(simulated, gradient) - offset * gradient.sum()
             passing(gradient, x, float("-inf"), largest, out=simulated)
             return drawn
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, passing, plain
+from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, dot, passing, plain
 from .statistics import Statistics
 
 RANGES = ("percentile", "minmax", "least_error")
@@ -82,24 +82,29 @@ class Uniform(Quantizer):
         """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
         return -self.zero_point, 2**self.bits - 1 - self.zero_point
 
+    def _steps(self) -> tuple[Tensor, Tensor, Tensor] | tuple[float, float, float]:
+        """The scale and the limits, as plain numbers where they can be."""
+        scale, zero_point = plain(self.scale, self.zero_point)
+        return scale, -zero_point, 2**self.bits - 1 - zero_point
+
     def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
-        scale, low, high = plain(self.scale, *self.limits())
+        scale, low, high = self._steps()
         return lambda source, target: simulate_uniform(source, scale, low, high, target)
 
     def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """LSQ (arXiv 1902.08153): rounding counts as identity, a clipped value moves with the scale alone."""
-        scale, low, high = plain(self.scale, *self.limits())
+        scale, low, high = self._steps()
 
         def one_scale(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
-            drawn = self._summed(simulated, gradient)
+            drawn = dot(simulated, gradient)
             passing(gradient, x, (low - CLIPPED) * scale, (high + CLIPPED) * scale, out=simulated)
-            return drawn - self._summed(x, simulated)
+            return drawn - dot(x, simulated)
 
         def many_scales(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
-            drawn = self._summed(simulated, gradient)
+            drawn = simulated * gradient
             moved = simulated.sub_(x).div_(scale)
             passing(gradient, moved, -CLIPPED, CLIPPED, out=simulated)
-            return drawn - self._summed(x, simulated)
+            return drawn.addcmul_(x, simulated, value=-1).sum_to_size(scale.shape)
 
         return one_scale if isinstance(scale, float) else many_scales
 
