@@ -3,6 +3,7 @@
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --table ablation --limit 2000 --results docs/ablation.json …
+    python -m tests.benchmarks.reconstruction --table parts --results docs/parts.json …
     python -m tests.benchmarks.reconstruction --print
 
 All rows of a seed are calibrated, and reconstructed, on the same pictures. Each cell is kept in ``--results``
@@ -50,6 +51,14 @@ def options(**changes: object) -> Change:
 
 def without(step: str) -> Change:
     return lambda recipe: replace(recipe, passes=tuple(name for name in recipe.passes if name != step))
+
+
+def then(step: str) -> Change:
+    return lambda recipe: replace(recipe, passes=(*recipe.passes, step))
+
+
+def both(one: Change, other: Change) -> Change:
+    return lambda recipe: other(one(recipe))
 
 
 def rules(**uses: Use) -> Change:
@@ -111,7 +120,18 @@ ABLATION = {
     "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
     "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
-TABLES = {"main": MAIN, "ablation": ABLATION}
+# Why `adfq`, calibrated alone, is not above `repq` everywhere: its parts, one by one.
+CALIBRATED = options(effort="none")
+PER_CHANNEL = both(rules(post_layernorm=Use("uniform", {"axis": -1})), then("reparameterize_mean"))
+PARTS = {
+    "repq": MAIN["repq"],
+    "adfq-calibrated": MAIN["adfq-calibrated"],
+    "adfq-norms": Row("… with `repq`'s LayerNorm inputs", "adfq", both(CALIBRATED, PER_CHANNEL)),
+    "adfq-gelu": Row(
+        "… with `repq`'s GELU outputs", "adfq", both(CALIBRATED, rules(post_gelu=Use("uniform")))
+    ),
+}
+TABLES = {"main": MAIN, "ablation": ABLATION, "parts": PARTS}
 
 
 def main() -> None:
