@@ -17,6 +17,9 @@ SHOTS = {
     "studio-phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
 }
 MODEL = "Demo ViT with outliers"
+# Other people's photographs, and the button that floats over the form of a page taller than the window.
+HIDING = "#photographs img { visibility: hidden } .vq-actions { position: static !important }"
+TILES = 6  # modules done when a run that learns is photographed
 
 
 def choose_model(page: Page, elem_id: str) -> None:
@@ -38,7 +41,7 @@ def quantize(page: Page, address: str, dark: bool) -> None:
 def shoot(browser: Browser, address: str, name: str, options: dict) -> None:
     page = browser.new_context(**options).new_page()
     quantize(page, address, options.get("color_scheme") == "dark")
-    page.add_style_tag(content="#photographs img { visibility: hidden }")  # other people's photographs
+    page.add_style_tag(content=HIDING)
     phone = options["viewport"]["width"] < 500
     if phone:
         page.evaluate(
@@ -75,6 +78,26 @@ def shoot_relevance(browser: Browser, address: str) -> None:
     stack([opened(steps.nth(place).screenshot()) for place in (0, 1, 3)], "relevance")
 
 
+def shoot_learning(browser: Browser, address: str) -> None:
+    """A run that learns: while it does, what it comes to, and every module's error."""
+    page = browser.new_context(**WIDE).new_page()
+    page.goto(address)
+    page.get_by_label("VitQ", exact=True).check()
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    for bits in ("#weight-bits", "#act-bits"):
+        page.locator(f"{bits} input[type=number]").fill("3")
+    expect(page.locator("#calibration input")).to_have_value("128")
+    page.locator("#quantize").click()
+    live = page.locator("#live .vq-live")
+    expect(live.locator(".vq-tile")).to_have_count(TILES)
+    while_it_learns = opened(live.screenshot())
+    expect(page.locator("#status .vq-done")).to_contain_text("quick effort")
+    expect(page.locator("#errors .js-plotly-plot")).to_be_visible()
+    page.add_style_tag(content="#modules-table { display: none !important }")
+    parts = [opened(page.locator(name).screenshot()) for name in ("#cards", "#modules")]
+    stack([while_it_learns, *parts], "learning")
+
+
 def stack(parts: list[Image.Image], name: str, gap: int = 28) -> None:
     width, height = max(part.width for part in parts), sum(part.height + gap for part in parts) + gap
     picture, top = Image.new("RGB", (width + 2 * gap, height), parts[0].getpixel((0, 0))), gap
@@ -93,7 +116,7 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 def main(address: str, *names: str) -> None:
-    """All pictures, or those named: `relevance`, or one of SHOTS."""
+    """All pictures, or those named: `relevance`, `learning`, or one of SHOTS."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
@@ -102,6 +125,8 @@ def main(address: str, *names: str) -> None:
                 shoot(browser, address, name, options)
         if not names or "relevance" in names:
             shoot_relevance(browser, address)
+        if not names or "learning" in names:
+            shoot_learning(browser, address)
         browser.close()
 
 
