@@ -64,6 +64,17 @@ def test_the_folder_of_its_own_is_gone_when_the_run_is_done(spill) -> None:
     assert [path.name for path in (spill / "runs").iterdir()] == ["e" * 24]
 
 
+def test_the_same_run_twice_at_once_keeps_both_going(spill) -> None:
+    first, second = RunState(None, "f" * 64), RunState(None, "f" * 64)
+    for index, state in enumerate((first, second)):
+        state.save(index, ROW, TENSORS)
+    first.finish()
+    second.save(2, ROW, TENSORS)
+    assert second.load(2, ROW.unit)[0] == RunState(None, "f" * 64).load(2, ROW.unit)[0] == ROW
+    second.finish()
+    assert list((spill / "runs").iterdir()) == []
+
+
 def test_a_folder_that_was_named_stays(folder) -> None:
     before = names(folder)
     RunState(folder, "abc").finish()
@@ -131,6 +142,7 @@ DAMAGES = {
     "a field missing": row_is('{"unit": "x", "losses": []}'),
     "another field": row_is('{"unheard": 1, "losses": []}'),
     "another unit's": row_is('{"unit": "blocks.0.mlp", "losses": []}'),
+    "one bit": lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
     "no list of losses": row_is('{"losses": 3}'),
 }
 

@@ -19,7 +19,7 @@ from ..files import write_atomically
 from ..home import forget_abandoned, vitq_home
 from ..report import UnitRow
 
-VERSION = 1  # of what a unit's file means; part of the fingerprint
+VERSION = 2  # of what a unit's file means; part of the fingerprint
 ABANDONED = 30 * 24 * 3600  # seconds after which the state of a run that nobody resumed is deleted
 RUN = "run.json"
 
@@ -37,11 +37,14 @@ class RunState:
         self.folder = vitq_home() / "runs" / fingerprint[:24] if folder is None else Path(folder)
         if self._own:
             forget_abandoned(self.folder.parent, "*", ABANDONED)
+        self._open()
+        self._claim(fingerprint)
+
+    def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise VitqError(f"the state cannot be kept in {self.folder}: {error.strerror}") from error
-        self._claim(fingerprint)
 
     def _claim(self, fingerprint: str) -> None:
         path = self.folder / RUN
@@ -61,7 +64,7 @@ class RunState:
     def save(self, index: int, row: UnitRow, tensors: dict[str, Tensor]) -> None:
         """Keep a finished unit, all of it or nothing. VitqError where that cannot be."""
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        metadata = {"row": json.dumps(asdict(row))}
+        metadata = {"row": json.dumps(asdict(row)), "digest": _digest(tensors)}
 
         def write(path: Path) -> None:
             try:
@@ -69,6 +72,7 @@ class RunState:
             except SafetensorError as error:
                 raise OSError(str(error)) from error
 
+        self._open()  # the same run in another program may have finished and taken the folder with it
         write_atomically(self._file(index, row.unit), write, f"the state of {row.unit}")
 
     def load(self, index: int, unit: str) -> tuple[UnitRow, dict[str, Tensor]] | None:
@@ -78,10 +82,13 @@ class RunState:
             return None
         try:
             with safe_open(path, "pt") as file:
-                data = json.loads(file.metadata()["row"])
+                metadata = file.metadata()
+                data = json.loads(metadata["row"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             if data["unit"] != unit:
                 raise ValueError(f"it is that of {data['unit']}")
+            if metadata["digest"] != _digest(tensors):
+                raise ValueError("its numbers are not those that were written")
             return UnitRow(**{**data, "losses": tuple(data["losses"])}), tensors
         except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
             raise VitqError(f"the state {path} is damaged; delete it: {error}") from error
@@ -95,11 +102,17 @@ class RunState:
 def fingerprint(module: nn.Module, recipe_json: str, pictures: Iterable[Tensor], seed: int) -> str:
     """Of the calibrated model (its pictures, quantizers and weights), the recipe and the seed."""
     digest = hashlib.sha256(json.dumps([VERSION, torch.__version__, recipe_json, seed]).encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(_bytes(tensor))
+    digest.update(_digest(module.state_dict()).encode())
     for chunk in pictures:
         digest.update(_bytes(chunk))
+    return digest.hexdigest()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
