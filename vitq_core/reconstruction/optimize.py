@@ -157,11 +157,10 @@ class _Batches:
 
     def __init__(self, feed: Feed, schedule: Schedule, seed: int, device: torch.device) -> None:
         self._feed, self._size, self._device = feed, schedule.batch_size, device
-        self._drop = schedule.drop
+        self._share = round(256 * schedule.drop)
         self._shuffler = torch.Generator().manual_seed(seed)
         self._mixer = torch.Generator(device).manual_seed(seed)
         self._left = torch.empty(0, dtype=torch.long)
-        self._masks: Tensor | None = None
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         if len(self._left) < self._size:
@@ -171,16 +170,14 @@ class _Batches:
         return self._mixed(given, clean), index
 
     def _mixed(self, given: Tensor, clean: Tensor) -> Tensor:
-        """Each element from ``clean`` with probability ``drop``."""
-        if self._drop in (0.0, 1.0):
-            return clean if self._drop else given
-        count = given.numel()
-        if self._masks is None:
-            # Fresh masks would cost more than the mixing: each is a window of one that is twice as long.
-            noise = torch.rand(2 * count, generator=self._mixer, device=self._device)
-            self._masks = (noise < self._drop).to(given.dtype)
-        start = int(torch.randint(count + 1, (), generator=self._shuffler))
-        return given.lerp_(clean, self._masks[start : start + count].view_as(given))
+        """Each element from ``clean`` with probability ``drop``, by one random byte."""
+        if self._share in (0, 256):
+            return clean if self._share else given
+        words = torch.empty(-(-given.numel() // 8), dtype=torch.long, device=self._device)
+        noise = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
+        # As floats: comparing bytes, and making floats of truths, takes no vector instructions.
+        dropped = noise[: given.numel()].view_as(given).to(given.dtype).lt_(self._share)
+        return given.lerp_(clean, dropped)
 
 
 def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tensor, index: Tensor) -> Tensor:
