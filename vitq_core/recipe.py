@@ -210,7 +210,8 @@ def recipe(
     """The named recipe at these bits.
 
     ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
-    :class:`Options`, and :class:`Schedule` for those of the reconstruction. Raises ValueError for an unknown
+    :class:`Options`, and :class:`Schedule` for those of the reconstruction, which ask for the standard effort
+    where neither they nor the recipe name one. Raises ValueError for an unknown
     recipe or option, an option that does nothing in this recipe or beside a table, bits outside 2..8.
     """
     base = RECIPES[name]
