@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitq_core.checks import check_choice, check_count, check_number, check_share
+from vitq_core.checks import check_choice, check_count, check_function, check_number, check_share, check_whole
 
 NAN, INF = float("nan"), float("inf")
 NO_NUMBERS = ("3", True, False, [1], None, NAN)
@@ -52,6 +52,25 @@ def test_counts(value: int) -> None:
 def test_what_is_no_count(value: object) -> None:
     with pytest.raises(ValueError, match=r"^x must be a whole number of at least 1, got .*; or so$"):
         check_count("x", value, "; or so")
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**12])
+def test_whole_numbers(value: int) -> None:
+    check_whole("x", value)
+
+
+@pytest.mark.parametrize("value", [2.5, 2.0, INF, *NO_NUMBERS])
+def test_what_is_no_whole_number(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^x must be a whole number, got "):
+        check_whole("x", value)
+
+
+def test_functions() -> None:
+    for value in (None, print, lambda: 1):
+        check_function("x", value)
+    for value in (5, "print", []):
+        with pytest.raises(ValueError, match=r"^x must be a function, got "):
+            check_function("x", value)
 
 
 def test_choices() -> None:

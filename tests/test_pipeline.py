@@ -80,6 +80,29 @@ def test_a_model_in_training_stays_as_it_is(tiny, pictures, calibrating, recipe:
         assert torch.equal(result(images), result(images)), "no dropout in the result"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"watch": 5}, "watch must be a function, got 5"),
+    ],
+)
+def test_wrong_arguments_are_a_sentence_at_once(model, images, wrong: dict, sentence: str) -> None:
+    heard: list[str] = []
+    with pytest.raises(ValueError, match=sentence):
+        vq.quantize(model, images, "repq", progress=lambda _, said: heard.append(said), **wrong)
+    assert heard == []
+
+
+def test_a_table_that_is_not_of_all_layers_is_refused_before_anything_is_worked_out(model, images) -> None:
+    heard: list[str] = []
+    recipe = vq.recipe("vitq", bits={"blocks.0.attn.qkv": (8, 8)}, effort="none")
+    with pytest.raises(ValueError, match="the table of bits for recipe 'vitq' lacks"):
+        vq.quantize(model, images, recipe, progress=lambda _, said: heard.append(said))
+    assert heard == ["preparing"]
+
+
 class Broken(Exception):
     """What a callback may raise."""
 

@@ -26,6 +26,18 @@ def check_count(name: str, value: object, hint: str = "") -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}{hint}")
 
 
+def check_whole(name: str, value: object) -> None:
+    """ValueError unless ``value`` is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, got {value!r:.80}")
+
+
+def check_function(name: str, value: object) -> None:
+    """ValueError unless ``value`` is None or can be called."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be a function, got {value!r:.80}")
+
+
 def check_choice(name: str, value: object, choices: tuple) -> None:
     """ValueError unless ``value`` is one of ``choices``."""
     if not any(value is choice or value == choice for choice in choices):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .allocation.passes import allocate_by_budget, allocate_by_paper
+from .allocation.passes import allocate_by_budget, allocate_by_paper, check_given_table
 from .calibration import CalibrationPictures, calibrate
+from .checks import check_function, check_whole
 from .choice import choose_quantizers
 from .errors import VitqError
 from .families import family_of
@@ -20,9 +21,9 @@ from .models.unwrap import check_finite, copied, module_of
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
-from .reconstruction import RunState, Watch, check_enough, check_folder, fingerprint, reconstruct
+from .reconstruction import RunState, Watch, check_enough, fingerprint, ready_folder, reconstruct
 from .reparameterize import to_clipped_scales, to_layer_scale
-from .report import NO_RECONSTRUCTION, Reconstruction, Report, build_report
+from .report import NO_RECONSTRUCTION, Report, build_report
 from .simulation import Simulation
 from .site import Layer, NormPair, Site
 from .tracing import trace_layers
@@ -82,9 +83,11 @@ def quantize(
     """
     started = time.perf_counter()
     source, module = _unwrap(model)
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = asked = named_recipe(recipe) if isinstance(recipe, str) else recipe
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    check_whole("seed", seed)
+    check_function("watch", watch)
     family = family_of(module)
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "preparing")
@@ -98,7 +101,13 @@ def quantize(
         recipe, monitor = _completed(module, recipe, pictures, monitor)
         simulation = _prepare(module, recipe, pictures.first)
         simulation.attach()
-        units = _run_passes(simulation, pictures, monitor, seed, state, watch)
+        reconstructing = recipe.options.schedule is not None
+        _run_passes(simulation, pictures, monitor.part(0.0, 0.1) if reconstructing else monitor)
+        units = NO_RECONSTRUCTION
+        if reconstructing:
+            begun = (module, asked.to_json(), pictures, seed)
+            with RunState(state, fingerprint(*begun, simulation.module, recipe.to_json())) as kept:
+                units = reconstruct(simulation, pictures, monitor.part(0.1, 1.0), seed, kept, watch)
     simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
     report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source, units)
     if not units.cancelled:
@@ -112,7 +121,7 @@ def _check_reconstruction(recipe: Recipe, pictures: CalibrationPictures, state: 
     if schedule is None and state is not None:
         raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
     check_enough(pictures.count, schedule)
-    check_folder(state)
+    ready_folder(state)
 
 
 def _device(module: nn.Module) -> torch.device:
@@ -165,35 +174,24 @@ def _completed(
 ) -> tuple[Recipe, Monitor]:
     """The recipe with its bits and quantizers, and the monitor of what comes after."""
     steps = [step for step in recipe.passes if step in PREPARATIONS]
+    if any(step.startswith("allocate_") for step in steps):
+        check_given_table(module, recipe, pictures)
     for index, step in enumerate(steps):
         part = monitor.part(0.4 * index / len(steps), 0.4 * (index + 1) / len(steps))
         recipe = PREPARATIONS[step](module, recipe, pictures, part)
     return recipe, monitor.part(0.4, 1.0) if steps else monitor
 
 
-def _run_passes(
-    simulation: Simulation,
-    pictures: CalibrationPictures,
-    monitor: Monitor,
-    seed: int,
-    state: str | Path | None,
-    watch: Watch | None,
-) -> Reconstruction:
+def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
     first, *rest = (step for step in simulation.recipe.passes if step not in PREPARATIONS)
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
         )
-    reconstructing = simulation.recipe.options.schedule is not None
-    quick = monitor.part(0.0, 0.1) if reconstructing else monitor
-    tokens = calibrate(simulation, pictures, quick.part(0.0, 0.8 if rest else 1.0))
+    tokens = calibrate(simulation, pictures, monitor.part(0.0, 0.8 if rest else 1.0))
     for index, step in enumerate(rest):
         start = 0.8 + 0.2 * index / len(rest)
-        PASSES[step](simulation, tokens, quick.part(start, start + 0.2 / len(rest)))
-    if not reconstructing:
-        return NO_RECONSTRUCTION
-    kept = RunState(state, fingerprint(simulation.module, simulation.recipe.to_json(), pictures, seed))
-    return reconstruct(simulation, pictures, monitor.part(0.1, 1.0), seed, kept, watch)
+        PASSES[step](simulation, tokens, monitor.part(start, start + 0.2 / len(rest)))
 
 
 def layer_bits(simulation: Simulation) -> dict[str, tuple[int | None, int]]:

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,16 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.reconstruction import RunState, fingerprint
-from vitq_core.reconstruction.state import ABANDONED
+from vitq_core.reconstruction.state import ABANDONED, RUN
 from vitq_core.report import UnitRow
 
 ROW = UnitRow("blocks.0.attn", "reconstructed", 0.5, 0.25, 30, 1.5, (3.0, 2.0, 1.0))
 TENSORS = {"qkv.bias": torch.arange(6.0).reshape(2, 3), "scale": torch.tensor(0.1), "t": torch.ones(3, 2).T}
+
+
+def run(name: str) -> dict[str, str]:
+    """A fingerprint."""
+    return {"model": "same", "recipe": name, "calibration": name}
 
 
 def names(folder: Path) -> list[str]:
@@ -29,13 +35,13 @@ def names(folder: Path) -> list[str]:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Of a run with one finished unit."""
-    RunState(tmp_path / "run", "abc").save(3, ROW, TENSORS)
+    RunState(tmp_path / "run", run("abc")).save(3, ROW, TENSORS)
     return tmp_path / "run"
 
 
 # -- kept ----------------------------------------------------------------------------------------------
 def test_a_unit_comes_back_bit_for_bit(folder) -> None:
-    row, tensors = RunState(str(folder), "abc").load(3, "blocks.0.attn")
+    row, tensors = RunState(str(folder), run("abc")).load(3, "blocks.0.attn")
     assert row == ROW
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensor, TENSORS[name]) for name, tensor in tensors.items())
@@ -43,59 +49,69 @@ def test_a_unit_comes_back_bit_for_bit(folder) -> None:
 
 
 def test_a_unit_that_is_not_there_is_none(folder) -> None:
-    state = RunState(folder, "abc")
+    state = RunState(folder, run("abc"))
     assert state.load(2, "blocks.0.attn") is None
     assert state.load(3, "blocks.0.mlp") is None
 
 
 def test_losses_that_are_no_numbers_survive(tmp_path) -> None:
-    state = RunState(tmp_path, "abc")
+    state = RunState(tmp_path, run("abc"))
     state.save(0, replace(ROW, losses=(1.0, float("inf"))), TENSORS)
     assert state.load(0, ROW.unit)[0].losses == (1.0, float("inf"))
 
 
 def test_the_folder_of_its_own_is_gone_when_the_run_is_done(spill) -> None:
-    state = RunState(None, "f" * 64)
+    state = RunState(None, run("f"))
     assert state.folder.parent == spill / "runs" and state.folder.is_dir()
     state.save(0, ROW, TENSORS)
-    assert RunState(None, "f" * 64).load(0, ROW.unit)[0] == ROW
-    assert RunState(None, "e" * 64).load(0, ROW.unit) is None
+    assert RunState(None, run("f")).load(0, ROW.unit)[0] == ROW
+    assert RunState(None, run("e")).load(0, ROW.unit) is None
     state.finish()
-    assert [path.name for path in (spill / "runs").iterdir()] == ["e" * 24]
+    left = list((spill / "runs").iterdir())
+    assert len(left) == 1 and left != [state.folder], "the other run's"
 
 
 def test_the_same_run_twice_at_once_keeps_both_going(spill) -> None:
-    first, second = RunState(None, "f" * 64), RunState(None, "f" * 64)
+    first, second = RunState(None, run("f")), RunState(None, run("f"))
     for index, state in enumerate((first, second)):
         state.save(index, ROW, TENSORS)
     first.finish()
     second.save(2, ROW, TENSORS)
-    assert second.load(2, ROW.unit)[0] == RunState(None, "f" * 64).load(2, ROW.unit)[0] == ROW
+    assert second.load(2, ROW.unit)[0] == RunState(None, run("f")).load(2, ROW.unit)[0] == ROW
     second.finish()
     assert list((spill / "runs").iterdir()) == []
 
 
+def test_a_run_that_failed_before_its_first_unit_leaves_nothing(spill) -> None:
+    for units in (0, 1):
+        with pytest.raises(KeyError), RunState(None, run(f"{units}")) as state:
+            if units:
+                state.save(0, ROW, TENSORS)
+            raise KeyError
+    assert [names(path) for path in (spill / "runs").iterdir()] == [["000-blocks.0.attn.safetensors", RUN]]
+
+
 def test_a_folder_that_was_named_stays(folder) -> None:
     before = names(folder)
-    RunState(folder, "abc").finish()
+    RunState(folder, run("abc")).finish()
     assert names(folder) == before
 
 
 def test_states_that_nobody_resumed_are_deleted(spill) -> None:
-    old, recent = RunState(None, "a" * 64).folder, RunState(None, "b" * 64).folder
+    old, recent = RunState(None, run("a")).folder, RunState(None, run("b")).folder
     for folder, age in ((old, ABANDONED + 60), (recent, ABANDONED - 60)):
         os.utime(folder, (time.time() - age,) * 2)
-    RunState(spill / "elsewhere", "c")
+    RunState(spill / "elsewhere", run("c"))
     assert old.exists()
-    RunState(None, "c" * 64)
+    RunState(None, run("c"))
     assert not old.exists() and recent.exists()
 
 
 # -- refused -------------------------------------------------------------------------------------------
 def test_another_runs_folder_is_refused_and_left_alone(folder) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(vq.VitqError, match=r"run belongs to another run \(model, recipe, pictures or seed"):
-        RunState(folder, "abd")
+    with pytest.raises(vq.VitqError, match="run holds another run, with another recipe; name another"):
+        RunState(folder, run("abd"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -103,7 +119,7 @@ def test_another_runs_folder_is_refused_and_left_alone(folder) -> None:
 def test_a_folder_whose_run_cannot_be_read_is_a_sentence(folder, text: str) -> None:
     (folder / "run.json").write_text(text)
     with pytest.raises(vq.VitqError, match=r"run.json holds no state of a run; delete it"):
-        RunState(folder, "abc")
+        RunState(folder, run("abc"))
 
 
 def flipped(data: bytes) -> bytes:
@@ -152,26 +168,26 @@ def test_a_damaged_unit_is_a_sentence(folder, damage) -> None:
     path = folder / "003-blocks.0.attn.safetensors"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(vq.VitqError, match=r"blocks.0.attn.safetensors is damaged; delete it"):
-        RunState(folder, "abc").load(3, "blocks.0.attn")
+        RunState(folder, run("abc")).load(3, "blocks.0.attn")
 
 
 @pytest.mark.parametrize("what", ["", 5, b"run", True])
 def test_what_names_no_folder_is_refused(what: object) -> None:
     with pytest.raises(ValueError, match="state must be the name of a folder, got"):
-        RunState(what, "abc")
+        RunState(what, run("abc"))
 
 
 def test_a_file_is_no_folder(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="state must be the name of a folder, got"):
-        RunState(tmp_path / "file", "abc")
+        RunState(tmp_path / "file", run("abc"))
     with pytest.raises(vq.VitqError, match=r"the state cannot be kept in .*file/run: Not a directory"):
-        RunState(tmp_path / "file" / "run", "abc")
+        RunState(tmp_path / "file" / "run", run("abc"))
 
 
 def test_a_full_disk_is_a_sentence_and_what_was_kept_stays_good(folder) -> None:
     """RLIMIT_FSIZE stops the write in the middle, as a full disk does."""
-    state = RunState(folder, "abc")
+    state = RunState(folder, run("abc"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
@@ -183,7 +199,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_kept_stays_good(folder) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     state.save(4, replace(ROW, unit="blocks.0.mlp"), {"big": torch.ones(5000)})
-    assert RunState(folder, "abc").load(4, "blocks.0.mlp")[1]["big"].sum() == 5000
+    assert RunState(folder, run("abc")).load(4, "blocks.0.mlp")[1]["big"].sum() == 5000
 
 
 def test_a_folder_that_takes_no_file_is_a_sentence(tmp_path, monkeypatch) -> None:
@@ -192,7 +208,7 @@ def test_a_folder_that_takes_no_file_is_a_sentence(tmp_path, monkeypatch) -> Non
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(vq.VitqError, match=r"the state of the run cannot be written to .*No space left"):
-        RunState(tmp_path / "run", "abc")
+        RunState(tmp_path / "run", run("abc"))
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -214,11 +230,15 @@ def print_of(
     recipe: str = "{}",
     pictures: tuple[Tensor, ...] = (torch.zeros(2, 3),),
     seed: int = 0,
-) -> str:
+    calibrate: Callable[[nn.Module], object] = lambda module: None,
+    completed: str = "{}",
+) -> dict[str, str]:
     torch.manual_seed(0)
     module = Small()
     change(module)
-    return fingerprint(module, recipe, pictures, seed)
+    calibrated = deepcopy(module)
+    calibrate(calibrated)
+    return fingerprint(module, recipe, pictures, seed, calibrated, completed)
 
 
 def test_everything_that_decides_the_result_is_in_the_fingerprint() -> None:
@@ -233,8 +253,10 @@ def test_everything_that_decides_the_result_is_in_the_fingerprint() -> None:
         print_of(pictures=(one_pixel,)),
         print_of(pictures=(torch.zeros(3, 3),)),
         print_of(seed=1),
+        print_of(calibrate=nudged("scale")),
+        print_of(completed='{"bits": {}}'),
     ]
-    assert len(set(prints)) == len(prints)
+    assert len({tuple(each.items()) for each in prints}) == len(prints)
 
 
 def test_how_pictures_are_cut_up_and_laid_out_is_not() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_cancelled_while_it_calibrates_there_is_no_result(model, images, home) -
     assert not (home / "runs").exists()
 
 
+@pytest.mark.usefixtures("every_iteration")
+def test_what_was_taken_over_tells_nothing_of_the_time_left(model, images) -> None:
+    watch, cancel = cancelling(lambda p: p.index == 3)
+    vq.quantize(model, images, quick(), watch=watch, cancel=cancel)
+    heard: list[UnitProgress] = []
+    vq.quantize(model, images, quick(), watch=heard.append)
+    assert all(isnan(p.seconds_left) for p in heard if p.index < 3)
+    assert all(0 <= p.seconds_left < 3600 for p in heard if p.index >= 3)
+
+
 class Broken(Exception):
     """What a callback may raise."""
 
@@ -110,22 +121,23 @@ def nudged(model: nn.Module) -> nn.Module:
     return model
 
 
-OTHERS = {
-    "recipe": lambda model, images: (model, images, quick("crl"), 0),
-    "bits": lambda model, images: (model, images, quick(weight_bits=5), 0),
-    "iterations": lambda model, images: (model, images, quick(iterations=4), 0),
-    "one bias": lambda model, images: (nudged(model), images, quick(), 0),
-    "pictures": lambda model, images: (model, images.flip(0), quick(), 0),
-    "seed": lambda model, images: (model, images, quick(), 1),
-}
+OTHERS = [
+    ("recipe", lambda model, images: (model, images, quick("crl"), 0)),
+    ("recipe", lambda model, images: (model, images, quick(weight_bits=5), 0)),
+    ("recipe", lambda model, images: (model, images, quick(iterations=4), 0)),
+    ("model", lambda model, images: (nudged(model), images, quick(), 0)),
+    ("set of pictures", lambda model, images: (model, images.flip(0), quick(), 0)),
+    ("seed", lambda model, images: (model, images, quick(), 1)),
+    ("recipe and seed", lambda model, images: (model, images, quick("crl"), 1)),
+]
 
 
-@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
-def test_a_folder_of_another_run_is_refused(model, images, tmp_path, make) -> None:
+@pytest.mark.parametrize(("what", "make"), OTHERS, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_folder_of_another_run_is_refused(model, images, tmp_path, what: str, make) -> None:
     vq.quantize(model, images, quick(), state=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     model_, images_, recipe, seed = make(model, images)
-    with pytest.raises(vq.VitqError, match=r"belongs to another run \(model, recipe, pictures or seed diff"):
+    with pytest.raises(vq.VitqError, match=f"holds another run, with another {what}; name another folder"):
         vq.quantize(model_, images_, recipe, seed=seed, state=tmp_path)
     assert {path: path.read_bytes() for path in before} == before
 

@@ -23,6 +23,13 @@ from .table import BitsTable, check_table
 BATCH = 16  # pictures that relevance is propagated for at a time
 
 
+def check_given_table(module: nn.Module, recipe: Recipe, pictures: CalibrationPictures) -> None:
+    """ValueError for a table of bits, given with the recipe, that is not one of all layers."""
+    if recipe.bits:
+        layers = subject_of(module, "quantize", pictures.first).layers
+        check_table(recipe.bits, layers, f"the table of bits for recipe {recipe.name!r}")
+
+
 def allocate_by_paper(
     module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
 ) -> Recipe:
@@ -60,10 +67,9 @@ def _allocated(
     allocate: Callable[[dict[str, float], Subject, Monitor], BitsTable],
 ) -> Recipe:
     """``recipe`` with a complete table; one that the user gave is taken as it is."""
-    subject = subject_of(module, "quantize", pictures.first)
     if recipe.bits:
-        check_table(recipe.bits, subject.layers, f"the table of bits for recipe {recipe.name!r}")
         return recipe
+    subject = subject_of(module, "quantize", pictures.first)
     source = SOURCES[recipe.options.importance](subject)
     scores = _scores(source, pictures, monitor.part(0.0, 0.7))
     return replace(recipe, bits=allocate(scores, subject, monitor.part(0.7, 1.0)))

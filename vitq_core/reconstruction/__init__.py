@@ -2,6 +2,6 @@
 
 from .progress import UnitProgress, Watch
 from .reconstruct import check_enough, reconstruct
-from .state import RunState, check_folder, fingerprint
+from .state import RunState, fingerprint, ready_folder
 
-__all__ = ["RunState", "UnitProgress", "Watch", "check_enough", "check_folder", "fingerprint", "reconstruct"]
+__all__ = ["RunState", "UnitProgress", "Watch", "check_enough", "fingerprint", "ready_folder", "reconstruct"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 
 from ..monitor import Monitor
 from ..report import LEARNING, UnitRow
@@ -20,7 +21,8 @@ EVERY = 0.25  # seconds between two reports
 class UnitProgress:
     """What a watcher hears: the unit number ``index`` of ``total``, and its row as it stands.
 
-    ``iteration`` of ``iterations`` are done; ``seconds_left``: the estimate for the whole reconstruction.
+    ``iteration`` of ``iterations`` are done; ``seconds_left``: the estimate for the whole reconstruction,
+    NaN while all that is done was taken over from a stopped run.
     """
 
     index: int
@@ -74,10 +76,13 @@ class Clock:
         return self._work(index, share) / max(sum(self._costs), 1)
 
     def left(self, index: int, share: float = 0.0) -> float:
-        """Seconds."""
-        work = self._work(index, share)
-        pace = (time.perf_counter() - self._started) / max(work - self._base, 1e-9)
-        return pace * (sum(self._costs) - work)
+        """Seconds; NaN before there is anything to judge by."""
+        work, total = self._work(index, share), sum(self._costs)
+        if work >= total:
+            return 0.0
+        if work <= self._base:
+            return nan
+        return (time.perf_counter() - self._started) / (work - self._base) * (total - work)
 
     def _work(self, index: int, share: float) -> float:
         return sum(self._costs[:index]) + (self._costs[index] * share if share else 0.0)

@@ -22,37 +22,43 @@ from ..report import UnitRow
 VERSION = 2  # of what a unit's file means; part of the fingerprint
 ABANDONED = 30 * 24 * 3600  # seconds after which the state of a run that nobody resumed is deleted
 RUN = "run.json"
+CALIBRATED = "calibration"  # follows from the others, unless the program has changed
 
 
 class RunState:
-    """The folder of one run. ``fingerprint``: of everything that decides its result."""
+    """The folder of one run, a context. ``fingerprint``: of everything that decides its result, by name."""
 
-    def __init__(self, folder: str | Path | None, fingerprint: str) -> None:
-        """``folder`` None: one of its own in ``VITQ_HOME``, deleted by :meth:`finish`.
+    def __init__(self, folder: str | Path | None, fingerprint: dict[str, str]) -> None:
+        """``folder`` None: one of its own in ``VITQ_HOME``, deleted by :meth:`finish`, or at the end of the
+        context where no unit was finished.
 
         Raises VitqError for a folder that holds another run or cannot be written, ValueError for a file.
         """
-        check_folder(folder)
+        ready_folder(folder)
         self._own = folder is None
-        self.folder = vitq_home() / "runs" / fingerprint[:24] if folder is None else Path(folder)
+        self.folder = vitq_home() / "runs" / _name(fingerprint) if folder is None else Path(folder)
         if self._own:
             forget_abandoned(self.folder.parent, "*", ABANDONED)
-        self._open()
+        _open(self.folder)
         self._claim(fingerprint)
 
-    def _open(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise VitqError(f"the state cannot be kept in {self.folder}: {error.strerror}") from error
+    def __enter__(self) -> RunState:
+        return self
 
-    def _claim(self, fingerprint: str) -> None:
+    def __exit__(self, *error: object) -> None:
+        if self._own and not any(self.folder.glob("*.safetensors")):
+            self.finish()
+
+    def _claim(self, fingerprint: dict[str, str]) -> None:
         path = self.folder / RUN
         if path.is_file():
-            if _read_fingerprint(path) != fingerprint:
+            other = _read_fingerprint(path)
+            differing = [name for name, digest in fingerprint.items() if other.get(name) != digest]
+            if differing:
+                causes = [name for name in differing if name != CALIBRATED] or differing
                 raise VitqError(
-                    f"{self.folder} belongs to another run (model, recipe, pictures or seed differ); "
-                    "delete it or name another folder"
+                    f"{self.folder} holds another run, with another {' and '.join(causes)}; name another "
+                    f"folder, or delete its {RUN} and *.safetensors to begin anew"
                 )
             return
         text = json.dumps({"fingerprint": fingerprint})
@@ -72,7 +78,7 @@ class RunState:
             except SafetensorError as error:
                 raise OSError(str(error)) from error
 
-        self._open()  # the same run in another program may have finished and taken the folder with it
+        _open(self.folder)  # the same run in another program may have taken the folder with it at its end
         write_atomically(self._file(index, row.unit), write, f"the state of {row.unit}")
 
     def load(self, index: int, unit: str) -> tuple[UnitRow, dict[str, Tensor]] | None:
@@ -99,13 +105,33 @@ class RunState:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fingerprint(module: nn.Module, recipe_json: str, pictures: Iterable[Tensor], seed: int) -> str:
-    """Of the calibrated model (its pictures, quantizers and weights), the recipe and the seed."""
-    digest = hashlib.sha256(json.dumps([VERSION, torch.__version__, recipe_json, seed]).encode())
-    digest.update(_digest(module.state_dict()).encode())
+def fingerprint(
+    model: nn.Module,
+    recipe_json: str,
+    pictures: Iterable[Tensor],
+    seed: int,
+    calibrated: nn.Module,
+    completed_json: str,
+) -> dict[str, str]:
+    """What decides the result of a run, by name: what it was begun with, and what calibration made of that.
+
+    ``calibrated``, ``completed_json``: the model with its quantizers, the recipe with all its bits.
+    """
+    seen = hashlib.sha256()
     for chunk in pictures:
-        digest.update(_bytes(chunk))
-    return digest.hexdigest()
+        seen.update(_bytes(chunk))
+    return {
+        "model": _digest(model.state_dict()),
+        "recipe": hashlib.sha256(recipe_json.encode()).hexdigest(),
+        "set of pictures": seen.hexdigest(),
+        "seed": str(seed),
+        "version of torch or VitQ": f"{torch.__version__}, {VERSION}",
+        CALIBRATED: _digest(calibrated.state_dict()) + hashlib.sha256(completed_json.encode()).hexdigest(),
+    }
+
+
+def _name(fingerprint: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
@@ -120,16 +146,24 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
-def check_folder(folder: object) -> None:
-    """ValueError for what is no name of a folder; None is none."""
+def ready_folder(folder: object) -> None:
+    """Make it, where one is named. ValueError for what names no folder, VitqError where it cannot be."""
     if folder is None:
         return
     if not isinstance(folder, (str, Path)) or not str(folder) or Path(folder).is_file():
         raise ValueError(f"state must be the name of a folder, got {folder!r:.80}")
+    _open(Path(folder))
 
 
-def _read_fingerprint(path: Path) -> str:
+def _open(folder: Path) -> None:
     try:
-        return json.loads(path.read_text())["fingerprint"]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VitqError(f"the state cannot be kept in {folder}: {error.strerror}") from error
+
+
+def _read_fingerprint(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text())["fingerprint"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise VitqError(f"{path} holds no state of a run; delete it: {error}") from error
