@@ -86,7 +86,8 @@ def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
     given = iterations is not None and not whole(iterations, 1, MAX_ITERATIONS)
     steps = int(iterations) if given else schedule.iterations
     time = spoken(seconds(steps, schedule, model_id)).replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{MEANINGS.get(name, 'learns')}: {steps:,} steps a module, about {time}"
+    meaning = MEANINGS.get(name) if steps == schedule.iterations else None
+    return f"{meaning or 'learns'}: {steps:,} steps a module, about {time}"
 
 
 def seconds(steps: int, schedule: Schedule, model_id: str) -> float:

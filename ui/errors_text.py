@@ -30,7 +30,10 @@ def summary(rows: Sequence[Any], total: int) -> str:
     better = [row for row in rows if learned(row)]
     said = [f"{len(better)} of {total} modules improved{_typically(better)}."]
     if len(better) < len(rows):
-        said.append(f"{len(rows) - len(better)} came out no better and stay as calibrated.")
+        kept = len(rows) - len(better)
+        said.append(f"{kept} came out no better and {'stays' if kept == 1 else 'stay'} as calibrated.")
+        if kept > len(rows) / 2:
+            said.append("More steps or more pictures may help.")
     if len(rows) < total:
         said.append(f"{total - len(rows)} were not reached and are as calibrated.")
     return " ".join(said)

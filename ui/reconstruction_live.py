@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from vitq_core.reconstruction.progress import spoken
+
 from . import errors_text
 from .curves import curve
-from .effort import spoken
 from .form_parts import LIGHT
 from .jobs import Job, Jobs
 from .told import Told
@@ -44,7 +45,7 @@ def live(job: Job | None) -> str:
 
 
 def _concluding(told: Told) -> str:
-    done = f"{len(told.finished)} of {told.total} modules were reconstructed."
+    done = f"{len(told.finished)} of {told.total} modules are done."
     return f"<header><strong>{done}</strong></header>"
 
 

@@ -49,7 +49,7 @@ def ended(settings: RunSettings) -> str:
     if settings.learned is None:
         return html.banner("done", settings.title)
     done, total = settings.learned
-    said = f"Stopped: {done} of {total} modules were reconstructed."
+    said = f"Stopped: {done} of {total} modules are done."
     return html.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
 
 

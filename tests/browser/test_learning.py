@@ -65,7 +65,7 @@ def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
     expect(live.locator(".vq-curve polyline")).to_have_attribute("points", re.compile(r"\d"))
     learning.locator("#cancel").click()
     status = learning.locator("#status")
-    expect(status).to_contain_text(re.compile(r"Stopped: \d+ of 14 modules were reconstructed"))
+    expect(status).to_contain_text(re.compile(r"Stopped: \d+ of 14 modules are done"))
     expect(learning.locator("#modules-note")).to_contain_text("were not reached")
     expect(learning.locator("#live .vq-live")).to_have_count(0)
     expect(learning.locator("#download")).to_be_enabled()
@@ -113,9 +113,12 @@ def test_too_few_pictures_for_the_effort_are_explained(page):
     expect(page.locator("#status")).to_contain_text("Quick effort learns from 8 pictures at a time")
 
 
-def test_a_phone_needs_no_sideways_scrolling(page):
+def test_a_phone_shows_that_it_works_and_needs_no_sideways_scrolling(page):
     page.set_viewport_size({"width": 390, "height": 844})
     prepare(page, "2")
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator("#status")).not_to_be_in_viewport()
     page.locator("#quantize").click()
+    expect(page.locator("#status")).to_be_in_viewport()
     expect(page.locator("#errors .js-plotly-plot")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

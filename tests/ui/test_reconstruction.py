@@ -102,7 +102,7 @@ def test_names_are_escaped_and_what_was_kept_is_marked():
     shown = live(job)
     assert "<b>&lt;b&gt;</b>" in shown
     assert (shown.count("vq-tile"), shown.count("vq-kept")) == (2, 1)
-    assert "about 10 s left" in shown
+    assert "about 9 s left" in shown
     assert "step 2 of 4" in shown
 
 
