@@ -136,7 +136,7 @@ TABLES = {"main": MAIN, "ablation": ABLATION, "parts": PARTS}
 
 def main() -> None:
     arguments = parse()
-    fill(arguments, measure, lambda results: markdown(results, TABLES[arguments.table]))
+    fill(arguments, measure, lambda results: markdown(results, arguments.table))
 
 
 def parse() -> argparse.Namespace:
@@ -185,37 +185,53 @@ def cell(result: vq.QuantizeResult, loader: list, reference: list[Tensor]) -> di
     }
 
 
-def markdown(results: dict, table: dict) -> str:
+def markdown(results: dict, table: str) -> str:
     return "\n\n".join(_table(model_id, cells, table) for model_id, cells in sorted(results.items()))
 
 
-def _table(model_id: str, cells: dict, table: dict) -> str:
-    base = cells["float"]
-    names = [f"W{weight}/A{act}" for weight, act in WIDTHS]
+def _table(model_id: str, cells: dict, table: str) -> str:
+    base, (detail, tell) = cells["float"], DETAILS[table]
+    names = [f"W{weight}/A{act}" for weight, act in WIDTHS if f" W{weight}/A{act} " in " ".join(cells)]
     lines = [
         f"**{model_id}**: full precision {base['top1']:.1%} of {base['n']:,} held-out pictures",
         "",
-        "| | " + " | ".join(f"{name} | bits" for name in names) + " |",
+        "| | " + " | ".join(f"{name} | {detail}" for name in names) + " |",
         "|---|" + "---|" * 2 * len(names),
     ]
-    for row, (title, *_) in table.items():
+    for row, (title, *_) in TABLES[table].items():
         found = [[c for key, c in cells.items() if key.startswith(f"{row} {name} ")] for name in names]
         if any(found):
-            lines.append(f"| {title} | " + " | ".join(map(describe, found)) + " |")
+            columns = [f"{accuracy(each)} | {tell(each)}" if each else " | " for each in found]
+            lines.append(f"| {title} | " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
 
-def describe(cells: list[dict]) -> str:
-    """``top-1 ± deviation (agreement) | effective bits``, in percent, means over the seeds."""
-    if not cells:
-        return " | "
-    top1 = [100 * cell["top1"] for cell in cells]
-    deviation = f" ± {statistics.stdev(top1):.1f}" if len(top1) > 1 else ""
-    agreement, weight, act = (
-        statistics.mean(cell[name] for cell in cells)
-        for name in ("agreement", "avg_weight_bits", "effective_act_bits")
+def accuracy(cells: list[dict]) -> str:
+    """``top-1 ± deviation (agreement)``, in percent, means over the seeds."""
+    top1, agreement = ([100 * cell[name] for cell in cells] for name in ("top1", "agreement"))
+    return f"{spread_of(top1, 1)} ({statistics.mean(agreement):.1f})"
+
+
+def bits(cells: list[dict]) -> str:
+    """Weights' / activations', kept outliers counted in, means over the seeds."""
+    return " / ".join(
+        f"{statistics.mean(cell[name] for cell in cells):.2f}"
+        for name in ("avg_weight_bits", "effective_act_bits")
     )
-    return f"{statistics.mean(top1):.1f}{deviation} ({100 * agreement:.1f}) | {weight:.2f} / {act:.2f}"
+
+
+def divergence(cells: list[dict]) -> str:
+    """Of the answers from those in full precision, thousandths of a nat."""
+    return spread_of([1000 * cell["kl"] for cell in cells], 1)
+
+
+def spread_of(values: list[float], digits: int) -> str:
+    """``mean ± deviation``."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+DETAILS = {"main": ("bits", bits), "ablation": ("KL", divergence), "parts": ("bits", bits)}
 
 
 if __name__ == "__main__":
