@@ -91,7 +91,7 @@ def shoot_learning(browser: Browser, address: str) -> None:
     live = page.locator("#live .vq-live")
     expect(live.locator(".vq-tile")).to_have_count(TILES)
     while_it_learns = opened(live.screenshot())
-    expect(page.locator("#status .vq-done")).to_contain_text("quick effort")
+    expect(page.locator("#status .vq-done")).to_contain_text("quick effort", timeout=3 * PATIENCE)
     expect(page.locator("#errors .js-plotly-plot")).to_be_visible()
     page.add_style_tag(content="#modules-table { display: none !important }")
     parts = [opened(page.locator(name).screenshot()) for name in ("#cards", "#modules")]

@@ -13,6 +13,18 @@ DOWNLOAD_NOTE = (
     "vitq_core.load_quantized(folder) gives it back bit for bit."
 )
 
+# On a phone a run's banner is far below its button. An event of Gradio's would not do: where settings are
+# refused it tells nobody.
+SHOW_BANNERS = """() => document.addEventListener('click', ({target}) => {
+    const button = target.closest('.vq-actions button');
+    if (!button) return;
+    const its = (banner) => banner.offsetParent
+        && banner.compareDocumentPosition(button) & Node.DOCUMENT_POSITION_PRECEDING;
+    const banner = [...document.querySelectorAll('.vq-status')].find(its);
+    if (banner && banner.getBoundingClientRect().top > innerHeight - 140)
+        banner.scrollIntoView({behavior: 'smooth', block: 'start'});
+})"""
+
 
 def start_and_stop(title: str, start_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
     """The button that begins a run and the one that cancels it."""

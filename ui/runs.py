@@ -19,12 +19,6 @@ HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "p
 
 CONCLUDING = html.banner("stopping", "Stopping …", "What is done is kept and being measured.")
 
-SHOW_BELOW = """() => {
-    const element = document.querySelector('#%s');
-    if (element.getBoundingClientRect().top > innerHeight - 140)
-        element.scrollIntoView({behavior: 'smooth', block: 'start'});
-}"""
-
 log = logging.getLogger(__name__)
 Data = Mapping[Component, Any]
 Updates = dict[Component, Any]
@@ -69,8 +63,6 @@ class Run:
             begin, checked, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
-        # On a phone the banner is far below the button.
-        self.start.click(None, js=SHOW_BELOW % self.status.elem_id)
         run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
         cancelled = self.stop.click(self.cancel, None, bar, **LIGHT)
         drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain

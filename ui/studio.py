@@ -6,6 +6,7 @@ import gradio as gr
 
 from . import html, quantize_tab, relevance_tab
 from .api import add_endpoints
+from .run_parts import SHOW_BANNERS
 from .session import Workbench
 
 Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
@@ -26,6 +27,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         for name, build in TABS:
             with gr.Tab(name) as tab:
                 build(bench, studio, tab)
+        studio.load(None, js=SHOW_BANNERS)
         add_endpoints(bench)
     return studio
 

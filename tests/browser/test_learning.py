@@ -106,6 +106,18 @@ def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, wrong):
     expect(page.locator("#quantize")).to_be_enabled()
 
 
+def test_a_phone_is_shown_what_was_refused(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    expect(page.locator("#calibration input")).to_have_value("128")
+    page.locator("#calibration input").fill("7")
+    expect(page.locator("#status")).to_contain_text("Check the settings.")
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator("#status")).not_to_be_in_viewport()
+    page.locator("#quantize").click()
+    expect(page.locator("#status")).to_be_in_viewport()
+
+
 def test_too_few_pictures_for_the_effort_are_explained(page):
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
