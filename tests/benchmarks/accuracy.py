@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def common_parser(description: str, models: list[str], results: Path) -> argparse.ArgumentParser:
+def common_parser(description: str, models: list[str], results: Path | None) -> argparse.ArgumentParser:
     """The options of every benchmark that fills a table."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

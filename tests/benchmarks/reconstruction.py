@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
-    python -m tests.benchmarks.reconstruction --table ablation --limit 2000 --results docs/ablation.json …
-    python -m tests.benchmarks.reconstruction --table parts --results docs/parts.json …
+    python -m tests.benchmarks.reconstruction --table ablation --limit 2000 …
+    python -m tests.benchmarks.reconstruction --table parts …
     python -m tests.benchmarks.reconstruction --print
 
 All rows of a seed are calibrated, and reconstructed, on the same pictures. Each cell is kept in ``--results``
@@ -28,7 +28,8 @@ from vitq_core.report import RECONSTRUCTED
 from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
 from .tried import rotated, with_relu
 
-RESULTS = Path(__file__).parents[2] / "docs" / "reconstruction.json"
+DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = {name: DOCS / f"{name}.json" for name in ("reconstruction", "ablation", "parts")}
 WIDTHS = ((4, 4), (3, 3), (2, 4))
 PICTURES = 512  # as many as the standard effort learns from
 Change = Callable[[Recipe], Recipe]
@@ -131,7 +132,7 @@ PARTS = {
         "… with `repq`'s GELU outputs", "adfq", both(CALIBRATED, rules(post_gelu=Use("uniform")))
     ),
 }
-TABLES = {"main": MAIN, "ablation": ABLATION, "parts": PARTS}
+TABLES = {"reconstruction": MAIN, "ablation": ABLATION, "parts": PARTS}
 
 
 def main() -> None:
@@ -140,15 +141,16 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = common_parser(__doc__, ["demo-vit"], RESULTS)
+    parser = common_parser(__doc__, ["demo-vit"], None)
     parser.set_defaults(calibration=PICTURES)
-    parser.add_argument("--table", choices=list(TABLES), default="main")
+    parser.add_argument("--table", choices=list(TABLES), default="reconstruction")
     parser.add_argument("--rows", nargs="+", help="some rows of the table; default: all")
     parser.add_argument("--widths", nargs="+", type=width, default=WIDTHS, help="4: W4/A4, 2/4: W2/A4")
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="which pictures, and the run's seed"
     )
     arguments = parser.parse_args()
+    arguments.results = arguments.results or RESULTS[arguments.table]
     unknown = sorted(set(arguments.rows or ()) - set(TABLES[arguments.table]))
     if unknown:
         parser.error(f"no row {unknown[0]!r}; there are: {', '.join(TABLES[arguments.table])}")
@@ -231,7 +233,7 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
-DETAILS = {"main": ("bits", bits), "ablation": ("KL", divergence), "parts": ("bits", bits)}
+DETAILS = {"reconstruction": ("bits", bits), "ablation": ("KL", divergence), "parts": ("bits", bits)}
 
 
 if __name__ == "__main__":

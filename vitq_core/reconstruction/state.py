@@ -39,7 +39,7 @@ class RunState:
         self.folder = vitq_home() / "runs" / _name(fingerprint) if folder is None else Path(folder)
         if self._own:
             forget_abandoned(self.folder.parent, "*", ABANDONED)
-        _open(self.folder)
+            _open(self.folder)
         self._claim(fingerprint)
 
     def __enter__(self) -> RunState:
