@@ -65,10 +65,10 @@ def test_the_folder_of_its_own_is_gone_when_the_run_is_done(spill) -> None:
     assert state.folder.parent == spill / "runs" and state.folder.is_dir()
     state.save(0, ROW, TENSORS)
     assert RunState(None, run("f")).load(0, ROW.unit)[0] == ROW
-    assert RunState(None, run("e")).load(0, ROW.unit) is None
+    other = RunState(None, run("e"))
+    assert other.load(0, ROW.unit) is None
     state.finish()
-    left = list((spill / "runs").iterdir())
-    assert len(left) == 1 and left != [state.folder], "the other run's"
+    assert list((spill / "runs").iterdir()) == [other.folder]
 
 
 def test_the_same_run_twice_at_once_keeps_both_going(spill) -> None:
