@@ -16,14 +16,15 @@ from .calibration import CalibrationPictures, calibrate
 from .checks import check_function, check_whole
 from .choice import choose_quantizers
 from .errors import VitqError
-from .families import family_of
-from .models.unwrap import check_finite, copied, module_of
+from .families import Family, family_of
+from .models.unwrap import check_finite, copied, module_of, private_copy
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
 from .reconstruction import RunState, Watch, check_enough, fingerprint, ready_folder, reconstruct
 from .reparameterize import to_clipped_scales, to_layer_scale
 from .report import NO_RECONSTRUCTION, Report, build_report
+from .rotation import rotate_heads
 from .simulation import Simulation
 from .site import Layer, NormPair, Site
 from .tracing import trace_layers
@@ -31,7 +32,9 @@ from .tracing import trace_layers
 if TYPE_CHECKING:
     from .models import Model
 
-# The passes before calibration, which complete the recipe: name → function(module, recipe, pictures, monitor)
+# The first passes: name → function(rewritten module, family), in place; what the model answers must stay.
+CHANGES: dict[str, Callable[[nn.Module, Family], None]] = {"rotate_heads": rotate_heads}
+# Then those before calibration, which complete the recipe: name → function(module, recipe, pictures, monitor)
 # → the recipe with a complete table of bits, or with a rule for each site.
 PREPARATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
     "choose_quantizers": choose_quantizers,
@@ -98,8 +101,9 @@ def quantize(
     ):
         torch.manual_seed(seed)
         _check_reconstruction(recipe, pictures, state)
-        recipe, monitor = _completed(module, recipe, pictures, monitor)
-        simulation = _prepare(module, recipe, pictures.first)
+        changed = _changed(module, family, recipe)
+        recipe, monitor = _completed(changed, recipe, pictures, monitor)
+        simulation = _prepare(changed, recipe, pictures.first)
         simulation.attach()
         reconstructing = recipe.options.schedule is not None
         _run_passes(simulation, pictures, monitor.part(0.0, 0.1) if reconstructing else monitor)
@@ -134,6 +138,17 @@ def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
         raise ValueError("this model is quantized already; quantize the full-precision one")
     check_finite(module)
     return None if model is module else model, module
+
+
+def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:
+    """The module as the recipe's first passes leave it: a copy where there are any."""
+    steps = [step for step in recipe.passes if step in CHANGES]
+    if steps:
+        module = private_copy(module)
+        family.rewrite(module)
+    for step in steps:
+        CHANGES[step](module, family)
+    return module
 
 
 def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
@@ -183,7 +198,7 @@ def _completed(
 
 
 def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
-    first, *rest = (step for step in simulation.recipe.passes if step not in PREPARATIONS)
+    first, *rest = (step for step in simulation.recipe.passes if step not in {**CHANGES, **PREPARATIONS})
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"

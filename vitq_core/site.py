@@ -57,6 +57,22 @@ class NormPair:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """An attention's ``count`` heads of ``size`` channels. ``qkv``: the layer that makes queries, keys and
+    values, [3 · count · size, channels]; ``proj``: the one that reads what the values were averaged to.
+
+    ``scores``: only query·key is made of queries and keys; ``values``: ``proj`` alone reads the averages.
+    """
+
+    qkv: str
+    proj: str
+    count: int
+    size: int
+    scores: bool = True
+    values: bool = True
+
+
+@dataclass(frozen=True)
 class Unit:
     """A module whose output is reconstructed as a whole: an attention, an MLP, a single layer, a block.
 

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --table ablation --limit 2000 …
+    python -m tests.benchmarks.reconstruction --table calibrating --limit 2000 …
     python -m tests.benchmarks.reconstruction --table parts …
     python -m tests.benchmarks.reconstruction --print
 
@@ -26,10 +27,10 @@ from vitq_core.recipe import Recipe, Use
 from vitq_core.report import RECONSTRUCTED
 
 from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
-from .tried import rotated, with_relu
+from .tried import with_relu
 
 DOCS = Path(__file__).parents[2] / "docs"
-RESULTS = {name: DOCS / f"{name}.json" for name in ("reconstruction", "ablation", "parts")}
+RESULTS = {name: DOCS / f"{name}.json" for name in ("reconstruction", "ablation", "calibrating", "parts")}
 WIDTHS = ((4, 4), (3, 3), (2, 4))
 PICTURES = 512  # as many as the standard effort learns from
 Change = Callable[[Recipe], Recipe]
@@ -95,6 +96,7 @@ MAIN = {
 }
 ABLATION = {
     "all": Row("`vitq`", "vitq"),
+    "no-rotation": Row("without the rotation of queries, keys and values", "vitq", without("rotate_heads")),
     "equal-bits": Row("without the budget policy: equal bits", "vitq", without("allocate_budget")),
     "no-choice": Row("without the choice per site", "vitq", without("choose_quantizers")),
     "fixed-base": Row(
@@ -117,7 +119,6 @@ ABLATION = {
     "calibrated": Row("without reconstruction", "vitq", options(effort="none")),
     "fisher-error": Row("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
     "attention-kl": Row("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
-    "rotated": Row("tried: queries, keys and values rotated (Hadamard)", "vitq", prepare=rotated),
     "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
     "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
@@ -132,7 +133,15 @@ PARTS = {
         "… with `repq`'s GELU outputs", "adfq", both(CALIBRATED, rules(post_gelu=Use("uniform")))
     ),
 }
-TABLES = {"reconstruction": MAIN, "ablation": ABLATION, "parts": PARTS}
+# What the ablation's calibrating ingredients are worth where nothing is learned: minutes, so on many seeds.
+CALIBRATING = {
+    name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
+    for name in (
+        *("all", "no-rotation", "equal-bits", "relevance-bits", "no-choice", "fixed-base", "uniform-gelu"),
+        *("percentiles", "no-crl"),
+    )
+}
+TABLES = {"reconstruction": MAIN, "ablation": ABLATION, "calibrating": CALIBRATING, "parts": PARTS}
 
 
 def main() -> None:
@@ -233,7 +242,12 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
-DETAILS = {"reconstruction": ("bits", bits), "ablation": ("KL", divergence), "parts": ("bits", bits)}
+DETAILS = {
+    "reconstruction": ("bits", bits),
+    "ablation": ("KL", divergence),
+    "calibrating": ("KL", divergence),
+    "parts": ("bits", bits),
+}
 
 
 if __name__ == "__main__":

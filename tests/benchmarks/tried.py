@@ -1,4 +1,4 @@
-"""Two changes that papers make to a model before they quantize it, tried in ``vitq``'s ablation."""
+"""A change that a paper makes to a model before it quantizes it, tried in ``vitq``'s ablation."""
 
 from __future__ import annotations
 
@@ -10,34 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ITERATIONS, BATCH, STEP = 300, 32, 1e-3
-
-
-def hadamard(size: int) -> Tensor:
-    """The orthogonal matrix of ±1/√size by Sylvester's construction; ``size``: a power of two."""
-    matrix = torch.ones(1, 1)
-    while len(matrix) < size:
-        matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)
-    if len(matrix) != size:
-        raise ValueError(f"{size} is no power of two")
-    return matrix / size**0.5
-
-
-def rotated(module: VisionTransformer, images: Tensor) -> VisionTransformer:
-    """A copy with the same outputs: in every head queries, keys and values are rotated (after QuaRot,
-    arXiv 2404.00456), which spreads outliers. q·kᵀ keeps its value, the projection turns values back."""
-    module = deepcopy(module)
-    for block in module.blocks:
-        attention = block.attn
-        heads, size = attention.num_heads, attention.head_dim
-        turn = hadamard(size)
-        with torch.no_grad():
-            weight = attention.qkv.weight.view(3, heads, size, -1)
-            weight.copy_(turn @ weight)
-            bias = attention.qkv.bias.view(3, heads, size)
-            bias.copy_(bias @ turn.T)
-            weight = attention.proj.weight
-            weight.copy_((weight.view(len(weight), heads, size) @ turn.T).flatten(1))
-    return module
 
 
 def with_relu(module: VisionTransformer, images: Tensor) -> VisionTransformer:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import VitqError
 from ..registry import Registry
-from ..site import NormPair, Site, Unit
+from ..site import Heads, NormPair, Site, Unit
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Family(ABC):
     @abstractmethod
     def pairs(self, module: nn.Module) -> list[NormPair]:
         """LayerNorms that reparameterization may rescale together with the layers that read them."""
+
+    @abstractmethod
+    def heads(self, module: nn.Module) -> list[Heads]:
+        """The attentions of a rewritten module whose queries, keys or values may be rotated."""
 
     @abstractmethod
     def chain(self, module: nn.Module) -> list[str]:

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 from torch import nn
 
 from ..errors import VitqError
-from ..site import WEIGHT, NormPair, Site, Unit
+from ..site import WEIGHT, Heads, NormPair, Site, Unit
 from . import vit_config
 from .base import FAMILIES, AttentionMaps, Family
 from .vit_blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
@@ -41,7 +41,7 @@ class ViT(Family):
         found = _patch_embedding(module)
         for name, block in _named_blocks(module):
             found += _block_sites(name, block)
-        return found + [site for head in _heads(module) for site in _linear(head, "features")]
+        return found + [site for head in _classifiers(module) for site in _linear(head, "features")]
 
     def pairs(self, module: VisionTransformer) -> list[NormPair]:
         found = []
@@ -55,6 +55,13 @@ class ViT(Family):
                     )
         return found
 
+    def heads(self, module: VisionTransformer) -> list[Heads]:
+        return [
+            _heads(f"{name}.{part}", attention)
+            for name, block in _named_blocks(module)
+            for part, attention in _attentions(block)
+        ]
+
     def chain(self, module: VisionTransformer) -> list[str]:
         return [name for name, _ in _named_blocks(module)]
 
@@ -65,7 +72,7 @@ class ViT(Family):
             for part, _, owner in _parts(name, block)
         ]
         embedding = [Unit("patch_embed.proj")] if _patch_embedding(module) else []
-        return embedding + parts + [Unit(name) for name in _heads(module)]
+        return embedding + parts + [Unit(name) for name in _classifiers(module)]
 
     def attention_maps(self, module: VisionTransformer, size: tuple[int, int]) -> AttentionMaps:
         blocks = tuple(
@@ -116,11 +123,19 @@ def _attentions(block: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, part) for name, part in block.named_modules() if isinstance(part, ExplicitAttention)]
 
 
+def _heads(name: str, attention: ExplicitAttention) -> Heads:
+    """A norm of queries and keys, or of the averages, and a gate work on single channels."""
+    scores = isinstance(attention.q_norm, nn.Identity) and isinstance(attention.k_norm, nn.Identity)
+    values = isinstance(attention.norm, nn.Identity) and attention.gate is None
+    size = attention.head_dim
+    return Heads(f"{name}.qkv", f"{name}.proj", attention.num_heads, size, scores, values)
+
+
 def _linear(name: str, role: str) -> list[Site]:
     return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
 
 
-def _heads(module: VisionTransformer) -> list[str]:
+def _classifiers(module: VisionTransformer) -> list[str]:
     return [name for name in ("head", "head_dist") if isinstance(getattr(module, name, None), nn.Linear)]
 
 

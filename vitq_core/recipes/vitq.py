@@ -30,7 +30,7 @@ RECIPES.register("vitq")(
             "attention_output": (CUT, TIGHT, WIDE),
             "features": (CUT, TIGHT, WIDE),
         },
-        passes=("choose_quantizers", "allocate_budget", "calibrate", "reparameterize_clip"),
+        passes=("rotate_heads", "choose_quantizers", "allocate_budget", "calibrate", "reparameterize_clip"),
         applies=frozenset({"clip_k", "collapse", "importance"}),
         options=Options(
             effort="standard",
