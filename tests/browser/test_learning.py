@@ -20,6 +20,7 @@ def prepare(page, iterations: str) -> None:
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
+    expect(page.locator(".vq-chosen").first).to_contain_text("Quick")  # nobody types faster than that
     page.get_by_text("Method's own options").click()
     page.locator("#iterations textarea, #iterations input").fill(iterations)
     page.locator("#calibration input").fill(ENOUGH)
