@@ -91,7 +91,7 @@ def _measure(
     if layer.weight is not None:
         fitted.append(_fitted(recipe, layer.weight, part.weight, bits))
         for b in bits:
-            with with_weight(part, fitted[-1][b](part.weight)):
+            with _weight(part, fitted[-1][b](part.weight)):
                 weight[b] = _ratio(part.forward(*shown), clean)
     kept = [_stored_bytes(site, each[bits[0]]) for site, each in zip(layer.sites, fitted, strict=False)]
     return LayerNoise(act, weight, sum(kept))
@@ -122,7 +122,7 @@ def _ratio(noisy: Tensor, clean: Tensor) -> Tensor:
 
 
 @contextmanager
-def with_weight(part: nn.Module, weight: Tensor) -> Iterator[None]:
+def _weight(part: nn.Module, weight: Tensor) -> Iterator[None]:
     """Inside, ``part`` multiplies with ``weight``."""
     kept = part.weight
     part.weight = nn.Parameter(weight, requires_grad=False)

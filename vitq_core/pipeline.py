@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from .allocation.passes import allocate_by_budget, allocate_by_paper, check_given_table
 from .calibration import CalibrationPictures, calibrate
 from .checks import check_function, check_whole
-from .choice import choose_quantizers
 from .errors import VitqError
 from .families import Family, family_of
 from .models.unwrap import check_finite, copied, module_of, private_copy
@@ -34,10 +33,9 @@ if TYPE_CHECKING:
 
 # The first passes: name → function(rewritten module, family), in place; what the model answers must stay.
 CHANGES: dict[str, Callable[[nn.Module, Family], None]] = {"rotate_heads": rotate_heads}
-# Then those before calibration, which complete the recipe: name → function(module, recipe, pictures, monitor)
-# → the recipe with a complete table of bits, or with a rule for each site.
-PREPARATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
-    "choose_quantizers": choose_quantizers,
+# Then those that fill in the recipe's bits: name → function(module, recipe, pictures, monitor) → the recipe
+# with a complete table.
+ALLOCATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
     "allocate_paper": allocate_by_paper,
     "allocate_budget": allocate_by_budget,
 }
@@ -102,7 +100,7 @@ def quantize(
         torch.manual_seed(seed)
         _check_reconstruction(recipe, pictures, state)
         changed = _changed(module, family, recipe)
-        recipe, monitor = _completed(changed, recipe, pictures, monitor)
+        recipe, monitor = _allocated(changed, recipe, pictures, monitor)
         simulation = _prepare(changed, recipe, pictures.first)
         simulation.attach()
         reconstructing = recipe.options.schedule is not None
@@ -184,21 +182,19 @@ def _few(layers: dict) -> str:
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
 
 
-def _completed(
+def _allocated(
     module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
 ) -> tuple[Recipe, Monitor]:
-    """The recipe with its bits and quantizers, and the monitor of what comes after."""
-    steps = [step for step in recipe.passes if step in PREPARATIONS]
-    if any(step.startswith("allocate_") for step in steps):
-        check_given_table(module, recipe, pictures)
-    for index, step in enumerate(steps):
-        part = monitor.part(0.4 * index / len(steps), 0.4 * (index + 1) / len(steps))
-        recipe = PREPARATIONS[step](module, recipe, pictures, part)
-    return recipe, monitor.part(0.4, 1.0) if steps else monitor
+    """The recipe with its bits, and the monitor of what comes after."""
+    step = next((step for step in recipe.passes if step in ALLOCATIONS), None)
+    if step is None:
+        return recipe, monitor
+    check_given_table(module, recipe, pictures)
+    return ALLOCATIONS[step](module, recipe, pictures, monitor.part(0.0, 0.4)), monitor.part(0.4, 1.0)
 
 
 def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
-    first, *rest = (step for step in simulation.recipe.passes if step not in {**CHANGES, **PREPARATIONS})
+    first, *rest = (step for step in simulation.recipe.passes if step not in {**CHANGES, **ALLOCATIONS})
     if first != "calibrate" or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"

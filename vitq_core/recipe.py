@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any
 
 from .checks import check_number
 from .registry import Registry
 from .schedule import EFFORT_NAMES, SETTINGS, Schedule, schedule_for
 from .site import WEIGHT, Site
 
-T = TypeVar("T")
 MIN_BITS, MAX_BITS = 2, 8
 ALLOCATING = ("first_blocks", "reductions", "importance")  # options that say how bits are given out
 
@@ -99,9 +98,7 @@ class Recipe:
     """What to do to a model. ``rules`` maps a pattern to a :class:`Use`; the first match wins.
 
     A pattern with a colon is ``module:tensor`` (``*:weight``, ``*.qkv:input``), one without is a role
-    (``post_softmax``, ``*``). ``alternatives`` maps such patterns to several uses, among which the pass
-    ``choose_quantizers`` picks one for each site. ``bits`` overrides single layers:
-    ``{layer: (weight_bits or None, act_bits)}``.
+    (``post_softmax``, ``*``). ``bits`` overrides single layers: ``{layer: (weight_bits or None, act_bits)}``.
     """
 
     name: str
@@ -114,7 +111,6 @@ class Recipe:
     act_bits: int = 4
     bits: Mapping[str, tuple[int | None, int]] = field(default_factory=dict)
     options: Options = Options()
-    alternatives: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, "weight_bits")
@@ -123,14 +119,10 @@ class Recipe:
 
     def use_for(self, site: Site) -> Use:
         """The quantizer of ``site``: its rule, with its bits filled in."""
-        use = _first_match(self.rules, site)
-        if use is not None:
-            return replace(use, bits=self.bits_for(site, use))
+        for pattern, use in self.rules.items():
+            if fnmatchcase(str(site) if ":" in pattern else site.role, pattern):
+                return replace(use, bits=self.bits_for(site, use))
         raise ValueError(f"recipe {self.name!r} has no rule for {site} (role {site.role!r}); add a rule '*'")
-
-    def alternatives_for(self, site: Site) -> tuple[Use, ...]:
-        """What ``choose_quantizers`` may put at ``site``; empty where the rules alone say it."""
-        return _first_match(self.alternatives, site) or ()
 
     def bits_for(self, site: Site, use: Use) -> int:
         if site.module in self.bits:
@@ -146,7 +138,6 @@ class Recipe:
         """The whole recipe as JSON; :meth:`from_json` gives an equal one back."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["rules"] = {key: _asdict(use) for key, use in self.rules.items()}
-        data["alternatives"] = {key: [_asdict(u) for u in uses] for key, uses in self.alternatives.items()}
         data["applies"] = sorted(self.applies)
         data["options"] = _asdict(self.options)
         data["bits"] = {layer: list(pair) for layer, pair in self.bits.items()}
@@ -158,21 +149,12 @@ class Recipe:
         try:
             data = json.loads(text)
             data["rules"] = {key: Use(**use) for key, use in data["rules"].items()}
-            choices = data.get("alternatives", {}).items()
-            data["alternatives"] = {key: tuple(Use(**use) for use in uses) for key, uses in choices}
             data["options"] = Options(**data["options"])
             data["passes"] = tuple(_names(data, "passes"))
             data["applies"] = frozenset(_names(data, "applies"))
             return cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
-
-
-def _first_match(patterns: Mapping[str, T], site: Site) -> T | None:
-    for pattern, found in patterns.items():
-        if fnmatchcase(str(site) if ":" in pattern else site.role, pattern):
-            return found
-    return None
 
 
 def _asdict(item: Any) -> dict[str, Any]:

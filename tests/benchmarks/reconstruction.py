@@ -64,12 +64,11 @@ def both(one: Change, other: Change) -> Change:
 
 
 def rules(**uses: Use) -> Change:
-    """Other quantizers for these roles (``weight``: every weight), and no alternatives to them."""
+    """Other quantizers for these roles (``weight``: every weight)."""
 
     def change(recipe: Recipe) -> Recipe:
         named = {"*:weight" if role == "weight" else role: use for role, use in uses.items()}
-        kept = {role: uses for role, uses in recipe.alternatives.items() if role not in named}
-        return replace(recipe, rules={**recipe.rules, **named}, alternatives=kept)
+        return replace(recipe, rules={**recipe.rules, **named})
 
     return change
 
@@ -98,7 +97,6 @@ ABLATION = {
     "all": Row("`vitq`", "vitq"),
     "no-rotation": Row("without the rotation of queries, keys and values", "vitq", without("rotate_heads")),
     "equal-bits": Row("without the budget policy: equal bits", "vitq", without("allocate_budget")),
-    "no-choice": Row("without the choice per site", "vitq", without("choose_quantizers")),
     "fixed-base": Row(
         "with log bases of √2 in place of fitted ones",
         "vitq",
@@ -114,10 +112,10 @@ ABLATION = {
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
     "no-weight-scales": Row("without learning the weights' scales", "vitq", settings(weight_scales=False)),
-    "no-drop": Row("without QDrop", "vitq", settings(drop=0.0)),
     "no-finish": Row("without the last stage on the whole model", "vitq", settings(finish=0)),
     "calibrated": Row("without reconstruction", "vitq", options(effort="none")),
     "fisher-error": Row("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
+    "drop": Row("tried: QDrop", "vitq", settings(drop=0.5)),
     "attention-kl": Row("tried: ADFQ-ViT's attention term", "vitq", settings(kl_lambda=0.1)),
     "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
     "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
@@ -137,7 +135,7 @@ PARTS = {
 CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
     for name in (
-        *("all", "no-rotation", "equal-bits", "relevance-bits", "no-choice", "fixed-base", "uniform-gelu"),
+        *("all", "no-rotation", "equal-bits", "relevance-bits", "fixed-base", "uniform-gelu"),
         *("percentiles", "no-crl"),
     )
 }

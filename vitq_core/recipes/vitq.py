@@ -3,34 +3,21 @@
 from ..recipe import RECIPES, Options, Recipe, Use
 from .baselines import IMAGE
 
-CUT = Use("uniform")
-TIGHT = Use("uniform", {"range": "least_error"})
-WIDE = Use("uniform", {"range": "minmax"})
-
 RECIPES.register("vitq")(
     Recipe(
         name="vitq",
         title="VitQ",
-        summary="Our best: the fittest quantizer for each place, bits where they matter, then rounding and "
-        "scales learned block by block.",
+        summary="Our best: outliers spread, logarithms with a fitted base, bits where they matter, then "
+        "rounding and scales learned block by block.",
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
             "image": IMAGE,
             "post_layernorm": Use("uniform", {"axis": -1}),
             "post_softmax": Use("log_sqrt2", {"base": "fitted"}),
             "post_gelu": Use("shift_log2", {"base": "fitted"}),
-            "*": CUT,
+            "*": Use("uniform"),
         },
-        alternatives={
-            "post_softmax": (Use("log_sqrt2", {"base": "fitted"}), TIGHT),
-            "post_gelu": (Use("shift_log2", {"base": "fitted"}), TIGHT),
-            "query": (CUT, TIGHT, WIDE),
-            "key": (CUT, TIGHT, WIDE),
-            "value": (CUT, TIGHT, WIDE),
-            "attention_output": (CUT, TIGHT, WIDE),
-            "features": (CUT, TIGHT, WIDE),
-        },
-        passes=("rotate_heads", "choose_quantizers", "allocate_budget", "calibrate", "reparameterize_clip"),
+        passes=("rotate_heads", "allocate_budget", "calibrate", "reparameterize_clip"),
         applies=frozenset({"clip_k", "collapse", "importance"}),
         options=Options(
             effort="standard",
@@ -40,6 +27,7 @@ RECIPES.register("vitq")(
                 "affine_lr": 1e-3,
                 "weight_scales": True,
                 "kl_lambda": None,
+                "drop": 0.0,
                 "finish": 0.5,
             },
         ),
