@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.audit import audit
+from vitq_core.models.unwrap import untied
 
 
 def fingerprint(model: nn.Module) -> list:
@@ -261,3 +262,18 @@ def test_a_pickle_is_refused_but_the_state_can_be_kept(model, images, tmp_path) 
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     with torch.no_grad():
         assert torch.equal(other(images), result(images))
+
+
+@pytest.mark.parametrize("tied", ["layer", "weight"])
+def test_tied_layers_are_quantized_each_for_itself(model, images, calibrating, tied: str) -> None:
+    """Rescaling or rotating one of them must not change what the other computes."""
+    first, second = (block.attn for block in model.blocks)
+    if tied == "layer":
+        second.qkv = first.qkv
+    else:
+        second.qkv.weight = first.qkv.weight
+    for name in ("repq", "vitq"):
+        recipe = calibrating(name, 4, 4)
+        result, wanted = (vq.quantize(each, images, recipe) for each in (model, untied(deepcopy(model))))
+        assert torch.equal(result(images), wanted(images))
+    assert (second.qkv is first.qkv) == (tied == "layer") and second.qkv.weight is first.qkv.weight

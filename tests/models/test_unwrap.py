@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
-from vitq_core.models.unwrap import check_finite, copied, module_of, private_copy, usable
+from vitq_core.models.unwrap import check_finite, copied, module_of, private_copy, untied, usable
 
 
 def test_module_of(model: nn.Module, images: torch.Tensor) -> None:
@@ -109,3 +109,20 @@ def test_buffers_and_tied_weights_stay_shared() -> None:
     assert copy[1].running_mean.data_ptr() == model[1].running_mean.data_ptr()
     copy(torch.randn(4, 3))
     assert (model[1].running_mean == 0).all()
+
+
+def test_tied_layers_and_parameters_come_apart() -> None:
+    shared = nn.Sequential(nn.Linear(3, 3), nn.GELU())
+    model = nn.Sequential(shared, nn.Linear(3, 3), shared)
+    model[1].weight = shared[0].weight
+    x = torch.randn(4, 3)
+    with torch.no_grad():
+        wanted = model(x)
+        untied(model)
+        assert torch.equal(model(x), wanted) and model[0] is shared
+        parameters = [model[0][0].weight, model[1].weight, model[2][0].weight]
+        for changed in parameters:
+            kept = [parameter.clone() for parameter in parameters]
+            changed.mul_(2)
+            differ = [not torch.equal(old, new) for old, new in zip(kept, parameters, strict=True)]
+            assert differ == [parameter is changed for parameter in parameters]

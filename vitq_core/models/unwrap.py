@@ -52,6 +52,25 @@ def copied(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Modul
         ) from error
 
 
+def untied(module: nn.Module) -> nn.Module:
+    """``module`` with a layer and parameters of its own at every place: what is done to one reaches no other.
+
+    Changes it in place; tied ones become copies.
+    """
+    seen: set[int] = set()
+    for name, part in list(module.named_modules(remove_duplicate=False)):
+        if id(part) in seen:
+            module.set_submodule(name, deepcopy(part))
+        seen.add(id(part))
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                own = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                setattr(part, name, own)
+            seen.add(id(parameter))
+    return module
+
+
 def usable(tensor: torch.Tensor) -> torch.Tensor:
     """Without history, sharing memory; a copy where it was made in inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor.detach()
