@@ -31,7 +31,7 @@ def pictures(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(1, 30), classes=st.integers(1, 12), batch=st.integers(1, 9), seed=st.integers(0, 99))
 def test_agrees_with_a_naive_count(count: int, classes: int, batch: int, seed: int) -> None:
     images = pictures(count, seed)

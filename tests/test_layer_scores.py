@@ -27,7 +27,7 @@ def cut(values: list, sizes: list[int]) -> list[list]:
 
 
 # -- the tally -----------------------------------------------------------------------------------------
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scores, st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 3))
 def test_any_split_gives_numpys_mean_and_standard_error(values: list, sizes: list, stop: int) -> None:
     """Also when the state goes through JSON in between."""
@@ -113,7 +113,7 @@ def test_reads_as_a_mapping_and_does_not_change() -> None:
 names = st.sampled_from(["head", "blocks.0.attn.qkv", 'größe "x"\n', ""])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.sampled_from(["relevance", "fisher"]),
     st.integers(1, 10**9),

@@ -118,7 +118,7 @@ option_values = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(list(RECIPES)), bits_strategy, bits_strategy, tables, option_values)
 def test_comes_back_equal_from_json(name: str, weight: int, act: int, table: dict, options: dict) -> None:
     options = {key: value for key, value in options.items() if key in RECIPES[name].applies | {"effort"}}

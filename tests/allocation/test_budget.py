@@ -114,7 +114,7 @@ instances = st.builds(
 shares = st.dictionaries(st.sampled_from(KINDS), st.floats(0, 1), min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(instances, shares)
 def test_the_best_of_all_tables_within_the_budgets(instance: Instance, shares: dict[str, float]) -> None:
     """``shares``: how far each budget is from 2 bits everywhere to 8 bits everywhere."""
@@ -136,7 +136,7 @@ def test_the_best_of_all_tables_within_the_budgets(instance: Instance, shares: d
     assert found >= instance.best(limits, 1e-9) * (1 - 1e-6) - 1e-12
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(instances, st.sampled_from(KINDS), st.floats(0.01, 0.999))
 def test_the_nearest_budget_that_can_be_met_is_named_and_works(
     instance: Instance, kind: str, share: float

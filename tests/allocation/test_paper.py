@@ -182,7 +182,7 @@ def grown(sizes: list[tuple[int, int]]) -> tuple[dict[str, Layer], list[str]]:
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 50))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(sizes, st.floats(0, 9)), min_size=1, max_size=8), st.integers(0, 8))
 def test_whatever_the_sizes_no_type_is_above_the_base(blocks: list, first_blocks: int) -> None:
     """Swin's blocks grow in parameters while their multiply-accumulates shrink."""

@@ -61,7 +61,7 @@ def same(found: vq.Importance, expected: vq.Importance, rel: float = 1e-6) -> No
 
 
 # -- streaming -----------------------------------------------------------------------------------------
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=5),
     batch_size=st.integers(1, 6),
@@ -181,7 +181,7 @@ def test_cancelled_in_the_middle_it_goes_on_from_there(model, images, seen, tmp_
     assert list(tmp_path.iterdir()) == [state]
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(1, 11), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3), data=st.data())
 def test_goes_on_within_a_batch_with_other_batches(model, images, seen, tmp_path, cut, sizes, data) -> None:
     """An iterable is read anew; what was seen is passed over, however it is batched now; targets follow."""

@@ -174,7 +174,7 @@ def test_refuses_truncated_pictures(kind: str) -> None:
         open_picture(data[: len(data) // 2], name="half")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(KINDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8)
 )
@@ -282,7 +282,7 @@ def test_splits_are_asked_for(shelf: Path) -> None:
     assert len(PictureFolder(shelf, TINY, split="test/cat")) == 5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(limit=st.integers(1, 7), seed=st.integers(0, 5))
 def test_a_limit_is_balanced_repeatable_and_grows(untouched_shelf: Path, limit: int, seed: int) -> None:
     def files(limit: int) -> list:

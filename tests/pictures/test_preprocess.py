@@ -52,7 +52,7 @@ def test_a_picture_of_the_models_size_is_only_normalised() -> None:
     assert torch.allclose(ours, expected, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(["RGB", "L", "RGBA", "P"]))
 def test_any_picture_gives_the_models_shape(width: int, height: int, mode: str) -> None:
     tensor = Preprocessing(size=32, crop_pct=1.0)(noise(width, height, mode))

@@ -446,7 +446,7 @@ def test_a_constant_is_kept(name: str) -> None:
         torch.testing.assert_close(QUANTIZERS[name](3).fit(x)(x), x, atol=2e-6, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), name=st.sampled_from(list(QUANTIZERS)), bits=st.integers(MIN_BITS, MAX_BITS))
 def test_any_values_have_codes_that_decode_to_forward(data: st.DataObject, name: str, bits: int) -> None:
     values = st.floats(0, 2.0**100, width=32)  # not negative: the log quantizer is for probabilities

@@ -53,7 +53,7 @@ def test_what_was_not_seen_in_calibration_is_kept_too() -> None:
         assert torch.equal(quantizer(x.clone(), overwrite=True), quantizer(x))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ratio=st.floats(0.0005, 0.49), seed=st.integers(0, 99), channels=st.integers(2, 40))
 def test_a_ratio_becomes_the_threshold_that_keeps_it(ratio: float, seed: int, channels: int) -> None:
     x = post_layernorm(6, 7, channels, seed=seed)

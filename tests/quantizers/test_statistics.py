@@ -52,7 +52,7 @@ def test_parameters_broadcast_against_the_tensor(axes: tuple[int, ...]) -> None:
     assert lowest.expand_as(x).shape == x.shape
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
     axes=st.sampled_from([(), (1,), (2,), (1, 2)]),

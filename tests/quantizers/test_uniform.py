@@ -87,7 +87,7 @@ def test_the_bits_decide_how_much_is_cut_off() -> None:
     assert 15 * Uniform(4).fit(x).scale < 255 * Uniform(8).fit(x).scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.floats(-(2.0**60), 2.0**60, width=32), min_size=2, max_size=30),
     bits=st.integers(MIN_BITS, MAX_BITS),

@@ -14,7 +14,7 @@ from vitq_core.schedule import Schedule
 from vitq_core.site import Unit
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(iterations=st.integers(1, 400), share=st.floats(0, 1))
 def test_a_curve_is_the_means_of_equally_many_iterations(iterations: int, share: float) -> None:
     losses = [float((7 * index) % 31) for index in range(round(share * iterations))]

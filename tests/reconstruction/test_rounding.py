@@ -64,7 +64,7 @@ def near(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found.double(), expected, atol=1e-5 * largest + 1e-12, rtol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @every_case
 def test_before_the_first_step_the_weight_is_the_float_one_inside_the_range(bits, shape, axis, seed) -> None:
     rounding, parametrization, weight = rounding_of(shape, bits, axis, seed)
@@ -75,7 +75,7 @@ def test_before_the_first_step_the_weight_is_the_float_one_inside_the_range(bits
     torch.testing.assert_close(shown, nearest, rtol=1e-4, atol=1e-5 * float(weight.abs().max()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     **CASES,
     pull=st.sampled_from([0.0, 0.01, 2.0]),
@@ -120,7 +120,7 @@ def test_gradients_do_not_add_up_over_iterations() -> None:
     assert torch.equal(gradients[0][1], gradients[1][1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @every_case
 def test_settled_is_up_where_v_is_not_negative(bits, shape, axis, seed) -> None:
     rounding, parametrization, weight = rounding_of(shape, bits, axis, seed)

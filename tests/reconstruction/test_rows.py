@@ -32,7 +32,7 @@ def files(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.is_file()]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.lists(st.integers(1, 5), min_size=0, max_size=3),
     count=st.integers(1, 20),

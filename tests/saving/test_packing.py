@@ -23,7 +23,7 @@ def codes_and_bits(draw: st.DrawFn) -> tuple[list[int], int]:
     return draw(st.lists(st.integers(0, 2**bits - 1), max_size=70)), bits
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(codes_and_bits())
 def test_packs_as_one_long_number_and_back(drawn: tuple[list[int], int]) -> None:
     codes, bits = drawn
