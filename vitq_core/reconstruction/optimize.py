@@ -166,13 +166,14 @@ class _Batches:
         if len(self._left) < self._size:
             self._left = torch.randperm(self._feed.trained, generator=self._shuffler)
         index, self._left = self._left[: self._size], self._left[self._size :]
+        if self._share in (0, 256):
+            rows = self._feed.clean if self._share else self._feed.given
+            return rows[index].to(self._device), index
         given, clean = (rows[index].to(self._device) for rows in (self._feed.given, self._feed.clean))
         return self._mixed(given, clean), index
 
     def _mixed(self, given: Tensor, clean: Tensor) -> Tensor:
         """Each element from ``clean`` with probability ``drop``, by one random byte."""
-        if self._share in (0, 256):
-            return clean if self._share else given
         words = torch.empty(-(-given.numel() // 8), dtype=torch.long, device=self._device)
         noise = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
         # As floats: comparing bytes, and making floats of truths, takes no vector instructions.
