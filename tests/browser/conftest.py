@@ -22,7 +22,8 @@ ARGS = (
     "--disable-sync",
 )
 START_SECONDS = 120
-PATIENCE = 60_000  # milliseconds an assertion keeps trying: test machines can be slow
+PATIENCE = 120_000  # milliseconds an assertion keeps trying: test machines can be slow
+TRIES = 6
 
 
 def missing(reason: str) -> None:
@@ -81,6 +82,26 @@ def page(browser, studio: str) -> Iterator:
     yield page
     context.close()
     assert not wrong, wrong
+
+
+@pytest.fixture
+def refused(page):
+    """Presses a button until `box` says why it does not work, as a person would.
+
+    Gradio wipes what a box says when an event that was asked before, and reads this box, is answered late.
+    """
+    from playwright.sync_api import TimeoutError as Silence
+
+    def press(button: str, box: str, sentence: str) -> None:
+        for _ in range(TRIES):
+            page.locator(button).click()
+            try:
+                return page.locator(box).get_by_text(sentence).wait_for(timeout=PATIENCE / TRIES)
+            except Silence:
+                continue
+        pytest.fail(f"{box} does not say {sentence!r} after {button} was pressed {TRIES} times")
+
+    return press
 
 
 def is_ours(url: str, studio: str) -> bool:

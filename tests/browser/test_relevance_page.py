@@ -134,10 +134,9 @@ def test_many_cells_are_set_at_once(tab):
     expect(tab.locator(f"{CARD} .vq-value").first).to_have_text("3.00")
 
 
-def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(scored):
+def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(scored, refused):
     scored.get_by_label("budget", exact=True).check()
-    scored.locator("#allocate").click()
-    expect(scored.locator("#avg-weight-bits")).to_contain_text("Give at least one limit.")
+    refused("#allocate", "#avg-weight-bits", "Give at least one limit.")
     scored.locator("#size-mb input").fill("0.1")
     scored.locator("#allocate").click()
     expect(scored.locator("#bits-status")).to_contain_text(
