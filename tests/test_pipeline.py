@@ -10,6 +10,8 @@ import torch
 from timm.models.resnet import resnet18
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+from torch.testing import assert_close
 
 import vitq_core as vq
 from vitq_core.audit import audit
@@ -277,3 +279,19 @@ def test_tied_layers_are_quantized_each_for_itself(model, images, calibrating, t
         result, wanted = (vq.quantize(each, images, recipe) for each in (model, untied(deepcopy(model))))
         assert torch.equal(result(images), wanted(images))
     assert (second.qkv is first.qkv) == (tied == "layer") and second.qkv.weight is first.qkv.weight
+
+
+@pytest.mark.parametrize("name", sorted(vq.RECIPES))
+def test_a_block_that_is_used_twice_and_weights_that_are_computed_work_everywhere(
+    model, images, calibrating, name: str
+) -> None:
+    model.blocks[1] = model.blocks[0]
+    before = deepcopy(model)
+    parametrizations.weight_norm(model.blocks[0].mlp.fc1)
+    recipe = calibrating(name, 6, 6)
+    results = [vq.quantize(each, images, recipe) for each in (model, untied(before))]
+    assert results[0].bits == results[1].bits
+    assert_close(results[0](images), results[1](images))
+    assert parametrize.is_parametrized(model.blocks[0].mlp.fc1) and model.blocks[1] is model.blocks[0]
+    shown, wanted = (vq.relevance(each, images[:2]).heatmaps for each in (model, before))
+    assert_close(shown, wanted)

@@ -16,7 +16,7 @@ from .calibration import CalibrationPictures, calibrate
 from .checks import check_function, check_whole
 from .errors import VitqError
 from .families import Family, family_of
-from .models.unwrap import check_finite, copied, module_of, private_copy, untied
+from .models.unwrap import check_finite, copied, module_of, plain, private_copy, untied
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
@@ -142,7 +142,7 @@ def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:
     """The module as the recipe's first passes leave it: a copy where there are any."""
     steps = [step for step in recipe.passes if step in CHANGES]
     if steps:
-        module = untied(private_copy(module))
+        module = private_copy(module)
         family.rewrite(module)
     for step in steps:
         CHANGES[step](module, family)
@@ -150,7 +150,7 @@ def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:
 
 
 def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
-    module = untied(copied(module)).float().eval().requires_grad_(False)
+    module = plain(untied(copied(module).float().eval())).requires_grad_(False)
     family = family_of(module)
     family.rewrite(module)
     layers = trace_layers(module, family, picture)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import vitq_core as vq
-from vitq_core.models.unwrap import check_finite, copied, module_of, private_copy, untied, usable
+from vitq_core.models.unwrap import check_finite, copied, module_of, plain, private_copy, untied, usable
 
 
 def test_module_of(model: nn.Module, images: torch.Tensor) -> None:
@@ -77,7 +78,7 @@ def test_a_model_made_in_inference_mode_is_copied_into_one_that_can_be_different
         model[2].weight = model[0].weight
     copy = private_copy(model)
     assert not any(tensor.is_inference() for tensor in copy.state_dict().values())
-    assert copy[2].weight is copy[0].weight and torch.equal(copy[0].weight, model[0].weight)
+    assert torch.equal(copy[0].weight, model[0].weight) and torch.equal(copy[2].weight, model[0].weight)
     assert not any(parameter.requires_grad for parameter in copy.parameters())
     x = torch.randn(4, 3, requires_grad=True)
     assert torch.autograd.grad(copy(x).sum(), x)[0].shape == (4, 3)
@@ -101,11 +102,11 @@ def test_a_copy_of_another_precision_is_float32_and_leaves_the_model_as_it_is(mo
     assert torch.equal(copy.head.weight, model.head.weight.float())
 
 
-def test_buffers_and_tied_weights_stay_shared() -> None:
+def test_buffers_stay_shared_and_tied_weights_come_apart() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
     model[2].weight = model[0].weight
     copy = private_copy(model)
-    assert copy[2].weight is copy[0].weight
+    assert copy[2].weight is not copy[0].weight and model[2].weight is model[0].weight
     assert copy[1].running_mean.data_ptr() == model[1].running_mean.data_ptr()
     copy(torch.randn(4, 3))
     assert (model[1].running_mean == 0).all()
@@ -126,3 +127,27 @@ def test_tied_layers_and_parameters_come_apart() -> None:
             changed.mul_(2)
             differ = [not torch.equal(old, new) for old, new in zip(kept, parameters, strict=True)]
             assert differ == [parameter is changed for parameter in parameters]
+
+
+def test_computed_weights_become_values_in_the_copy_alone() -> None:
+    model = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 3)), nn.Linear(3, 2)).eval()
+    parametrizations.spectral_norm(model[1])
+    model.eval()
+    x = torch.randn(4, 3)
+    with torch.no_grad():
+        wanted = model(x)
+        copies = [private_copy(model), plain(copied(model))]
+        for copy in copies:
+            assert torch.equal(copy(x), wanted)
+            assert [type(part) for part in copy] == [nn.Linear, nn.Linear]
+            assert set(dict(copy.named_parameters())) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+            copy[0].weight.zero_()
+        assert torch.equal(model(x), wanted)
+
+
+def test_what_a_quantized_model_computes_its_weights_with_stays(model: nn.Module, images) -> None:
+    quantized = vq.quantize(model, images, "minmax").model
+    copy = private_copy(quantized)
+    assert set(copy.state_dict()) == set(quantized.state_dict())
+    with torch.no_grad():
+        assert torch.equal(copy(images), quantized(images))

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from ..errors import VitqError
 
@@ -31,14 +32,15 @@ def check_finite(module: nn.Module) -> None:
 def private_copy(module: nn.Module) -> nn.Module:
     """The same network in evaluation mode for hooks and rewriting; weights are shared, not copied.
 
-    Nothing requires grad, and nothing done to its structure shows in ``module``.
+    Nothing requires grad, and nothing done to its structure shows in ``module``. What is tied or computed at
+    every use in ``module`` is neither in the copy.
     """
     shared: dict[int, object] = {}
     for parameter in module.parameters():
         shared[id(parameter)] = nn.Parameter(usable(parameter), requires_grad=False)
     for buffer in module.buffers():
         shared[id(buffer)] = usable(buffer)
-    return copied(module, shared).float().eval()
+    return plain(untied(copied(module, shared).float().eval()))
 
 
 def copied(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
@@ -68,6 +70,24 @@ def untied(module: nn.Module) -> nn.Module:
                 own = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
                 setattr(part, name, own)
             seen.add(id(parameter))
+    return module
+
+
+@torch.no_grad()
+def plain(module: nn.Module) -> nn.Module:
+    """``module``, in evaluation mode, with values for weights that are computed at every use, in place.
+
+    Those of weight or spectral norm, say; a quantized model keeps its own. PyTorch's function that removes
+    them would change the class that all copies share.
+    """
+    if hasattr(module, "vitq"):
+        return module
+    for part in filter(parametrize.is_parametrized, list(module.modules())):
+        values = {name: getattr(part, name) for name in part.parametrizations}
+        part.__class__ = parametrize.type_before_parametrizations(part)
+        del part.parametrizations
+        for name, value in values.items():
+            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
     return module
 
 
