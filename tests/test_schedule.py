@@ -22,6 +22,8 @@ PUBLISHED = {  # ADFQ-ViT, methods.md section 5
     "warmup": 0.2,
     "drop": 0.5,
     "scale_travel": None,
+    "finish": 0.0,
+    "finish_bits": None,
 }
 
 

@@ -116,9 +116,9 @@ def build_report(
         recipe=simulation.recipe.name,
         size_mb=quantized_bytes(simulation) / MEGABYTE,
         fp32_size_mb=float_bytes(original) / MEGABYTE,
-        avg_weight_bits=_average([(row.bits, row.params) for row in weights]),
-        avg_act_bits=_average([(row.bits, row.macs) for row in inputs]),
-        effective_act_bits=_average([(row.effective_bits, row.macs) for row in inputs]),
+        avg_weight_bits=average([(row.bits, row.params) for row in weights]),
+        avg_act_bits=average([(row.bits, row.macs) for row in inputs]),
+        effective_act_bits=average([(row.effective_bits, row.macs) for row in inputs]),
         gbops=_bit_operations(simulation) / 1e9,
         seconds=seconds,
         pictures=pictures,
@@ -147,7 +147,8 @@ def _row(simulation: Simulation, site: Site) -> SiteRow:
     )
 
 
-def _average(weighted: list[tuple[float, int]]) -> float:
+def average(weighted: list[tuple[float, int]]) -> float:
+    """Of (value, weight) pairs; NaN without any."""
     total = sum(weight for _, weight in weighted)
     return sum(value * weight for value, weight in weighted) / total if total else float("nan")
 

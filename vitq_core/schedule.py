@@ -36,7 +36,8 @@ class Schedule:
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
     of ``WEIGHTINGS``; ``finish``: after the units the whole model learns, for so many times the iterations
-    and in steps of its own, what is no code of a weight.
+    and in steps of its own, what is no code of a weight; ``finish_bits``: only where weights have at most so
+    many bits on average, None: always.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -58,6 +59,7 @@ class Schedule:
     weight_scales: bool = False
     weighting: str = "none"
     finish: float = 0.0
+    finish_bits: float | None = None
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
@@ -65,7 +67,7 @@ class Schedule:
         check_count("pictures", self.pictures)
         if self.pictures < self.batch_size:
             raise ValueError(f"pictures={self.pictures} is fewer than a batch of {self.batch_size}")
-        for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr"):
+        for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr", "finish_bits"):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("temperature", "beta_start", "beta_end"):
             check_share(name, getattr(self, name), least=1e-3, most=1e3)
@@ -102,7 +104,8 @@ class Schedule:
 
 
 EFFORTS: dict[str, Schedule] = {
-    "quick": Schedule(iterations=60, pictures=128, batch_size=8, scale_travel=1.0),
+    # Of so few iterations with so few pictures the last stage makes nothing better but two-bit weights.
+    "quick": Schedule(iterations=60, pictures=128, batch_size=8, scale_travel=1.0, finish_bits=2.5),
     "standard": Schedule(iterations=150, pictures=512, scale_travel=1.0),
     "paper": Schedule(),
 }

@@ -4,6 +4,7 @@
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --table ablation --limit 2000 …
     python -m tests.benchmarks.reconstruction --table calibrating --limit 2000 …
+    python -m tests.benchmarks.reconstruction --table quick --calibration 128 …
     python -m tests.benchmarks.reconstruction --table parts …
     python -m tests.benchmarks.reconstruction --print
 
@@ -30,7 +31,6 @@ from .accuracy import Replay, calibration, common_parser, fill, in_float, save, 
 from .tried import with_relu
 
 DOCS = Path(__file__).parents[2] / "docs"
-RESULTS = {name: DOCS / f"{name}.json" for name in ("reconstruction", "ablation", "calibrating", "parts")}
 WIDTHS = ((4, 4), (3, 3), (2, 4))
 PICTURES = 512  # as many as the standard effort learns from
 Change = Callable[[Recipe], Recipe]
@@ -139,7 +139,22 @@ CALIBRATING = {
         *("percentiles", "no-crl"),
     )
 }
-TABLES = {"reconstruction": MAIN, "ablation": ABLATION, "calibrating": CALIBRATING, "parts": PARTS}
+# What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.
+SHORT = options(effort="quick")
+QUICK = {
+    "quick": Row("`vitq`, quick effort", "vitq", SHORT),
+    "finish": Row("with the last stage at every width", "vitq", both(SHORT, settings(finish_bits=None))),
+    "no-finish": Row("without the last stage", "vitq", both(SHORT, settings(finish=0))),
+    "drop": Row("with QDrop", "vitq", both(SHORT, settings(drop=0.5))),
+    "calibrated": ABLATION["calibrated"],
+}
+TABLES = {
+    "reconstruction": MAIN,
+    "ablation": ABLATION,
+    "calibrating": CALIBRATING,
+    "parts": PARTS,
+    "quick": QUICK,
+}
 
 
 def main() -> None:
@@ -157,7 +172,7 @@ def parse() -> argparse.Namespace:
         "--seeds", nargs="+", type=int, default=[0], help="which pictures, and the run's seed"
     )
     arguments = parser.parse_args()
-    arguments.results = arguments.results or RESULTS[arguments.table]
+    arguments.results = arguments.results or DOCS / f"{arguments.table}.json"
     unknown = sorted(set(arguments.rows or ()) - set(TABLES[arguments.table]))
     if unknown:
         parser.error(f"no row {unknown[0]!r}; there are: {', '.join(TABLES[arguments.table])}")
@@ -245,6 +260,7 @@ DETAILS = {
     "ablation": ("KL", divergence),
     "calibrating": ("KL", divergence),
     "parts": ("bits", bits),
+    "quick": ("KL", divergence),
 }
 
 

@@ -100,7 +100,7 @@ def test_every_option_does_something_and_nothing_gets_worse(model, images, tmp_p
 def test_a_last_stage_makes_the_answers_better(model, pictures, tmp_path) -> None:
     images, settings = pictures(model, 64), {"iterations": 12, "weight_scales": True, "affine_lr": 1e-3}
     plain = vq.quantize(model, images, quick("repq", 3, 8, **settings))
-    result = vq.quantize(model, images, quick("repq", 3, 8, finish=5, **settings))
+    result = vq.quantize(model, images, quick("repq", 3, 8, finish=5, finish_bits=None, **settings))
     audit(result.model, images)
     *units, last = result.report.units
     assert [row.unit for row in units] == [row.unit for row in plain.report.units]
@@ -109,6 +109,23 @@ def test_a_last_stage_makes_the_answers_better(model, pictures, tmp_path) -> Non
     for given, error in ((plain, last.error_before), (result, last.error_after)):
         assert error_of(given, model, "", images) == pytest.approx(error, rel=1e-3)
     assert_saves(result, images, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "bits", "finishes"), [(2.5, 2, True), (2.5, 3, False), (3, 3, True), (None, 8, True)]
+)
+def test_a_last_stage_can_be_kept_for_narrow_weights(model, images, limit, bits, finishes) -> None:
+    recipe = quick("repq", bits, 8, iterations=2, finish=1, finish_bits=limit)
+    names = [row.unit for row in vq.quantize(model, images, recipe).report.units]
+    assert ("whole model" in names) == finishes
+
+
+def test_what_counts_for_the_last_stage_is_the_average_width(model, images) -> None:
+    """One wide layer of many leaves the average just above 2 bits."""
+    recipe = quick("repq", 2, 8, iterations=2, finish=1, finish_bits=2, bits={"head": (3, 8)})
+    result = vq.quantize(model, images, recipe)
+    assert result.report.avg_weight_bits > 2
+    assert "whole model" not in [row.unit for row in result.report.units]
 
 
 @pytest.mark.parametrize(("name", "gain"), [("minmax", 0.8), ("repq", 0.9), ("adfq", 0.85)])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..calibration import CalibrationPictures
 from ..errors import Cancelled
 from ..monitor import Monitor
-from ..report import RECONSTRUCTED, Reconstruction, UnitRow
+from ..report import RECONSTRUCTED, Reconstruction, UnitRow, average
 from ..schedule import Schedule
 from ..simulation import Simulation
 from ..site import Unit
@@ -48,7 +48,7 @@ def reconstruct(
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
     plan = [(unit, schedule) for unit in units]
-    plan += [(WHOLE, schedule.finishing)] if schedule.finish else []
+    plan += [(WHOLE, schedule.finishing)] if _finishes(simulation, schedule) else []
     with Cache() as room, torch.enable_grad():
         kept = _kept(pictures, schedule, room)
         twin = simulation.float_twin()
@@ -62,12 +62,21 @@ def reconstruct(
         try:
             for _, gather in walk:
                 run.take(gather)
-            if schedule.finish:
+            if len(plan) > len(units):
                 run.take(walk.whole)
         except Cancelled:
             return Reconstruction(tuple(run.rows), cancelled=True)
     state.finish()
     return Reconstruction(tuple(run.rows))
+
+
+def _finishes(simulation: Simulation, schedule: Schedule) -> bool:
+    """Whether the whole model learns at the end."""
+    if not schedule.finish or schedule.finish_bits is None:
+        return bool(schedule.finish)
+    layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
+    bits = [(simulation.quantizer(layer.weight).bits, layer.params) for layer in layers]
+    return average(bits) <= schedule.finish_bits
 
 
 def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
