@@ -14,6 +14,7 @@ from .sources import Sample, Source, builtin_source
 
 SPLITS = [("train", "test"), ("train", "val"), ("train", "valid"), ("train", "validation")]
 ALL = sys.maxsize  # a limit, so that PictureFolder balances the classes, which takes every picture
+ONE_PICTURE = "The model is judged by the one picture that it was calibrated on: bring two or more."
 
 
 def folders_allowed() -> bool:
@@ -118,4 +119,6 @@ def _samples(folder: PictureFolder, labelled: bool) -> list[Sample]:
 def _halves(key: tuple, about: str, samples: list[Sample], warning: str = "") -> Pools:
     """The first half is held out: classes are balanced from the start. A single picture serves as both."""
     half = -(-len(samples) // 2)
+    if len(samples) == 1:
+        warning = f"{ONE_PICTURE} {warning}".strip()
     return Pools(key, about, tuple(samples[half:] or samples), tuple(samples[:half]), warning)

@@ -81,6 +81,8 @@ def test_uploads_are_pictures_or_one_zip(tiny_model, folder, tmp_path):
     assert len(upload_source(tiny_model, files).held_out(100)) == 4
     only = upload_source(tiny_model, files[:1])
     assert pixels(only.held_out(5)) == pixels(only.calibration(5, seed=0))
+    assert "one picture that it was calibrated on" in only.warning
+    assert not upload_source(tiny_model, files[:2]).warning
     with pytest.raises(ValueError, match="either one"):
         upload_source(tiny_model, [*files, tmp_path / "more.zip"])
 
