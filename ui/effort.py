@@ -23,7 +23,7 @@ KEPT = (
     "precision. Times are guesses for two processor cores. A run that is cancelled or cut off goes on where "
     "it was when started again with the same settings."
 )
-MACS_PER_SECOND = 25e9  # of two cores: quick effort on demo-vit took 32 s with `adfq`, 58 s with `vitq`
+MACS_PER_SECOND = 25e9  # of two cores: quick effort on demo-vit took 40 s with `adfq`, 40 to 55 s with `vitq`
 TOKENS = {True: 65, False: 197}  # of the bundled models, and of those for ImageNet
 
 
