@@ -22,7 +22,7 @@ ARGS = (
     "--disable-sync",
 )
 START_SECONDS = 120
-PATIENCE = 120_000  # milliseconds an assertion keeps trying: test machines can be slow
+PATIENCE = 120_000  # milliseconds an assertion or a click keeps trying: test machines can be slow
 TRIES = 6
 
 
@@ -72,6 +72,7 @@ def studio(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(browser, studio: str) -> Iterator:
     """The studio's page on a wide screen, loaded; a script error or a request to elsewhere fails the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
