@@ -47,8 +47,8 @@ def reconstruct(
     """
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
-    plan = [(unit, schedule) for unit in units]
-    plan += [(WHOLE, schedule.finishing)] if _finishes(simulation, schedule) else []
+    plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
+    plan += [(WHOLE, schedule.finishing)] if finishes else []
     with Cache() as room, torch.enable_grad():
         kept = _kept(pictures, schedule, room)
         twin = simulation.float_twin()
@@ -62,7 +62,7 @@ def reconstruct(
         try:
             for _, gather in walk:
                 run.take(gather)
-            if len(plan) > len(units):
+            if finishes:
                 run.take(walk.whole)
         except Cancelled:
             return Reconstruction(tuple(run.rows), cancelled=True)
