@@ -73,7 +73,7 @@ BAD = {
     ("batch_size", 129): "^pictures=128 is fewer than a batch of 129$",
     **{
         (name, value): f"^{name} must be a number above 0, got"
-        for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr")
+        for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr", "finish_bits")
         for value in (0, -1.0, float("nan"), float("inf"), "1", True)
     },
     **{

@@ -16,7 +16,7 @@ from .calibration import CalibrationPictures, calibrate
 from .checks import check_function, check_whole
 from .errors import VitqError
 from .families import Family, family_of
-from .models.unwrap import check_finite, copied, module_of, plain, private_copy, untied
+from .models.unwrap import check_finite, module_of, private_copy, standalone
 from .monitor import Monitor, Progress
 from .recipe import Recipe
 from .recipe import recipe as named_recipe
@@ -150,7 +150,7 @@ def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:
 
 
 def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
-    module = plain(untied(copied(module).float().eval())).requires_grad_(False)
+    module = standalone(module).requires_grad_(False)
     family = family_of(module)
     family.rewrite(module)
     layers = trace_layers(module, family, picture)

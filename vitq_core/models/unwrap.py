@@ -30,17 +30,21 @@ def check_finite(module: nn.Module) -> None:
 
 
 def private_copy(module: nn.Module) -> nn.Module:
-    """The same network in evaluation mode for hooks and rewriting; weights are shared, not copied.
+    """A :func:`standalone` network for hooks and rewriting; weights are shared, not copied.
 
-    Nothing requires grad, and nothing done to its structure shows in ``module``. What is tied or computed at
-    every use in ``module`` is neither in the copy.
+    Nothing requires grad, and nothing done to its structure shows in ``module``.
     """
     shared: dict[int, object] = {}
     for parameter in module.parameters():
         shared[id(parameter)] = nn.Parameter(usable(parameter), requires_grad=False)
     for buffer in module.buffers():
         shared[id(buffer)] = usable(buffer)
-    return plain(untied(copied(module, shared).float().eval()))
+    return standalone(module, shared)
+
+
+def standalone(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
+    """A float32 copy in evaluation mode in which nothing is tied or computed at every use."""
+    return plain(untied(copied(module, memo).float().eval()))
 
 
 def copied(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
