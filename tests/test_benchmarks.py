@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .benchmarks.tried import with_relu
+from .benchmarks.relu_ablation import with_relu
 
 
 def test_mlps_with_relu_learn_what_they_gave_with_gelu(tiny, pictures) -> None:

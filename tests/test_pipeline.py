@@ -14,8 +14,8 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.testing import assert_close
 
 import vitq_core as vq
-from vitq_core.audit import audit
-from vitq_core.models.unwrap import untied
+from vitq_core.graph.copies import untied
+from vitq_core.quantized.audit import audit
 
 
 def fingerprint(model: nn.Module) -> list:
@@ -113,7 +113,7 @@ class Broken(Exception):
 @pytest.mark.parametrize("chunk", [32, 2])
 @pytest.mark.parametrize("when", [1, 5, 15, 25, -1])
 def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, when: int, chunk: int) -> None:
-    monkeypatch.setattr("vitq_core.calibration.pictures.CHUNK", chunk)
+    monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
     busy(model, images)
     before, steps = fingerprint(model), []
     vq.quantize(model, images, "crl", progress=lambda *said: steps.append(said))
@@ -137,7 +137,7 @@ def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, whe
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
 @pytest.mark.parametrize("chunk", [32, 4])
 def test_progress_goes_from_0_to_1(model, images, monkeypatch, calibrating, recipe: str, chunk: int) -> None:
-    monkeypatch.setattr("vitq_core.calibration.pictures.CHUNK", chunk)
+    monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
     heard: list[tuple[float, str]] = []
     vq.quantize(model, images, calibrating(recipe), progress=lambda *said: heard.append(said))
     fractions = [fraction for fraction, _ in heard]

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 import vitq_core as vq
-from vitq_core.schedule import EFFORT_NAMES, EFFORTS, Schedule
+from vitq_core.recipes.schedule import EFFORT_NAMES, EFFORTS, Schedule
 
 from .form_parts import LIGHT, Fields
 from .settings import MAX_ITERATIONS, NO_EFFORT, number_in, whole

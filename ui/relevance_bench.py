@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.models.unwrap import private_copy
-from vitq_core.relevance.subject import subject_of
+from vitq_core.graph.copies import private_copy
+from vitq_core.graph.prepared import subject_of
 
 from .bits_table import BitsTable
 from .cache import Cache

@@ -9,7 +9,7 @@ from math import ceil, floor, isfinite, log10, nan
 import plotly.graph_objects as go
 
 import vitq_core as vq
-from vitq_core.recipe import MAX_BITS, MIN_BITS
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
 from .bits_table import BitsTable
 from .layer_grid import OTHER, LayerGrid

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.recipe import MAX_BITS, MIN_BITS
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
 from . import settings
 from .bits_table import BitsTable

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.schedule import EFFORT_NAMES, EFFORTS
+from vitq_core.recipes.schedule import EFFORT_NAMES, EFFORTS
 
 MAX_CALIBRATION = 1024
 MAX_HELD_OUT = 2000

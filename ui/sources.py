@@ -59,7 +59,7 @@ class Scenes:
         return _render(count, CALIBRATION_SEEDS + seed, self.size)
 
     def held_out(self, count: int) -> list[Sample]:
-        from vitq_core.demo.tasks import HELD_OUT_SEED
+        from vitq_core.demo.scenes import HELD_OUT_SEED
 
         return _render(count, HELD_OUT_SEED, self.size)
 

@@ -5,22 +5,24 @@ model = vq.load_model("demo-vit")
 result = vq.quantize(model, images, vq.recipe("repq", weight_bits=4, act_bits=4))
 """
 
-from . import recipes  # registers the named recipes
+from . import recipes, scoring  # noqa: F401 - they register the recipes and what ranks layers
 from .allocation import Budget, allocate_bits
 from .allocation.table import TableCost, table_cost
-from .errors import Cancelled, VitqError
-from .evaluate import Evaluation, evaluate
-from .importance import SOURCES, importance
-from .layer_scores import Importance
+from .common.errors import Cancelled, VitqError
+from .evaluation import Evaluation, evaluate
+from .exporters.packed import load_quantized, save_quantized
+from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
-from .pipeline import QuantizeResult, quantize
-from .recipe import RECIPES, Options, Recipe, Use, recipe
-from .reconstruction import UnitProgress
-from .relevance.explain import Relevance, relevance
-from .report import Report, SiteRow, UnitRow
-from .saving.folder import load_quantized, save_quantized
-from .schedule import EFFORTS, Schedule
-from .site import Layer, NormPair, Site
+from .pipeline import quantize
+from .quantized.report import Report, SiteRow, UnitRow
+from .quantized.result import QuantizeResult
+from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
+from .recipes.schedule import EFFORTS, Schedule
+from .reconstruction.progress import UnitProgress
+from .scoring.explanation import Relevance, relevance
+from .scoring.scores import Importance
+from .scoring.sources import SOURCES
+from .scoring.streaming import importance
 
 __all__ = [
     "EFFORTS",
@@ -55,7 +57,6 @@ __all__ = [
     "load_quantized",
     "quantize",
     "recipe",
-    "recipes",
     "relevance",
     "save_quantized",
     "table_cost",

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from .allocation.passes import allocate_by_budget, allocate_by_paper, check_given_table
-from .calibration import CalibrationPictures, calibrate
-from .checks import check_function, check_whole
-from .errors import VitqError
-from .families import Family, family_of
-from .models.unwrap import check_finite, module_of, private_copy, standalone
-from .monitor import Monitor, Progress
-from .recipe import Recipe
-from .recipe import recipe as named_recipe
-from .reconstruction import RunState, Watch, check_enough, fingerprint, ready_folder, reconstruct
-from .reparameterize import to_clipped_scales, to_layer_scale
-from .report import NO_RECONSTRUCTION, Report, build_report
-from .rotation import rotate_heads
-from .simulation import Simulation
-from .site import Layer, NormPair, Site
-from .tracing import trace_layers
+from .common.checks import check_function, check_whole
+from .common.errors import VitqError
+from .common.monitor import Monitor, Progress
+from .data.calibration_set import CalibrationPictures
+from .graph import Family, family_of
+from .graph.copies import check_finite, module_of, private_copy, standalone
+from .graph.rotation import rotate_heads
+from .graph.site import Layer, NormPair, Site
+from .graph.tracing import trace_layers
+from .passes.allocate import allocate_by_budget, allocate_by_paper, check_given_table
+from .passes.calibrate import calibrate
+from .passes.reconstruct import check_enough, reconstruct
+from .passes.reparameterize import to_clipped_scales, to_layer_scale
+from .quantized.report import NO_RECONSTRUCTION, build_report
+from .quantized.result import QuantizeResult, layer_bits
+from .quantized.simulation import Simulation
+from .recipes.recipe import Recipe
+from .recipes.recipe import recipe as named_recipe
+from .reconstruction.progress import Watch
+from .reconstruction.state import RunState, fingerprint, ready_folder
 
 if TYPE_CHECKING:
     from .models import Model
@@ -44,21 +47,6 @@ PASSES: dict[str, Callable[[Simulation, dict[Site, Tensor], Monitor], None]] = {
     "reparameterize_mean": to_layer_scale,
     "reparameterize_clip": to_clipped_scales,
 }
-
-
-@dataclass(frozen=True)
-class QuantizeResult:
-    """``model``: same call as the original. ``bits``: {layer: (weight bits or None, activation bits)}."""
-
-    model: nn.Module
-    bits: dict[str, tuple[int | None, int]]
-    report: Report
-    recipe: Recipe
-    source: Model | None = None  # what was quantized, where it came as a Model: labels and preprocessing
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The quantized model's output, [N, classes]."""
-        return self.model(images)
 
 
 def quantize(
@@ -203,12 +191,3 @@ def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: 
     for index, step in enumerate(rest):
         start = 0.8 + 0.2 * index / len(rest)
         PASSES[step](simulation, tokens, monitor.part(start, start + 0.2 / len(rest)))
-
-
-def layer_bits(simulation: Simulation) -> dict[str, tuple[int | None, int]]:
-    """{layer: (weight bits or None, activation bits)}; both inputs of a matmul have the same bits."""
-    table = {}
-    for name, layer in simulation.layers.items():
-        weight = None if layer.weight is None else simulation.quantizer(layer.weight).bits
-        table[name] = (weight, simulation.quantizer(layer.inputs[0]).bits)
-    return table

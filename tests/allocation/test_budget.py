@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vitq_core.allocation.budget import BITS, Budget, budget_policy
-from vitq_core.noise import LayerNoise
-from vitq_core.saving.packing import packed_bytes
-from vitq_core.site import Layer, Site
+from vitq_core.graph.site import Layer, Site
+from vitq_core.quantized.output_error import LayerNoise
+from vitq_core.quantized.packing import packed_bytes
 
 KINDS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
 

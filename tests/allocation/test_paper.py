@@ -9,8 +9,8 @@ from timm.layers import SwiGLU
 
 import vitq_core as vq
 from vitq_core.allocation.paper import paper_policy
-from vitq_core.relevance.subject import subject_of
-from vitq_core.site import Layer, Site
+from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.site import Layer, Site
 
 TYPES = ("attn.qkv", "attn.matmul1", "attn.matmul2", "attn.proj", "mlp.fc1", "mlp.fc2")
 # Importance of a type's layer in blocks 0 to 5; a model of depth 4 has the first four.

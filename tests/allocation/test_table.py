@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vitq_core as vq
-from vitq_core.relevance.subject import subject_of
+from vitq_core.graph.prepared import subject_of
 
 
 def random_table(model: torch.nn.Module, images: torch.Tensor, seed: int) -> dict:

@@ -135,7 +135,7 @@ def save(results: dict, path: Path) -> None:
 def held_out(model_id: str, data: str | None, limit: int | None) -> list[tuple[Tensor, Tensor]]:
     """Batches (images, labels), preprocessed once."""
     if data is None:
-        from vitq_core.demo.tasks import HELD_OUT_SEED
+        from vitq_core.demo.scenes import HELD_OUT_SEED
 
         images, labels = scenes(model_id, limit or 2000, HELD_OUT_SEED)
     else:

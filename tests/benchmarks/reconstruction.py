@@ -24,11 +24,11 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.recipe import Recipe, Use
-from vitq_core.report import RECONSTRUCTED
+from vitq_core.quantized.report import RECONSTRUCTED
+from vitq_core.recipes.recipe import Recipe, Use
 
 from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
-from .tried import with_relu
+from .relu_ablation import with_relu
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTHS = ((4, 4), (3, 3), (2, 4))

@@ -18,11 +18,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import vitq_core as vq
+from vitq_core.data.store import Cache
+from vitq_core.graph.site import Unit
+from vitq_core.passes.reconstruct import units_of
 from vitq_core.reconstruction.optimize import learn
-from vitq_core.reconstruction.reconstruct import units_of
-from vitq_core.reconstruction.rows import Cache
-from vitq_core.reconstruction.walk import Walk
-from vitq_core.site import Unit
+from vitq_core.reconstruction.unit_inputs import Walk
 
 from .accuracy import calibration
 from .test_speed import spread

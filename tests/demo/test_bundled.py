@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vitq_core.demo.export import accuracy, load
 from vitq_core.demo.scenes import LABELS
-from vitq_core.demo.tasks import HELD_OUT_SEED, TASKS, draw_scenes
+from vitq_core.demo.training.export import accuracy, load
+from vitq_core.demo.training.tasks import HELD_OUT_SEED, TASKS, draw_scenes
 
 MODELS = Path(__file__).parents[2] / "assets" / "models"
 

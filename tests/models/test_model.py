@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vitq_core.errors import VitqError
-from vitq_core.home import vitq_home
-from vitq_core.models import catalog, list_models, load_model, wrap_model
+from vitq_core.common.errors import VitqError
+from vitq_core.common.home import vitq_home
+from vitq_core.models import catalogue as catalog
+from vitq_core.models import list_models, load_model, wrap_model
 
 ARGS = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
 NAMES = ["cat", "dog", "fish"]

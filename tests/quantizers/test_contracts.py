@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from vitq_core.errors import VitqError
+from vitq_core.common.errors import VitqError
 from vitq_core.quantizers import QUANTIZERS, LogSqrt2, Quantizer, ShiftLog2, base, log_sqrt2, uniform
 from vitq_core.quantizers.shift_log2 import EPSILON
-from vitq_core.recipe import MAX_BITS, MIN_BITS
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
 BITS = range(MIN_BITS, MAX_BITS + 1)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitq_core.quantizers import Uniform
 from vitq_core.quantizers.base import PERCENTILES
-from vitq_core.recipe import MAX_BITS, MIN_BITS
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

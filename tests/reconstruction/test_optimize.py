@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.data.store import Cache
+from vitq_core.quantized.simulation import Simulation
 from vitq_core.quantizers import Uniform
+from vitq_core.recipes.schedule import Schedule
 from vitq_core.reconstruction import optimize
 from vitq_core.reconstruction.optimize import (
     Learned,
@@ -20,10 +23,7 @@ from vitq_core.reconstruction.optimize import (
     learning_scales,
     uses_bfloat16,
 )
-from vitq_core.reconstruction.rows import Cache
-from vitq_core.reconstruction.walk import Feed, Walk
-from vitq_core.schedule import Schedule
-from vitq_core.simulation import Simulation
+from vitq_core.reconstruction.unit_inputs import Feed, Walk
 
 CPU = torch.device("cpu")
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vitq_core as vq
-from vitq_core.monitor import Monitor
+from vitq_core.common.monitor import Monitor
+from vitq_core.graph.site import Unit
+from vitq_core.recipes.schedule import Schedule
 from vitq_core.reconstruction import progress as module
 from vitq_core.reconstruction.progress import POINTS, Clock, Curve, Reporter, UnitProgress, spoken
-from vitq_core.schedule import Schedule
-from vitq_core.site import Unit
 
 
 @settings(max_examples=60)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.audit import audit
-from vitq_core.reconstruction import UnitProgress, optimize
+from vitq_core.quantized.audit import audit
+from vitq_core.reconstruction import optimize
+from vitq_core.reconstruction.progress import UnitProgress
 
 from .whole_runs import (
     UNITS,
@@ -197,7 +198,7 @@ def test_only_so_many_pictures_are_learned_from(model, pictures) -> None:
     images = pictures(model, 24)
     found = []
     hard_error = optimize.hard_error
-    reconstruct = import_module("vitq_core.reconstruction.reconstruct")
+    reconstruct = import_module("vitq_core.passes.reconstruct")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             reconstruct, "hard_error", lambda m, feed: found.append(feed.given.count) or hard_error(m, feed)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vitq_core.errors import VitqError
+from vitq_core.common.errors import VitqError
+from vitq_core.quantized.simulation import SimulatedWeight
 from vitq_core.quantizers import LogSqrt2, Uniform
-from vitq_core.recipe import MAX_BITS, MIN_BITS
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 from vitq_core.reconstruction.rounding import Rounding
-from vitq_core.simulation import SimulatedWeight
 
 CASES = {
     "bits": st.integers(MIN_BITS, MAX_BITS),

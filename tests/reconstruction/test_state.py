@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.reconstruction import RunState, fingerprint
-from vitq_core.reconstruction.state import ABANDONED, RUN
-from vitq_core.report import UnitRow
+from vitq_core.quantized.report import UnitRow
+from vitq_core.reconstruction.state import ABANDONED, RUN, RunState, fingerprint
 
 ROW = UnitRow("blocks.0.attn", "reconstructed", 0.5, 0.25, 30, 1.5, (3.0, 2.0, 1.0))
 TENSORS = {"qkv.bias": torch.arange(6.0).reshape(2, 3), "scale": torch.tensor(0.1), "t": torch.ones(3, 2).T}

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 import vitq_core as vq
-from vitq_core.audit import audit
-from vitq_core.reconstruction import UnitProgress
+from vitq_core.quantized.audit import audit
+from vitq_core.reconstruction.progress import UnitProgress
 
 from .whole_runs import UNITS, assert_saves, calibration, equal, quick, same, state_of
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import vitq_core as vq
-from vitq_core.reconstruction.rows import Cache
+from vitq_core.data.store import Cache
+from vitq_core.graph.site import Unit
 from vitq_core.reconstruction.weighting import fisher_weights
-from vitq_core.site import Unit
 
 UNITS = [Unit("blocks.0.attn", ("blocks.0.attn.softmax",)), Unit("blocks.1.mlp"), Unit("head")]
 

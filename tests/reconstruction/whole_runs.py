@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.audit import audit
-from vitq_core.report import UnitRow
+from vitq_core.quantized.audit import audit
+from vitq_core.quantized.report import UnitRow
 
 CHUNK = 32
 QUICK = {"effort": "quick", "iterations": 3, "batch_size": 8, "autocast": False}

@@ -5,7 +5,7 @@ import pytest
 import vitq_core as vq
 from ui import effort
 from ui.form_parts import recipe_sentence
-from vitq_core.schedule import EFFORT_NAMES, EFFORTS
+from vitq_core.recipes.schedule import EFFORT_NAMES, EFFORTS
 
 
 def test_every_effort_is_explained_and_the_chosen_one_marked():

@@ -11,7 +11,7 @@ from ui.reconstruction_live import live
 from ui.reconstruction_plots import errors_figure
 from ui.run_parts import ended
 from ui.settings import RunSettings
-from vitq_core.report import UnitRow
+from vitq_core.quantized.report import UnitRow
 
 
 class Stopping(Job):

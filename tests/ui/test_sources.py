@@ -9,7 +9,7 @@ from ui.measure import readable
 from ui.settings import RunSettings
 from ui.sources import Photographs, Scenes, builtin_source, package_photographs
 from ui.user_sources import choose_source, folder_source, upload_source
-from vitq_core.demo.tasks import HELD_OUT_SEED, TRAIN_SEED
+from vitq_core.demo.training.tasks import HELD_OUT_SEED, TRAIN_SEED
 
 
 def pixels(samples) -> list[bytes]:

@@ -8,17 +8,17 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from ..batches import streamed
-from ..importance.sources import SOURCES
-from ..layer_scores import Importance
+from ..common.arithmetic import plain_arithmetic
+from ..common.monitor import Monitor, Progress
+from ..data.batches import streamed
+from ..graph.prepared import Subject, peeked, subject_of
 from ..models import Model
-from ..monitor import Monitor, Progress
-from ..noise import output_noise
-from ..numerics import plain_arithmetic
-from ..recipe import Recipe
-from ..recipe import recipe as named_recipe
-from ..relevance.explain import Relevance
-from ..relevance.subject import Subject, peeked, subject_of
+from ..quantized.output_error import output_noise
+from ..recipes.recipe import Recipe
+from ..recipes.recipe import recipe as named_recipe
+from ..scoring.explanation import Relevance
+from ..scoring.scores import Importance
+from ..scoring.sources import SOURCES
 from .budget import BITS, Budget, budget_policy, check_possible
 from .paper import paper_policy
 from .table import BitsTable, check_complete

@@ -10,12 +10,12 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from ..errors import VitqError
-from ..noise import LayerNoise
-from ..recipe import MAX_BITS, MIN_BITS
-from ..record import Record
-from ..saving.packing import packed_bytes
-from ..site import Layer
+from ..common.errors import VitqError
+from ..common.records import Record
+from ..graph.site import Layer
+from ..quantized.output_error import LayerNoise
+from ..quantized.packing import packed_bytes
+from ..recipes.recipe import MAX_BITS, MIN_BITS
 from .table import BitsTable
 
 BITS = tuple(range(MIN_BITS, MAX_BITS + 1))

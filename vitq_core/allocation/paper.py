@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..recipe import MAX_BITS, MIN_BITS, check_bits
-from ..site import Layer
+from ..graph.site import Layer
+from ..recipes.recipe import MAX_BITS, MIN_BITS, check_bits
 from .table import IMAGE_BITS, BitsTable
 
 Shift = dict[str, int]

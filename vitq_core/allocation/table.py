@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..common.records import Record
+from ..graph.copies import module_of
+from ..graph.prepared import peeked, subject_of
+from ..graph.site import Layer
 from ..models import Model
-from ..models.unwrap import module_of
-from ..recipe import check_bits
-from ..record import Record
-from ..relevance.subject import peeked, subject_of
-from ..saving.packing import packed_bytes
-from ..site import Layer
+from ..quantized.packing import packed_bytes
+from ..recipes.recipe import check_bits
 
 BitsTable = dict[str, tuple[int | None, int]]
 IMAGE_BITS = 8  # every published method keeps the picture itself at 8 bits

@@ -19,6 +19,7 @@ from .pose import Pose, random_pose, reach, to_object
 from .shapes import SHAPES
 
 LABELS = tuple(SHAPES)
+HELD_OUT_SEED = 2  # of the scenes that judge the bundled model, which trained on others
 MIN_SIZE = 16
 MIN_VISIBLE = 0.0015  # share of the picture below which an object is not listed
 

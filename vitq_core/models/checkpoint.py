@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..errors import VitqError
+from ..common.errors import VitqError
 from .hub import CONFIG, WEIGHTS, brief
 
 # What a configuration that does not fit its architecture or its weights makes timm and torch raise.

@@ -14,8 +14,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..errors import VitqError
-from ..home import vitq_home
+from ..common.errors import VitqError
+from ..common.home import vitq_home
 
 SECONDS = 10
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from ..errors import VitqError
+from ..common.errors import VitqError
 from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing, default_crop
-from .catalog import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
+from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
 from .checkpoint import read_checkpoint
 from .hub import fetch_model
 
@@ -100,7 +100,7 @@ def _load_bundled(info: ModelInfo) -> Model:
     model = _read(folder_of(info), info)
     if info.id.endswith(OUTLIERS):
         # Imported only here: most models need none of the demonstration code.
-        from ..demo.outliers import spread_channels
+        from .outliers import spread_channels
 
         spread_channels(model.module)
     return model

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import VitqError
-from ..registry import Registry
+from ..common.errors import VitqError
+from ..common.registry import Registry
 from .statistics import Statistics
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search

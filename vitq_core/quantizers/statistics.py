@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import VitqError
+from ..common.errors import VitqError
 from .tails import Tails
 
 TAIL = 0.001  # quantiles in [0, TAIL] and [1 - TAIL, 1] can be asked for

@@ -1,7 +1,7 @@
 """ADFQ-ViT (arXiv 2407.02763): its quantizers and its module-wise reconstruction."""
 
-from ..recipe import RECIPES, Options, Recipe, Use
 from .baselines import IMAGE
+from .recipe import RECIPES, Options, Recipe, Use
 
 RECIPES.register("adfq")(
     Recipe(

@@ -1,6 +1,6 @@
 """Baselines: uniform quantizers everywhere, ranges from the extremes or from percentiles."""
 
-from ..recipe import RECIPES, Recipe, Use
+from .recipe import RECIPES, Recipe, Use
 
 # Every published method keeps the picture itself at 8 bits; the report says so.
 IMAGE = Use("uniform", bits=8)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..recipe import RECIPES
+from .recipe import RECIPES
 from .repq import CRL
 
 RECIPES.register("lrp")(

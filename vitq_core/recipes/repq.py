@@ -1,7 +1,7 @@
 """RepQ-ViT (arXiv 2212.08254) and the CRL part of LRP-QViT (arXiv 2401.11243)."""
 
-from ..recipe import RECIPES, Recipe, Use
 from .baselines import IMAGE
+from .recipe import RECIPES, Recipe, Use
 
 RULES = {
     "*:weight": Use("uniform", {"axis": 0}),

@@ -1,7 +1,7 @@
 """VitQ: what the papers and the field know, put together; the README shows what each part is worth."""
 
-from ..recipe import RECIPES, Options, Recipe, Use
 from .baselines import IMAGE
+from .recipe import RECIPES, Options, Recipe, Use
 
 RECIPES.register("vitq")(
     Recipe(

@@ -10,13 +10,13 @@ from math import cos, isfinite, pi
 import torch
 from torch import Tensor, nn
 
+from ..graph.site import Unit
+from ..quantized.simulation import Simulation
 from ..quantizers import Quantizer
-from ..schedule import Schedule
-from ..simulation import Simulation
-from ..site import Unit
+from ..recipes.schedule import Schedule
 from .losses import attention_loss, output_error, output_loss
 from .rounding import Rounding
-from .walk import CHUNK, Feed
+from .unit_inputs import CHUNK, Feed
 
 SMALLEST_SCALE = 1e-8
 

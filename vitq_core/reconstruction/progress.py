@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 
-from ..monitor import Monitor
-from ..report import LEARNING, UnitRow
-from ..schedule import Schedule
-from ..simulation import Simulation
-from ..site import Unit
+from ..common.monitor import Monitor
+from ..graph.site import Unit
+from ..quantized.report import LEARNING, UnitRow
+from ..quantized.simulation import Simulation
+from ..recipes.schedule import Schedule
 
 POINTS = 60  # of a loss curve
 EVERY = 0.25  # seconds between two reports

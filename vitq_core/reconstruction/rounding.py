@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import VitqError
+from ..common.errors import VitqError
+from ..quantized.simulation import SimulatedWeight
 from ..quantizers import Uniform
 from ..quantizers.base import passing
-from ..simulation import SimulatedWeight
 
 TINY = 1e-30
 ZETA, GAMMA = 1.1, -0.1  # h(v) = clamp(σ(v)·(ζ − γ) + γ, 0, 1)

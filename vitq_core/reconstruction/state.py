@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import VitqError
-from ..files import write_atomically
-from ..home import forget_abandoned, vitq_home
-from ..report import UnitRow
+from ..common.errors import VitqError
+from ..common.files import write_atomically
+from ..common.home import forget_abandoned, vitq_home
+from ..quantized.report import UnitRow
 
 VERSION = 2  # of what a unit's file means; part of the fingerprint
 ABANDONED = 30 * 24 * 3600  # seconds after which the state of a run that nobody resumed is deleted

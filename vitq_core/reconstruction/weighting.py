@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..errors import VitqError
-from ..site import Unit
-from .rows import Rows
-from .walk import CHUNK
+from ..common.errors import VitqError
+from ..data.store import Rows
+from ..graph.site import Unit
+from .unit_inputs import CHUNK
 
 
 def fisher_weights(

@@ -1,0 +1,259 @@
+"""What is saved loads bit for bit, really packed; damaged, foreign and altered things are refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import vitq_core as vq
+from vitq_core.models import Preprocessing
+from vitq_core.quantized.audit import audit
+
+FILES = {"model.safetensors", "vitq.json"}
+
+
+@pytest.fixture
+def saved(model, images, tmp_path) -> Path:
+    return vq.save_quantized(vq.quantize(model, images, "repq"), tmp_path / "saved")
+
+
+def assert_round_trip(result: vq.QuantizeResult, images: torch.Tensor, folder: Path) -> vq.QuantizeResult:
+    assert vq.save_quantized(result, folder) == folder
+    assert {path.name for path in folder.iterdir()} == FILES
+    loaded = vq.load_quantized(folder)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), result(images))
+    audit(loaded.model, images)
+    assert loaded.bits == result.bits
+    assert loaded.recipe == result.recipe
+    assert repr(loaded.report) == repr(result.report)  # its sqnr_db may be nan, which equals nothing
+    size = (folder / "model.safetensors").stat().st_size
+    header = 8 + int.from_bytes((folder / "model.safetensors").read_bytes()[:8], "little")
+    assert size - header == pytest.approx(1e6 * result.report.size_mb, abs=1)
+    return loaded
+
+
+@pytest.mark.parametrize("index", range(2))
+def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calibrating, index: int) -> None:
+    kind = request.node.callspec.params["variant"]
+    recipe = (("repq", "adfq"), ("crl", "minmax"))[index][len(kind) % 2]
+    images = pictures(variant, 2)
+    result = vq.quantize(variant, images, calibrating(recipe, 3 + index, 4))
+    if kind in ("gated", "subclass"):
+        with pytest.raises(vq.VitqError, match=r"cannot be saved|no VisionTransformer class 'Subclass'"):
+            vq.save_quantized(result, tmp_path / "saved")
+        assert not (tmp_path / "saved").exists()
+    else:
+        assert_round_trip(result, images, tmp_path / "saved")
+
+
+@pytest.mark.parametrize("bits", [2, 5])
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_round_trip_of_every_recipe(model, images, tmp_path, calibrating, recipe: str, bits: int) -> None:
+    options = {"adfq": {"alpha_ratio": 0.02, "log_base": 2.0}, "crl": {"collapse": True}}.get(recipe, {})
+    mixed = {"blocks.1.mlp.fc2": (3, 7)}
+    if any(
+        step.startswith("allocate") for step in vq.RECIPES[recipe].passes
+    ):  # such a recipe takes all layers or none
+        mixed = {**vq.quantize(model, images, vq.recipe("minmax", bits, bits)).bits, **mixed}
+    chosen = calibrating(recipe, bits, bits, bits=mixed, **options)
+    loaded = assert_round_trip(vq.quantize(model, images, chosen), images, tmp_path / "a" / "b")
+    assert_round_trip(loaded, images, tmp_path / "again")
+    assert vq.evaluate(loaded.model, [images], reference=model).n == len(images)
+
+
+def test_weights_are_really_packed(tiny, pictures, tmp_path) -> None:
+    model = tiny(embed_dim=128, num_heads=2, depth=2)
+    result = vq.quantize(model, pictures(model, 2), vq.recipe("minmax", 4, 4))
+    vq.save_quantized(result, tmp_path)
+    share = (tmp_path / "model.safetensors").stat().st_size / (4 * sum(p.numel() for p in model.parameters()))
+    assert 1 / 8 < share < 1 / 6
+    assert result.report.compression == pytest.approx(1 / share, rel=0.1)
+
+
+def test_labels_and_preprocessing_survive(model, images, tmp_path) -> None:
+    wrapped = vq.wrap_model(model, labels=["Ä", "b", "c", "d", "e"])
+    preprocessing = Preprocessing(
+        size=(16, 16), crop_pct=0.9, interpolation="nearest", mean=(0.1, 0.2, 0.3), crop_mode="squash"
+    )
+    wrapped = replace(wrapped, preprocessing=preprocessing)
+    vq.save_quantized(vq.quantize(wrapped, images, "percentile"), tmp_path)
+    loaded = vq.load_quantized(tmp_path)
+    assert loaded.source.labels == wrapped.labels
+    assert loaded.source.preprocessing == preprocessing
+    assert loaded.source.module is loaded.model
+    assert loaded.report.preprocessing == preprocessing.describe()
+
+
+def test_saving_again_replaces(model, images, tmp_path, calibrating) -> None:
+    for recipe in ("repq", "adfq", "minmax"):
+        assert_round_trip(vq.quantize(model, images, calibrating(recipe)), images, tmp_path)
+
+
+def test_loading_leaves_the_random_state(saved) -> None:
+    state = torch.get_rng_state()
+    vq.load_quantized(saved)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def truncate(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        description = json.loads((folder / "vitq.json").read_text())
+        change(description)
+        (folder / "vitq.json").write_text(json.dumps(description))
+
+    return damage
+
+
+def tensors(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        found = load_file(folder / "model.safetensors")
+        change(found)
+        save_file(found, folder / "model.safetensors")
+
+    return damage
+
+
+DAMAGES = {
+    "no folder": (shutil.rmtree, r"holds no quantized model: vitq\.json is missing"),
+    "no description": (lambda f: (f / "vitq.json").unlink(), r"vitq\.json is missing"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
+    "truncated weights": (truncate, "is damaged"),
+    "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "is damaged"),
+    "no json": (lambda f: (f / "vitq.json").write_text("{"), "is damaged"),
+    "no text": (lambda f: (f / "vitq.json").write_bytes(b"\xff\xfe\x00"), "is damaged"),
+    "other json": (lambda f: (f / "vitq.json").write_text("[1, 2]"), "is damaged"),
+    "empty json": (lambda f: (f / "vitq.json").write_text("{}"), "is damaged"),
+    "newer": (edit(lambda d: d.update(format=99)), "format 99 is not known"),
+    "other family": (edit(lambda d: d.update(family="resnet")), "unknown model family 'resnet'"),
+    "other class": (
+        edit(lambda d: d["config"].update({"class": "Popen"})),
+        "no VisionTransformer class 'Popen'",
+    ),
+    "other block": (edit(lambda d: d["config"]["block"].update(name="eval")), "no Module class 'eval'"),
+    "other option": (edit(lambda d: d["config"].update(shell="rm")), "is damaged"),
+    "no heads": (edit(lambda d: d["config"].update(num_heads=0)), "is damaged"),
+    "other heads": (edit(lambda d: d["config"].update(num_heads=5)), "is damaged"),
+    "other pooling": (edit(lambda d: d["config"].update(global_pool="best")), "is damaged"),
+    "negative width": (edit(lambda d: d["config"].update(embed_dim=-16)), "is damaged"),
+    "more blocks": (edit(lambda d: d["config"].update(depth=3)), "is damaged"),
+    "fewer blocks": (edit(lambda d: d["config"].update(depth=1)), "is damaged"),
+    "wider": (edit(lambda d: d["config"].update(mlp_ratio=4)), "is damaged"),
+    "recipe": (edit(lambda d: d["recipe"].update(weight_bits=40)), "is damaged"),
+    "recipe's quantizer": (
+        edit(lambda d: d["recipe"]["rules"]["*"].update(quantizer="unifrom")),
+        "unknown quantizer 'unifrom'",
+    ),
+    "labels": (
+        edit(lambda d: d.update(source={"labels": ["a"], "preprocessing": {"size": [16, 16]}})),
+        "5 classes but 1 labels",
+    ),
+    "no report": (edit(lambda d: d.pop("report")), "is damaged"),
+    "no norm": (tensors(lambda t: t.pop("blocks.0.norm1.weight")), "blocks.0.norm1.weight is missing"),
+    "no scale": (tensors(lambda t: t.pop("head:input.scale")), "is damaged"),
+    "no codes": (tensors(lambda t: t.pop("head:weight.codes")), "is damaged"),
+    "fewer codes": (
+        tensors(lambda t: t.update({"head:weight.codes": t["head:weight.codes"][:-4].clone()})),
+        "bytes",
+    ),
+    "norm's shape": (tensors(lambda t: t.update({"norm.bias": torch.zeros(3)})), "norm.bias has shape"),
+    "a new bias": (tensors(lambda t: t.update({"head.scale": torch.zeros(3)})), "is damaged"),
+    "foreign": (tensors(lambda t: t.update({"forward": torch.zeros(3)})), "is damaged"),
+    "foreign module": (tensors(lambda t: t.update({"os.path": torch.zeros(3)})), "is damaged"),
+}
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.values(), ids=DAMAGES)
+def test_damage_is_a_sentence(saved, damage, sentence: str) -> None:
+    vq.load_quantized(saved)
+    damage(saved)
+    with pytest.raises(vq.VitqError, match=sentence) as error:
+        vq.load_quantized(saved)
+    assert str(saved) in str(error.value) or "format" in sentence or "class" in sentence
+
+
+def tanh(model: nn.Module) -> None:
+    model.blocks[0].mlp.act = nn.GELU(approximate="tanh")
+
+
+def epsilon(model: nn.Module) -> None:
+    model.blocks[1].norm2.eps = 0.1
+
+
+def scale(model: nn.Module) -> None:
+    model.blocks[0].attn.scale = 0.5
+
+
+def hook(model: nn.Module) -> None:
+    model.head.register_forward_hook(lambda *io: 2 * io[-1])
+
+
+def width(model: nn.Module) -> None:
+    model.blocks[1].mlp.fc1, model.blocks[1].mlp.fc2 = nn.Linear(16, 20), nn.Linear(20, 16)
+
+
+@pytest.mark.parametrize("alter", [tanh, epsilon, scale, hook, width])
+def test_altered_models_are_refused(model, images, tmp_path, alter) -> None:
+    alter(model)
+    result = vq.quantize(model, images, vq.recipe("percentile", 8, 8))
+    with pytest.raises(vq.VitqError, match="altered after it was built"):
+        vq.save_quantized(result, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_an_activation_with_arguments_is_not_lost(tiny, pictures, tmp_path) -> None:
+    model = tiny(act_layer=partial(nn.GELU, approximate="tanh"))
+    with pytest.raises(vq.VitqError, match="altered"):
+        vq.save_quantized(vq.quantize(model, pictures(model), vq.recipe("minmax", 8, 8)), tmp_path)
+
+
+def test_a_model_that_is_no_longer_quantized_is_refused(model, images, tmp_path) -> None:
+    result = vq.quantize(model, images, "repq")
+    result.model.head.parametrizations.weight.original.data += 1
+    with pytest.raises(vq.VitqError, match="the weight of head changed after it was quantized"):
+        vq.save_quantized(result, tmp_path)
+    detached = vq.quantize(model, images, "repq")
+    detached.model.vitq.detach()
+    with pytest.raises(vq.VitqError, match="not quantized as recipe"):
+        vq.save_quantized(detached, tmp_path)
+
+
+def test_only_results_are_saved(model, images, tmp_path) -> None:
+    for thing in (model, vq.quantize(model, images, "minmax").model, None):
+        with pytest.raises(ValueError, match="save_quantized takes what quantize returned, got"):
+            vq.save_quantized(thing, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(model, images, tmp_path) -> None:
+    result = vq.quantize(model, images, "minmax")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(vq.VitqError, match="cannot be written to"):
+        vq.save_quantized(result, tmp_path / "file")
+    (tmp_path / "vitq.json").mkdir()
+    with pytest.raises(vq.VitqError, match="cannot be written to"):
+        vq.save_quantized(result, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {*FILES, "file"}, "no temporary file is left"
+
+
+def test_a_model_in_training_mode_is_saved_and_stays_so(tiny, pictures, tmp_path) -> None:
+    model = tiny(drop_rate=0.5, attn_drop_rate=0.5)
+    images = pictures(model)
+    result = vq.quantize(model, images, "minmax")
+    result.model.train()
+    vq.save_quantized(result, tmp_path)
+    assert all(module.training for module in result.model.modules())
+    with torch.no_grad():
+        result.model.eval()
+        assert torch.equal(vq.load_quantized(tmp_path)(images), result(images))

@@ -1,0 +1,97 @@
+"""Rotating the heads: the same answers in full precision, and no channel of queries and keys sticks out."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import vitq_core as vq
+from vitq_core.graph import family_of
+from vitq_core.graph.rotation import rotate_heads, rotation
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 12, 32, 48, 64, 80, 88])
+def test_the_matrix_is_orthogonal_and_spreads_every_channel(size: int) -> None:
+    turn = rotation(size)
+    assert torch.allclose(turn @ turn.T, torch.eye(size, dtype=turn.dtype), atol=1e-12)
+    odd = size / (size & -size)
+    assert turn.abs().max() <= max(1, 2 * (odd > 1)) ** 0.5 / size**0.5 + 1e-12
+
+
+def rewritten(model: nn.Module) -> nn.Module:
+    model = deepcopy(model).eval()
+    family_of(model).rewrite(model)
+    return model
+
+
+def rotated(model: nn.Module) -> nn.Module:
+    turned = rewritten(model)
+    rotate_heads(turned, family_of(model))
+    return turned
+
+
+def test_every_kind_of_model_answers_as_before(variant, pictures) -> None:
+    images = pictures(variant)
+    with torch.no_grad():
+        wanted, given = variant(images), rotated(variant)(images)
+    assert torch.allclose(given, wanted, atol=1e-5 * max(1, float(wanted.abs().max())))
+
+
+def test_queries_keys_and_values_turn_where_nothing_looks_at_single_channels(variant, pictures) -> None:
+    before, after = (outputs(module, pictures(variant)) for module in (rewritten(variant), rotated(variant)))
+    for heads in family_of(variant).heads(rewritten(variant)):
+        attention = heads.qkv.removesuffix(".qkv")
+        turn = rotation(heads.size).float()
+        turns = (heads.scores, heads.scores, heads.values)
+        for one, other, turned in zip(before[attention], after[attention], turns, strict=True):
+            assert torch.allclose(other, one @ turn.T if turned else one, atol=1e-5)
+        module = variant.get_submodule(attention)
+        assert heads.scores == isinstance(module.q_norm, nn.Identity)
+        gated = getattr(module, "gate", None) is not None
+        assert heads.values == (isinstance(module.norm, nn.Identity) and not gated)
+
+
+def outputs(module: nn.Module, images: torch.Tensor) -> dict[str, tuple[torch.Tensor, ...]]:
+    """Per attention its queries, keys and values, [B, heads, tokens, size]."""
+    seen = {}
+    for heads in family_of(module).heads(module):
+
+        def hook(layer, inputs, output, heads=heads):
+            parts = output.unflatten(-1, (3, heads.count, heads.size))
+            seen[heads.qkv.removesuffix(".qkv")] = parts.permute(2, 0, 3, 1, 4).unbind(0)
+
+        module.get_submodule(heads.qkv).register_forward_hook(hook)
+    with torch.no_grad():
+        module(images)
+    return seen
+
+
+def test_one_loud_channel_is_heard_in_all(model, images) -> None:
+    loud = rewritten(model)
+    with torch.no_grad():
+        for parameter in loud.blocks[0].attn.qkv.parameters():
+            parameter[3] *= 50  # the fourth channel of the first head's queries
+
+    def loudest(module: nn.Module) -> float:
+        queries = outputs(module, images)["blocks.0.attn"][0][:, 0]
+        return float(queries.abs().amax() / queries.square().mean().sqrt())
+
+    assert loudest(rotated(loud)) < 0.6 * loudest(loud)
+
+
+def test_the_users_model_stays_as_it_is(model, images) -> None:
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    vq.quantize(model, images, vq.recipe("vitq", 4, 4, effort="none"))
+    assert type(model.blocks[0].attn).__name__ == "Attention"
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_recipe_with_the_pass_quantizes_the_rotated_model(model, images) -> None:
+    """As ``percentile`` does with a model that was rotated by hand."""
+    recipe = vq.recipe("percentile", 4, 4)
+    first = vq.quantize(rotated(model), images, recipe)
+    second = vq.quantize(model, images, replace(recipe, passes=("rotate_heads", *recipe.passes)))
+    assert torch.equal(first(images), second(images))
+    assert not torch.equal(second(images), vq.quantize(model, images, recipe)(images))

@@ -1,0 +1,155 @@
+"""Every site is fitted to all pictures, behind quantizers that are active already, in bounded memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from timm.layers import SwiGLU
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+import vitq_core as vq
+from vitq_core.data import calibration_set as pictures_module
+from vitq_core.data import chunks as store
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures_module, "CHUNK", 4)
+
+
+def parameters(result: vq.QuantizeResult) -> dict[str, Tensor]:
+    simulation = result.model.vitq
+    found = {}
+    for site in simulation.sites():
+        quantizer = simulation.quantizer(site)
+        found |= {f"{site}.{name}": getattr(quantizer, name) for name in quantizer.PARAMETERS}
+    return found
+
+
+def assert_same_parameters(one: vq.QuantizeResult, other: vq.QuantizeResult, exact: bool = False) -> None:
+    tolerance = 0.0 if exact else 1e-4
+    theirs = parameters(other)
+    for name, value in parameters(one).items():
+        torch.testing.assert_close(value, theirs[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def stream(batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    yield from batches
+
+
+@pytest.mark.parametrize("recipe", ["repq", "adfq"])
+def test_batching_does_not_matter(model, pictures, calibrating, recipe: str, small_chunks: None) -> None:
+    recipe = calibrating(recipe)
+    images = pictures(model, 10)
+    reference = vq.quantize(model, images, recipe)
+    labelled = DataLoader(TensorDataset(images, torch.zeros(10, dtype=torch.long)), batch_size=7)
+    for way in ([images], list(images.split(3)), stream(images.split(1)), labelled):
+        result = vq.quantize(model, way, recipe)
+        assert result.report.pictures == 10
+        assert_same_parameters(result, reference, exact=True)
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recipe: str, monkeypatch) -> None:
+    recipe = calibrating(recipe)
+    images = pictures(model, 10)
+    at_once = vq.quantize(model, images, recipe)
+    monkeypatch.setattr(pictures_module, "CHUNK", 4)
+    assert_same_parameters(vq.quantize(model, images, recipe), at_once)
+
+
+def test_every_variant_goes_module_by_module(variant, pictures, small_chunks: None) -> None:
+    images = pictures(variant, 5)
+    result = vq.quantize(variant, images, "minmax")
+    with torch.no_grad():
+        expected = minmax_by_hand(result, images)
+    assert expected, "some activation sites"
+    for site, (low, high) in expected.items():
+        quantizer = result.model.vitq.quantizer(site)
+        scale = (high - low) / (2**quantizer.bits - 1)
+        torch.testing.assert_close(quantizer.scale, scale, rtol=1e-4, atol=1e-6, msg=str(site))
+
+
+def minmax_by_hand(result: vq.QuantizeResult, images: Tensor) -> dict:
+    """Range of what reaches every activation site of the finished model, before its own quantizer."""
+    seen: dict = {}
+    simulation = result.model.vitq
+
+    def watch(sites: tuple) -> object:
+        def hook(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            for site, x in zip(sites, inputs, strict=False):
+                seen[site] = x.min().clone(), x.max().clone()
+
+        return hook
+
+    hooks = [
+        simulation.layer(name).register_forward_pre_hook(watch(layer.inputs), prepend=True)
+        for name, layer in simulation.layers.items()
+    ]
+    result.model(images)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_every_site_sees_the_quantization_before_it(model: VisionTransformer, images: Tensor) -> None:
+    """At 2 bits that is a large difference: ranges fitted to float activations would be far off."""
+    result = vq.quantize(model, images, vq.recipe("minmax", 2, 2))
+    float_result = vq.quantize(model, images, vq.recipe("minmax", 8, 8))
+    with torch.no_grad():
+        seen, undisturbed = (minmax_by_hand(r, images) for r in (result, float_result))
+    site = result.model.vitq.layers["head"].inputs[0]
+    fitted = float(result.model.vitq.quantizer(site).scale) * 3
+    assert fitted == pytest.approx(float(seen[site][1] - seen[site][0]), rel=1e-4)
+    assert fitted != pytest.approx(float(undisturbed[site][1] - undisturbed[site][0]), rel=1e-2)
+
+
+def test_all_pictures_count(model, pictures, small_chunks: None) -> None:
+    images = pictures(model, 9)
+    images[-1] *= 50
+    simulation = vq.quantize(model, images, "minmax").model.vitq
+    image_site = next(iter(simulation.sites()))
+    expected = (images.max() - images.min()) / 255
+    torch.testing.assert_close(simulation.quantizer(image_site).scale, expected)
+
+
+def test_memory_is_bounded_and_files_go_away(model, pictures, spill: Path, monkeypatch, small_chunks) -> None:
+    monkeypatch.setattr(store.TensorStore.__init__, "__defaults__", (1000,))
+    written = []
+    write = store.TensorStore._write
+    monkeypatch.setattr(
+        store.TensorStore, "_write", lambda self, x: written.append(x.shape) or write(self, x)
+    )
+    images = pictures(model, 12)
+    spilled = vq.quantize(model, stream(images.split(5)), "repq")
+    assert len(written) > 6, "pictures and activations must have gone to disk"
+    assert list(spill.iterdir()) == []
+    monkeypatch.undo()
+    assert_same_parameters(spilled, vq.quantize(model, images, "repq"))
+
+
+def test_no_files_are_left_after_cancelling(model, pictures, spill: Path, monkeypatch, small_chunks) -> None:
+    monkeypatch.setattr(store.TensorStore.__init__, "__defaults__", (0,))
+    seen: list[int] = []
+
+    def cancel() -> bool:
+        seen.append(len(list(spill.rglob("*.pt"))) if spill.exists() else 0)
+        return len(seen) > 60
+
+    with pytest.raises(vq.Cancelled) as error:
+        vq.quantize(model, stream(pictures(model, 12).split(5)), "repq", cancel=cancel)
+    assert max(seen) > 3
+    assert list(spill.iterdir()) == [], error
+
+
+def test_a_shared_input_is_the_same_for_all_its_readers(tiny, pictures) -> None:
+    """A gate and qkv, or both halves of a SwiGLU, read one tensor: none may see another's quantization."""
+    model = tiny(mlp_layer=SwiGLU, gated=True)
+    simulation = vq.quantize(model, pictures(model), vq.recipe("percentile", 3, 3)).model.vitq
+    for first, second in (("attn.gate", "attn.qkv"), ("mlp.fc1_g", "mlp.fc1_x")):
+        one, other = (simulation.layers[f"blocks.0.{name}"].inputs[0] for name in (first, second))
+        assert torch.equal(simulation.quantizer(one).scale, simulation.quantizer(other).scale)
+        assert simulation.quantizer(one).sqnr_db == simulation.quantizer(other).sqnr_db

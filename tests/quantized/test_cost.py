@@ -1,0 +1,49 @@
+"""Sizes are those of the tensors that are written."""
+
+import pytest
+import torch
+
+import vitq_core as vq
+from vitq_core.quantized.cost import float_bytes, quantized_bytes
+from vitq_core.quantized.tensors import compact, float_tensors
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_bytes_by_hand(model, images, bits: int) -> None:
+    """minmax: codes of every weight row packed, a scale and a zero point (a byte) a row and per input."""
+    simulation = vq.quantize(model, images, vq.recipe("minmax", bits, bits)).model.vitq
+    expected = 0
+    for layer in simulation.layers.values():
+        expected += len(layer.inputs) * 5
+        if layer.weight is not None:
+            rows, count = len(simulation.float_weight(layer.name)), layer.params
+            expected += count * bits // 8 + 5 * rows + 4 * simulation.layer(layer.name).bias.numel()
+    norms_and_tokens = 2 * 16 * 5 + 16 + 5 * 16
+    assert quantized_bytes(simulation) == expected + 4 * norms_and_tokens
+
+
+def test_float_bytes(tiny) -> None:
+    assert float_bytes(tiny(qkv_bias=False)) == float_bytes(tiny()) - 4 * 3 * 16
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0.0, 255.0], torch.uint8),
+        ([-1.0, 7.0], torch.int16),
+        ([0.0, 300.0], torch.int16),
+        ([0.0, 40000.0], torch.float32),
+        ([0.5, 1.0], torch.float32),
+        ([float("inf"), 1.0], torch.float32),
+    ],
+)
+def test_whole_numbers_take_the_smallest_type_without_loss(values: list[float], dtype: torch.dtype) -> None:
+    stored = compact(torch.tensor(values))
+    assert stored.dtype == dtype
+    assert stored.float().tolist() == values
+
+
+def test_float_tensors_are_everything_but_the_quantized_weights(variant, pictures) -> None:
+    simulation = vq.quantize(variant, pictures(variant, 2), "minmax").model.vitq
+    weights = {f"{layer.name}.weight" for layer in simulation.layers.values() if layer.weight is not None}
+    assert set(float_tensors(simulation)) == set(variant.state_dict()) - weights

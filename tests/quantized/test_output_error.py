@@ -1,0 +1,170 @@
+"""Noise at a layer's output, against quantizing one operand of one layer at a time, written out."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vitq_core as vq
+from vitq_core.common.monitor import Monitor
+from vitq_core.graph.prepared import Subject, subject_of
+from vitq_core.quantized.output_error import LayerNoise, output_noise
+from vitq_core.quantizers import QUANTIZERS
+
+BITS = (2, 3, 4, 6, 8)
+
+
+@pytest.fixture
+def subject(model, images) -> Subject:
+    return subject_of(model, "noise", images[:1])
+
+
+def measure(subject: Subject, recipe: str, images: Tensor, **options: object) -> dict[str, LayerNoise]:
+    return output_noise(subject.module, subject.layers, vq.recipe(recipe), images, BITS, **options)
+
+
+def inputs_of(module: nn.Module, name: str, images: Tensor) -> list[Tensor]:
+    """What reaches a layer in full precision."""
+    seen: list[Tensor] = []
+    hook = module.get_submodule(name).register_forward_pre_hook(lambda part, inputs: seen.extend(inputs))
+    with torch.no_grad():
+        module(images)
+    hook.remove()
+    return [x.clone() for x in seen]
+
+
+def run(part: nn.Module, inputs: list[Tensor], weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return inputs[0] @ inputs[1]
+    if isinstance(part, nn.Conv2d):
+        return nn.functional.conv2d(inputs[0], weight, part.bias, part.stride)
+    return nn.functional.linear(inputs[0], weight, part.bias)
+
+
+def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor) -> Tensor:
+    """``x`` through a quantizer of its own, as the recipe's rule for the role has it."""
+    use = recipe.rules["*:weight"] if role == "weight" else recipe.rules.get(role, recipe.rules["*"])
+    return QUANTIZERS[use.quantizer](bits, **use.options).fit(x)(x)
+
+
+def ratio(noisy: Tensor, clean: Tensor) -> list[float]:
+    return [float(((a - b) ** 2).sum() / (b**2).sum()) for a, b in zip(noisy, clean, strict=True)]
+
+
+def twin(subject: Subject, recipe: vq.Recipe, name: str, bits: int, images: Tensor) -> tuple[list, list]:
+    """Noise per picture with the inputs quantized and with the weight quantized."""
+    part, layer = subject.module.get_submodule(name), subject.layers[name]
+    inputs = inputs_of(subject.module, name, images)
+    weight = None if layer.weight is None else part.weight.detach()
+    clean = run(part, inputs, weight)
+    roles = [site.role for site in layer.inputs]
+    rough = [simulated(role, recipe, bits, x) for role, x in zip(roles, inputs, strict=True)]
+    act = ratio(run(part, rough, weight), clean)
+    if weight is None:
+        return act, []
+    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight)), clean)
+
+
+RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one recipe for each set of them
+
+
+@pytest.mark.parametrize("recipe", list(RULES.values()))
+def test_equals_quantizing_one_layer_at_a_time(subject, images, recipe: str) -> None:
+    found = measure(subject, recipe, images)
+    assert list(found) == subject.names
+    for name, noise in found.items():
+        for bits in (2, 4, 8):
+            act, weight = twin(subject, vq.recipe(recipe), name, bits, images)
+            assert noise.act[bits].tolist() == pytest.approx(act, rel=1e-3), (name, bits)
+            if weight:
+                assert noise.weight[bits].tolist() == pytest.approx(weight, rel=1e-3), (name, bits)
+            else:
+                assert noise.weight == {}
+
+
+@pytest.mark.parametrize("recipe", ["percentile", "minmax"])
+def test_more_bits_are_not_more_noise(tiny, pictures, recipe: str) -> None:
+    """Of uniform quantizers; a log quantizer with a fixed base stops improving."""
+    for seed in range(2):
+        model = tiny(seed=seed, depth=1)
+        images = pictures(model, 16, seed=seed)
+        for noise in measure(subject_of(model, "noise", images[:1]), recipe, images).values():
+            for part in noise.parts:
+                means = [float(part[bits].mean()) for bits in BITS]
+                assert all(more <= fewer * 1.02 for fewer, more in pairwise(means))
+                assert 0 < means[-1] < 1e-2 < means[0]
+
+
+def test_fitted_on_all_pictures_measured_on_some(subject, model, pictures) -> None:
+    images = pictures(model, 10)
+    everywhere = measure(subject, "crl", images, measured=10)
+    some = measure(subject, "crl", images, measured=4)
+    for name, noise in some.items():
+        for bits in BITS:
+            assert torch.allclose(noise.act[bits], everywhere[name].act[bits][::3], rtol=1e-4)
+    alone = measure(subject, "crl", images[::3])
+    assert any(
+        not torch.allclose(noise.act[4], alone[name].act[4], rtol=1e-2) for name, noise in some.items()
+    ), "the ranges are of all ten"
+
+
+def test_counts_what_quantizers_keep(subject, images) -> None:
+    """A scale and a zero point for each input and weight row; CRL has one for each normalized channel."""
+    plain, reparameterized = measure(subject, "percentile", images), measure(subject, "crl", images)
+    for name, layer in subject.layers.items():
+        rows = 0 if layer.weight is None else len(subject.module.get_submodule(name).weight)
+        wide = sum(site.role == "post_layernorm" for site in layer.inputs)  # rescaling leaves fractions there
+        assert plain[name].parameter_bytes == 6 * (rows + len(layer.inputs)) + 2 * wide
+    assert reparameterized["blocks.0.attn.qkv"].parameter_bytes == 6 * 48 + 8 * 16
+    assert reparameterized["blocks.0.attn.matmul2"].parameter_bytes == 4 + 6  # a logarithm has no zero point
+
+
+def test_parts_are_those_there_are(subject, images) -> None:
+    found = measure(subject, "crl", images)
+    assert len(found["head"].parts) == 2 and len(found["blocks.0.attn.matmul1"].parts) == 1
+
+
+def test_one_forward_is_enough(subject, images) -> None:
+    calls = []
+    subject.module.register_forward_pre_hook(lambda *_: calls.append(1))
+    measure(subject, "crl", images)
+    assert len(calls) == 1
+
+
+def fingerprint(module: nn.Module) -> list:
+    parts: list = [(name, id(p), p._version, p.requires_grad) for name, p in module.named_parameters()]
+    parts += [list(m._forward_hooks) + list(m._forward_pre_hooks) for m in module.modules()]
+    return [*parts, [sorted(vars(m)) for m in module.modules()], [p.tolist() for p in module.parameters()]]
+
+
+@pytest.mark.parametrize("recipe", ["crl", "percentile"])
+def test_the_module_is_as_it_was(subject, model, images, recipe: str) -> None:
+    before, given = fingerprint(subject.module), fingerprint(model)
+    with torch.no_grad():
+        output, pixels = subject.module(images), images.clone()
+    measure(subject, recipe, images)
+    assert fingerprint(subject.module) == before and fingerprint(model) == given
+    with torch.no_grad():
+        assert torch.equal(subject.module(images), output)
+    assert torch.equal(images, pixels)
+
+
+def test_stopped_in_the_middle_the_module_is_as_it_was(subject, images) -> None:
+    before, heard = fingerprint(subject.module), []
+    monitor = Monitor(lambda *said: heard.append(said), lambda: len(heard) == 5)
+    with pytest.raises(vq.Cancelled):
+        measure(subject, "crl", images, monitor=monitor)
+    assert fingerprint(subject.module) == before
+    assert [fraction for fraction, _ in heard] == pytest.approx([i / 14 for i in range(5)])
+    assert heard[1][1] == "noise at 2 to 8 bits: blocks.0.attn.qkv"
+
+
+def test_a_layer_that_gives_nothing_has_no_infinite_noise(tiny, pictures) -> None:
+    model = tiny()
+    with torch.no_grad():
+        for parameter in (model.head.weight, model.head.bias, model.blocks[0].attn.proj.weight):
+            parameter.zero_()
+    images = pictures(model)
+    for noise in measure(subject_of(model, "noise", images[:1]), "crl", images).values():
+        assert all(torch.isfinite(values).all() for part in noise.parts for values in part.values())

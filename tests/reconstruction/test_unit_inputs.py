@@ -1,0 +1,229 @@
+"""What units are fed is what hooks on a whole forward see, unit after unit, however the model is walked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
+from torch import Tensor, nn
+
+import vitq_core as vq
+from vitq_core.data.store import Cache, Rows
+from vitq_core.graph.site import Unit
+from vitq_core.quantized.simulation import Simulation
+from vitq_core.reconstruction.unit_inputs import CHUNK, Feed, Walk
+
+COUNT = 40  # two chunks
+
+
+KINDS = {
+    "chain": {},
+    "no chain": {"interleaved": True},
+    "two heads": {"class": VisionTransformerDistilled},
+    "average pooled": {"global_pool": "avg", "class_token": False},
+    "post norm": {"block_fn": ResPostBlock},
+    "parallel": {"block_fn": ParallelThingsBlock},
+    "registers": {"reg_tokens": 2},
+}
+
+
+@pytest.fixture(params=KINDS)
+def subject(request: pytest.FixtureRequest, tiny) -> VisionTransformer:
+    return tiny(depth=2, **KINDS[request.param])
+
+
+def calibrated(model: nn.Module, images: Tensor, recipe: str = "repq") -> Simulation:
+    return vq.quantize(model, images, vq.recipe(recipe, effort="none")).model.vitq
+
+
+def rows_of(cache: Cache, images: Tensor) -> Rows:
+    rows = cache.rows(len(images))
+    rows.append(images)
+    return rows
+
+
+@contextmanager
+def walking(
+    simulation: Simulation, images: Tensor, limit: int = 2**30, chained: bool = True
+) -> Iterator[tuple[Walk, nn.Module, Cache]]:
+    family, module = simulation.family, simulation.module
+    chain = family.chain(module) if chained else []
+    with Cache(limit) as cache:
+        twin = simulation.float_twin()
+        yield Walk(module, twin, family.units(module), chain, rows_of(cache, images), 4.0), twin, cache
+
+
+def seen(model: nn.Module, unit: Unit, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """(input, output, softmaxes' outputs) of ``unit`` in a whole forward, chunk after chunk."""
+    inputs, outputs, maps = [], [], [[] for _ in unit.softmaxes]
+    target = model.get_submodule(unit.name)
+    hooks = [
+        target.register_forward_pre_hook(lambda _, x: inputs.append(x[0].clone()), prepend=True),
+        target.register_forward_hook(lambda _, x, y: outputs.append(y.clone())),
+    ]
+    for name, found in zip(unit.softmaxes, maps, strict=True):
+        softmax = model.get_submodule(name)
+        hooks.append(
+            softmax.register_forward_hook(lambda _, x, y, found=found: found.append(y.clone()), prepend=True)
+        )
+    with torch.no_grad():
+        for chunk in images.split(CHUNK):
+            model(chunk)
+    for hook in hooks:
+        hook.remove()
+    return torch.cat(inputs), torch.cat(outputs), [torch.cat(found) for found in maps]
+
+
+def everything(rows: Rows) -> Tensor:
+    assert len(rows) == rows.count
+    return next(rows.split(rows.count))
+
+
+def assert_fed(feed: Feed, unit: Unit, simulation: Simulation, twin: nn.Module, images: Tensor) -> None:
+    clean, wanted, maps = seen(twin, unit, images)
+    given, _, _ = seen(simulation.module, unit, images)
+    assert torch.equal(everything(feed.clean), clean), unit
+    assert torch.equal(everything(feed.wanted), wanted), unit
+    assert torch.equal(everything(feed.given), given), unit
+    maps = [(m / 4.0).log_softmax(-1) for m in maps]
+    assert [torch.equal(everything(rows), m) for rows, m in zip(feed.maps, maps, strict=True)] == [
+        True for _ in unit.softmaxes
+    ]
+
+
+def change(simulation: Simulation, unit: Unit) -> None:
+    """As learning does: the unit computes something else from now on."""
+    for layer in simulation.layers.values():
+        if unit.holds(layer.name):
+            for site in layer.inputs:
+                simulation.quantizer(site).scale.mul_(0.7)
+            if layer.weight is not None:
+                weight = simulation.float_weight(layer.name)
+                weight.data.mul_(1.1)
+                simulation.simulated_weight(layer.name).refresh(weight)
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_every_unit_is_fed_what_a_whole_forward_gives_it(subject, pictures, spill, limit: int) -> None:
+    images = pictures(subject, COUNT)
+    simulation = calibrated(subject, images)
+    units, names = simulation.family.units(simulation.module), []
+    with walking(simulation, images, limit) as (walk, twin, cache):
+        for unit, gather in walk:
+            feed = gather()
+            assert_fed(feed, unit, simulation, twin, images)
+            names.append(unit.name)
+            assert not torch.equal(everything(feed.given), everything(feed.clean)) or len(names) == 1
+            feed.close()
+            change(simulation, unit)
+        assert cache.held == (4 * images.numel() if limit else 0), "only the pictures are left"
+    assert names == [unit.name for unit in units]
+    assert list(spill.glob("*")) == []
+
+
+def test_units_that_are_not_gathered_are_walked_past(model, pictures) -> None:
+    """As those that a stopped run has done."""
+    images = pictures(model, COUNT)
+    simulation = calibrated(model, images)
+    with walking(simulation, images) as (walk, twin, _):
+        for unit, gather in walk:
+            change(simulation, unit)
+            if unit.name in ("blocks.1.attn", "head"):
+                assert_fed(gather(), unit, simulation, twin, images)
+
+
+def test_walked_as_a_chain_or_not_the_feeds_are_the_same(model, pictures) -> None:
+    images = pictures(model, COUNT)
+    simulation = calibrated(model, images)
+    with (
+        walking(simulation, images) as (chain, _, _),
+        walking(simulation, images, chained=False) as (no, _, _),
+    ):
+        for (unit, gather), (_, other) in zip(chain, no, strict=True):
+            one, two = gather(), other()
+            for name in ("given", "clean", "wanted"):
+                assert torch.equal(everything(getattr(one, name)), everything(getattr(two, name))), unit
+
+
+def test_a_chain_is_not_run_from_the_start_for_every_unit(tiny, pictures) -> None:
+    model = tiny(depth=4)
+    images = pictures(model, 4)
+    simulation = calibrated(model, images)
+    runs: list[int] = []
+    with walking(simulation, images) as (walk, twin, _):
+        twin.blocks[0].register_forward_hook(lambda *_: runs.append(1))
+        for _, gather in walk:
+            gather().close()
+    assert len(runs) <= 3, "its attention stops it, its MLP, and once to go on"
+
+
+def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
+    images = pictures(model, COUNT)
+    simulation = calibrated(model, images)
+    with walking(simulation, images) as (walk, twin, _):
+        for unit, _ in walk:
+            change(simulation, unit)
+        feed = walk.whole()
+        assert torch.equal(everything(feed.given), images) and torch.equal(everything(feed.clean), images)
+        with torch.no_grad():
+            assert torch.equal(everything(feed.wanted), torch.cat([twin(x) for x in images.split(CHUNK)]))
+
+
+def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:
+    images = pictures(model, 8)
+    simulation = calibrated(model, images, "minmax")
+    twin = simulation.float_twin()
+    with torch.no_grad():
+        torch.testing.assert_close(twin(images), model(images), atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(simulation.module(images), model(images), atol=1e-3)
+
+
+def test_no_hooks_are_left(model, pictures) -> None:
+    images = pictures(model, 4)
+    simulation = calibrated(model, images)
+
+    def hooks(*models: nn.Module) -> list[int]:
+        modules = [module for each in models for module in each.modules()]
+        return [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in modules]
+
+    with walking(simulation, images) as (walk, twin, _):
+        before = hooks(simulation.module, twin)
+        for _, gather in walk:
+            gather()
+        assert hooks(simulation.module, twin) == before
+
+
+def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
+    images = pictures(model, 4)
+    simulation = calibrated(model, images)
+    with Cache() as cache:
+        walk = Walk(
+            simulation.module, simulation.float_twin(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
+            simulation.family.chain(simulation.module), rows_of(cache, images),
+        )  # fmt: skip
+        assert [gather().maps for _, gather in walk] == [[]]
+
+
+def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
+    images = pictures(model, 4)
+    simulation = calibrated(model, images)
+    with Cache() as cache:
+        units = [Unit("blocks.0.attn.matmul1")]
+        walk = Walk(simulation.module, simulation.float_twin(), units, [], rows_of(cache, images))
+        with pytest.raises(vq.VitqError, match=r"blocks.0.attn.matmul1 takes more than one tensor"):
+            for _, gather in walk:
+                gather()
+
+
+@pytest.mark.parametrize(
+    ("count", "trained"), [(1, 1), (40, 40), (255, 255), (256, 224), (300, 263), (1024, 896)]
+)
+def test_of_many_pictures_an_eighth_only_measures(count: int, trained: int) -> None:
+    with Cache() as cache:
+        rows = rows_of(cache, torch.arange(count).float()[:, None])
+        feed = Feed(rows, rows, rows, [])
+        assert feed.trained == trained
+        measured = torch.cat([given for given, _ in feed.measured(32)])[:, 0]
+        assert measured.tolist() == list(range(trained % count, count))

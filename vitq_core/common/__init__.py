@@ -1,0 +1,1 @@
+"""What every package uses: errors, checks, registries, files, progress."""

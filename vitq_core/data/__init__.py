@@ -1,0 +1,1 @@
+"""Pictures as callers give them, and activations that spill to disk."""

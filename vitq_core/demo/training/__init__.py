@@ -1,0 +1,1 @@
+"""What only trains the bundled models."""

@@ -1,0 +1,198 @@
+"""A quantized model as a folder: ``model.safetensors`` with packed codes, ``vitq.json`` with the rest.
+
+Loading gives back the same model bit for bit. The folder holds no code: it names architectures of timm.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..common.errors import VitqError
+from ..common.files import replace_file
+from ..common.modes import evaluating
+from ..graph import FAMILIES
+from ..graph.site import Layer, Site
+from ..models import Model, Preprocessing, wrap_model
+from ..quantized.audit import audit
+from ..quantized.packing import pack, unpack
+from ..quantized.report import Report, SiteRow, UnitRow
+from ..quantized.result import QuantizeResult, layer_bits
+from ..quantized.simulation import Simulation
+from ..quantized.tensors import CODES, float_tensors, quantizer_tensors
+from ..recipes.recipe import Recipe
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "vitq.json"
+# What rebuilding from values that make no sense raises, timm's assertions included.
+DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError, ArithmeticError)
+
+
+def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
+    """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
+
+    Raises VitqError for a model that cannot be rebuilt from its architecture or a folder that cannot be
+    written, ValueError for what is no result.
+    """
+    if not isinstance(result, QuantizeResult):
+        raise ValueError(f"save_quantized takes what quantize returned, got {type(result).__name__}")
+    simulation: Simulation = result.model.vitq
+    pictures = torch.randn(8, *simulation.input_size, generator=torch.Generator().manual_seed(0))
+    pictures = pictures.to(next(result.model.parameters()))
+    audit(result.model, pictures)
+    description = _describe(simulation, result)
+    tensors = _stored(simulation)
+    _check_same(result.model, _rebuild(deepcopy(description), dict(tensors)).model, pictures)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
+        replace_file(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
+    except (OSError, SafetensorError) as error:
+        raise VitqError(f"the quantized model cannot be written to {folder}: {error}") from error
+    return folder
+
+
+def load_quantized(folder: str | Path) -> QuantizeResult:
+    """The result that :func:`save_quantized` wrote, its model ready to call.
+
+    Raises VitqError for a folder without a quantized model, a damaged one, or one of a newer format.
+    """
+    folder = Path(folder)
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise VitqError(f"{folder} holds no quantized model: {name} is missing")
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+        raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
+    try:
+        return _rebuild(description, tensors)
+    except DAMAGE as error:
+        raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
+
+
+def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None:
+    """Raises VitqError where the architecture's description misses something that the model computes."""
+    with torch.no_grad(), evaluating(module):
+        if not torch.equal(module(pictures), rebuilt.to(pictures.device)(pictures)):
+            raise VitqError(
+                "this model was altered after it was built: rebuilt from its architecture and weights "
+                "it computes something else, so it cannot be saved"
+            )
+
+
+def _stored(simulation: Simulation) -> dict[str, Tensor]:
+    tensors = float_tensors(simulation)
+    for site in simulation.sites():
+        quantizer = simulation.quantizer(site)
+        tensors |= {f"{site}.{name}": tensor.clone() for name, tensor in quantizer_tensors(quantizer).items()}
+    for layer in simulation.layers.values():
+        if layer.weight is not None:
+            quantizer, weight = simulation.quantizer(layer.weight), simulation.float_weight(layer.name)
+            tensors[f"{layer.weight}.{CODES}"] = pack(quantizer.encode(weight.detach()), quantizer.bits)
+    return tensors
+
+
+def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
+    report = asdict(result.report)
+    return {
+        "format": FORMAT,
+        "family": simulation.family.name,
+        "config": simulation.family.config(simulation.module),
+        "recipe": json.loads(result.recipe.to_json()),
+        "input_size": simulation.input_size,
+        "layers": [asdict(layer) for layer in simulation.layers.values()],
+        "quantizers": {str(site): simulation.quantizer(site).settings() for site in simulation.sites()},
+        "report": report,
+        "source": None if result.source is None else _source(result.source),
+    }
+
+
+def _source(model: Model) -> dict[str, Any]:
+    """What it takes to preprocess and label as the model that was quantized."""
+    return {"labels": model.labels, "preprocessing": asdict(model.preprocessing)}
+
+
+def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizeResult:
+    if description["format"] != FORMAT:
+        raise VitqError(f"format {description['format']} is not known to this version, which reads {FORMAT}")
+    family = FAMILIES[description["family"]]
+    with torch.random.fork_rng(devices=[]):
+        module = family.build(description["config"]).requires_grad_(False)
+    recipe = Recipe.from_json(json.dumps(description["recipe"]))
+    layers = {layer["name"]: _layer(layer) for layer in description["layers"]}
+    simulation = Simulation(module, family, recipe, layers, tuple(description["input_size"]))
+    simulation.attach()
+    _restore_quantizers(simulation, description["quantizers"], tensors)
+    _restore_weights(simulation, tensors)
+    _restore_floats(simulation, tensors)
+    module.eval().vitq = simulation
+    source = _wrapped(module, description["source"])
+    return QuantizeResult(module, layer_bits(simulation), _report(description["report"]), recipe, source)
+
+
+def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
+    if source is None:
+        return None
+    preprocessing = Preprocessing(**source["preprocessing"])
+    return replace(wrap_model(module, source["labels"], size=preprocessing.size), preprocessing=preprocessing)
+
+
+def _layer(data: dict[str, Any]) -> Layer:
+    return Layer(**{**data, "sites": tuple(Site(**site) for site in data["sites"])})
+
+
+def _report(data: dict[str, Any]) -> Report:
+    lists = {name: tuple(data[name]) for name in ("kept_float", "kept_8bit")}
+    lists["sites"] = tuple(SiteRow(**row) for row in data["sites"])
+    lists["units"] = tuple(UnitRow(**{**row, "losses": tuple(row["losses"])}) for row in data["units"])
+    return Report(**{**data, **lists})
+
+
+def _restore_quantizers(
+    simulation: Simulation, settings: dict[str, dict], tensors: dict[str, Tensor]
+) -> None:
+    for site in simulation.sites():
+        quantizer = simulation.quantizer(site)
+        found = {name: tensors.pop(f"{site}.{name}") for name in quantizer.PARAMETERS}
+        quantizer.restore({name: tensor.float() for name, tensor in found.items()}, settings[str(site)])
+
+
+def _restore_weights(simulation: Simulation, tensors: dict[str, Tensor]) -> None:
+    for layer in simulation.layers.values():
+        if layer.weight is not None:
+            quantizer, weight = simulation.quantizer(layer.weight), simulation.float_weight(layer.name)
+            codes = unpack(tensors.pop(f"{layer.weight}.{CODES}"), quantizer.bits, tuple(weight.shape))
+            weight.data = quantizer.decode(codes)
+            simulation.simulated_weight(layer.name).refresh(weight)
+
+
+def _restore_floats(simulation: Simulation, tensors: dict[str, Tensor]) -> None:
+    missing = sorted(set(float_tensors(simulation)) - set(tensors))
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    for name, tensor in tensors.items():
+        owner, _, leaf = name.rpartition(".")
+        _set(simulation.module.get_submodule(owner), leaf, tensor, name)
+
+
+def _set(target: nn.Module, leaf: str, tensor: Tensor, name: str) -> None:
+    """A parameter or buffer of ``target``; reparameterization may have added a bias that the build lacks."""
+    known = {**target._buffers, **target._parameters}
+    expected = target.weight[..., 0] if leaf == "bias" and known[leaf] is None else known[leaf]
+    if tensor.shape != expected.shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)} in place of {tuple(expected.shape)}")
+    if leaf in target._buffers:
+        target._buffers[leaf] = tensor
+    else:
+        setattr(target, leaf, nn.Parameter(tensor, requires_grad=False))

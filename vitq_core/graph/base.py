@@ -1,0 +1,94 @@
+"""What the engine asks of a model family: rewrite, list sites, pair norms with linears, order the modules."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..common.errors import VitqError
+from ..common.registry import Registry
+from .site import Heads, NormPair, Site, Unit
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a heat map comes from: per block the softmax modules, whose output is [B, heads, tokens, tokens].
+
+    The first ``prefix`` tokens are no patches; the others are a ``grid`` of (rows, columns). ``answer``: the
+    tokens that the head reads: the class token, or those that are pooled.
+    """
+
+    blocks: tuple[tuple[str, ...], ...]
+    prefix: int
+    answer: slice
+    grid: tuple[int, int]
+
+
+class Family(ABC):
+    """One file per family. All methods but ``matches`` and ``build`` take a module that ``matches``."""
+
+    name: str
+
+    @abstractmethod
+    def matches(self, module: nn.Module) -> bool:
+        """Whether ``module`` (rewritten or not) is of this family."""
+
+    @abstractmethod
+    def rewrite(self, module: nn.Module) -> None:
+        """In place: every matmul, softmax and residual add becomes a named module; outputs stay within 1e-5.
+
+        Raises VitqError for a variant of the family whose blocks it does not know.
+        """
+
+    @abstractmethod
+    def sites(self, module: nn.Module) -> list[Site]:
+        """Every site of a rewritten module, in forward order."""
+
+    @abstractmethod
+    def pairs(self, module: nn.Module) -> list[NormPair]:
+        """LayerNorms that reparameterization may rescale together with the layers that read them."""
+
+    @abstractmethod
+    def heads(self, module: nn.Module) -> list[Heads]:
+        """The attentions of a rewritten module whose queries, keys or values may be rotated."""
+
+    @abstractmethod
+    def chain(self, module: nn.Module) -> list[str]:
+        """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
+
+    @abstractmethod
+    def units(self, module: nn.Module) -> list[Unit]:
+        """What is reconstructed, in forward order: attentions, MLPs, and the layers that stand alone."""
+
+    @abstractmethod
+    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps:
+        """Of a rewritten module, for pictures of ``size`` (height, width)."""
+
+    @abstractmethod
+    def input_size(self, module: nn.Module) -> tuple[int, int, int] | None:
+        """(channels, height, width) of the pictures it takes, or None where any size goes."""
+
+    @abstractmethod
+    def config(self, module: nn.Module) -> dict[str, Any]:
+        """JSON-ready arguments from which :meth:`build` makes the same architecture."""
+
+    @abstractmethod
+    def build(self, config: dict[str, Any]) -> nn.Module:
+        """An untrained, rewritten module of this architecture, in eval mode."""
+
+
+FAMILIES: Registry[Family] = Registry("model family")
+
+
+def family_of(module: nn.Module) -> Family:
+    """The family of ``module``; VitqError names the ones there are."""
+    for family in FAMILIES.values():
+        if family.matches(module):
+            return family
+    raise VitqError(
+        f"no model family knows {type(module).__name__}; known: {', '.join(sorted(FAMILIES))} "
+        "(timm VisionTransformer models)"
+    )

@@ -1,0 +1,21 @@
+"""Moving a factor between a LayerNorm's channels and the layers that read it: the same function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def rescale_norm(norm: nn.LayerNorm, divisor: Tensor, shift: Tensor) -> None:
+    """``γ̃ = γ/r1``, ``β̃ = (β + shift)/r1``; a norm without bias gets one."""
+    norm.weight.div_(divisor)
+    bias = torch.zeros_like(norm.weight) if norm.bias is None else norm.bias
+    norm.bias = nn.Parameter((bias + shift) / divisor, requires_grad=False)
+
+
+def rescale_linear(layer: nn.Module, weight: nn.Parameter, divisor: Tensor, shift: Tensor) -> None:
+    """``b̃ = b − W shift``, ``W̃ = W · diag(r1)``; without bias it gets one. ``weight``: the float weight."""
+    moved = weight @ shift
+    bias = torch.zeros_like(moved) if layer.bias is None else layer.bias
+    layer.bias = nn.Parameter(bias - moved, requires_grad=False)
+    weight.mul_(divisor)

@@ -1,0 +1,79 @@
+"""The layers that a forward really runs, with their parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from . import Family
+from .site import Layer, Site
+
+
+def trace_layers(module: nn.Module, family: Family, picture: Tensor) -> dict[str, Layer]:
+    """``picture``: [1, C, H, W]. Layers in the family's order, without those that the forward does not reach.
+
+    Raises ValueError for a picture that the model cannot take.
+    """
+    by_module: dict[str, list[Site]] = {}
+    for site in family.sites(module):
+        by_module.setdefault(site.module, []).append(site)
+    trace = _run(module, list(by_module), picture)
+    return {
+        name: Layer(
+            name,
+            tuple(sites),
+            _params(module.get_submodule(name)),
+            trace.macs[name],
+            trace.shares_input(name),
+            trace.outputs[name],
+        )
+        for name, sites in by_module.items()
+        if name in trace.macs
+    }
+
+
+class _Trace:
+    """What one forward did: multiply-accumulates, outputs and first input of every layer."""
+
+    def __init__(self) -> None:
+        self.macs: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
+        self._inputs: dict[str, Tensor] = {}
+
+    def hook(self, name: str) -> Callable:
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.macs[name] = self.macs.get(name, 0) + output.numel() * _terms(layer, inputs)
+            self.outputs[name] = output.numel()
+            self._inputs[name] = inputs[0]
+
+        return note
+
+    def shares_input(self, name: str) -> bool:
+        return any(x is self._inputs[name] for other, x in self._inputs.items() if other != name)
+
+
+def _run(module: nn.Module, names: list[str], picture: Tensor) -> _Trace:
+    trace = _Trace()
+    hooks = [module.get_submodule(name).register_forward_hook(trace.hook(name)) for name in names]
+    try:
+        with torch.no_grad():
+            module(picture)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"the model cannot take pictures of {tuple(picture.shape[1:])}: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return trace
+
+
+def _terms(layer: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    """Products summed for one output value."""
+    weight = getattr(layer, "weight", None)
+    return inputs[0].shape[-1] if weight is None else weight[0].numel()
+
+
+def _params(layer: nn.Module) -> int:
+    weight = getattr(layer, "weight", None)
+    return 0 if weight is None else weight.numel()

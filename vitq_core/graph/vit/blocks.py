@@ -1,0 +1,112 @@
+"""Attention and blocks of timm's VisionTransformer with every operation a named module.
+
+Each takes over the parameters (the child modules) of the timm module it stands for.
+"""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import Attention
+from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBlock
+from torch import Tensor, nn
+
+from ..ops import Add, MatMul
+
+
+def adopt(target: nn.Module, source: nn.Module) -> None:
+    """Give ``target`` the child modules of ``source`` under the same names."""
+    for name, child in source.named_children():
+        target.add_module(name, child)
+
+
+class ExplicitAttention(nn.Module):
+    """timm ``Attention``, unfused. Input [B, N, C]; query and key are quantized before the scores' 1/√d."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        adopt(self, attention)
+        self.gate = getattr(attention, "gate", None)  # timm keeps None where there is none
+        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
+        self.scale = attention.scale
+        self.matmul1, self.softmax, self.matmul2 = MatMul(), nn.Softmax(dim=-1), MatMul()
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        batch, tokens, _ = x.shape
+        gate = None if self.gate is None else self.gate(x).sigmoid()
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = self.matmul1(self.q_norm(q), self.k_norm(k).transpose(-2, -1))
+        # In place where nothing can look back: the scores are the block's largest tensor.
+        scores = scores * self.scale if torch.is_grad_enabled() else scores.mul_(self.scale)
+        scores = masked(scores, attn_mask, is_causal)
+        x = self.matmul2(self.attn_drop(self.softmax(scores)), v)
+        x = self.norm(x.transpose(1, 2).reshape(batch, tokens, -1))
+        return self.proj_drop(self.proj(x if gate is None else x * gate))
+
+
+def masked(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    """``scores`` [B, heads, N, N] with a causal, boolean (True: attend) or additive mask."""
+    if is_causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is None:
+        return scores
+    return scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+
+
+class ExplicitBlock(nn.Module):
+    """timm ``Block``: norm before attention and MLP."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        adopt(self, block)
+        self.add1, self.add2 = Add(), Add()
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        attended = self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal)
+        x = self.add1(x, self.drop_path1(self.ls1(attended)))
+        return self.add2(x, self.drop_path2(self.ls2(self.mlp(self.norm2(x)))))
+
+
+class ExplicitResPostBlock(nn.Module):
+    """timm ``ResPostBlock``: norm after attention and MLP, inside the residual branch."""
+
+    def __init__(self, block: ResPostBlock) -> None:
+        super().__init__()
+        adopt(self, block)
+        self.add1, self.add2 = Add(), Add()
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        attended = self.attn(x, attn_mask=attn_mask, is_causal=is_causal)
+        x = self.add1(x, self.drop_path1(self.norm1(attended)))
+        return self.add2(x, self.drop_path2(self.norm2(self.mlp(x))))
+
+
+class ExplicitParallelBlock(nn.Module):
+    """timm ``ParallelThingsBlock``: several attentions side by side, then several MLPs."""
+
+    def __init__(self, block: ParallelThingsBlock) -> None:
+        super().__init__()
+        adopt(self, block)
+        self.attn_adds = nn.ModuleList(Add() for _ in block.attns)
+        self.ffn_adds = nn.ModuleList(Add() for _ in block.ffns)
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        branches = [self._attend(branch, x, attn_mask, is_causal) for branch in self.attns]
+        for add, branch in zip(self.attn_adds, branches, strict=True):
+            x = add(x, branch)
+        branches = [ffn(x) for ffn in self.ffns]
+        for add, branch in zip(self.ffn_adds, branches, strict=True):
+            x = add(x, branch)
+        return x
+
+    @staticmethod
+    def _attend(branch: nn.Module, x: Tensor, attn_mask: Tensor | None, is_causal: bool) -> Tensor:
+        attended = branch.attn(branch.norm(x), attn_mask=attn_mask, is_causal=is_causal)
+        return branch.drop_path(branch.ls(attended))
+
+
+EXPLICIT = {
+    Block: ExplicitBlock,
+    ResPostBlock: ExplicitResPostBlock,
+    ParallelThingsBlock: ExplicitParallelBlock,
+}

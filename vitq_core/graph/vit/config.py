@@ -1,0 +1,166 @@
+"""The constructor arguments of a VisionTransformer, read off an instance, to rebuild a saved model from."""
+
+from __future__ import annotations
+
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import timm.layers
+import timm.models.deit
+import timm.models.vision_transformer as vit
+import torch
+from torch import nn
+
+from ...common.errors import VitqError
+
+# Where a class named in a saved file may come from: a file can name architectures, never arbitrary code.
+SOURCES = (timm.layers, nn, vit, timm.models.deit)
+
+
+def describe(module: vit.VisionTransformer) -> dict[str, Any]:
+    """JSON-ready. Raises VitqError where an instance was altered beyond what its constructor can make."""
+    block = module.blocks[0]
+    config = {
+        "class": _class_name(module),
+        "depth": len(module.blocks),
+        **_embedding(module),
+        **_pooling(module),
+        **_block(block),
+        "block": _block_class(block),
+    }
+    _verify(module, config)
+    return config
+
+
+def construct(config: dict[str, Any]) -> vit.VisionTransformer:
+    """A freshly initialized model. Raises VitqError for a class that timm does not have."""
+    arguments = dict(config)
+    cls = resolve(arguments.pop("class"), vit.VisionTransformer)
+    block = arguments.pop("block")
+    block_fn = resolve(block["name"], nn.Module)
+    norm, mlp = arguments.pop("norm"), arguments.pop("mlp")
+    embed_norm = arguments.pop("embed_norm")
+    return cls(
+        **arguments,
+        act_layer=resolve(mlp["act"], nn.Module),
+        mlp_layer=partial(resolve(mlp["name"], nn.Module), **mlp["options"]),
+        norm_layer=_norm_layer(norm),
+        embed_norm_layer=_norm_layer(embed_norm) if embed_norm else None,
+        block_fn=partial(block_fn, **block["options"]) if block["options"] else block_fn,
+        weight_init="skip",
+    )
+
+
+def resolve(name: str, kind: type) -> type:
+    """The timm or torch class of that name and kind."""
+    for source in SOURCES:
+        found = getattr(source, name, None)
+        if isinstance(found, type) and issubclass(found, kind):
+            return found
+    raise VitqError(
+        f"timm and torch have no {kind.__name__} class {name!r}; is timm older than the saved model?"
+    )
+
+
+def _embedding(module: vit.VisionTransformer) -> dict[str, Any]:
+    embed = module.patch_embed
+    return {
+        "img_size": list(embed.img_size),
+        "patch_size": list(embed.patch_size),
+        "in_chans": module.in_chans,
+        "embed_dim": module.embed_dim,
+        "class_token": module.has_class_token,
+        "reg_tokens": module.num_reg_tokens,
+        "pos_embed": "none" if module.pos_embed is None else "learn",
+        "no_embed_class": module.no_embed_class,
+        "dynamic_img_size": module.dynamic_img_size,
+        "dynamic_img_pad": embed.dynamic_img_pad,
+        "pre_norm": not isinstance(module.norm_pre, nn.Identity),
+        "embed_norm": None if isinstance(embed.norm, nn.Identity) else _norm(embed.norm),
+    }
+
+
+def _pooling(module: vit.VisionTransformer) -> dict[str, Any]:
+    pooled = not isinstance(module.fc_norm, nn.Identity)
+    return {
+        "num_classes": module.head.out_features if isinstance(module.head, nn.Linear) else 0,
+        "global_pool": module.global_pool,
+        "pool_include_prefix": module.pool_include_prefix,
+        "fc_norm": pooled,
+        "final_norm": pooled or not isinstance(module.norm, nn.Identity),
+    }
+
+
+def _block(block: nn.Module) -> dict[str, Any]:
+    """Arguments read off the first block (of a parallel one, its first attention and MLP)."""
+    parallel = hasattr(block, "attns")
+    attn, mlp = (block.attns[0].attn, block.ffns[0].mlp) if parallel else (block.attn, block.mlp)
+    norm = block.attns[0].norm if parallel else block.norm1
+    scale = block.attns[0].ls if parallel else getattr(block, "ls1", nn.Identity())
+    return {
+        "num_heads": attn.num_heads,
+        "qkv_bias": attn.qkv.bias is not None,
+        "proj_bias": attn.proj.bias is not None,
+        "qk_norm": not isinstance(attn.q_norm, nn.Identity),
+        "scale_attn_norm": not isinstance(attn.norm, nn.Identity),
+        "scale_mlp_norm": not isinstance(mlp.norm, nn.Identity),
+        "init_values": None if isinstance(scale, nn.Identity) else 1e-5,
+        "mlp_ratio": _mlp_ratio(mlp),
+        "norm": _norm(norm),
+        "mlp": _mlp(mlp),
+    }
+
+
+def _mlp_ratio(mlp: nn.Module) -> float:
+    first = mlp.fc1_g if hasattr(mlp, "fc1_g") else mlp.fc1
+    return (first.out_features + 0.5) / first.in_features  # the constructor truncates: half a unit of room
+
+
+def _mlp(mlp: nn.Module) -> dict[str, Any]:
+    options = {"gate_last": mlp.gate_last} if hasattr(mlp, "gate_last") else {}
+    return {"name": type(mlp).__name__, "act": type(mlp.act).__name__, "options": options}
+
+
+def _norm(norm: nn.Module) -> dict[str, Any]:
+    affine = getattr(norm, "weight", None) is not None
+    return {"name": type(norm).__name__, "eps": getattr(norm, "eps", None), "affine": affine}
+
+
+def _norm_layer(norm: dict[str, Any]) -> Any:
+    cls = resolve(norm["name"], nn.Module)
+    options = {} if norm["eps"] is None else {"eps": norm["eps"]}
+    if not norm["affine"]:  # timm's word, else torch's
+        options["affine" if "affine" in signature(cls).parameters else "elementwise_affine"] = False
+    return partial(cls, **options)
+
+
+def _class_name(module: nn.Module) -> str:
+    return type(module).__name__
+
+
+def _block_class(block: nn.Module) -> dict[str, Any]:
+    options = {"num_parallel": len(block.attns)} if hasattr(block, "attns") else {}
+    return {
+        "name": type(block).__name__.removeprefix("Explicit").replace("ParallelBlock", "ParallelThingsBlock"),
+        "options": options,
+    }
+
+
+def _verify(module: nn.Module, config: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        rebuilt = {name: tuple(p.shape) for name, p in construct(config).named_parameters()}
+    own = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    own = {
+        name.replace(".parametrizations", "").removesuffix(".original"): shape for name, shape in own.items()
+    }
+    # Reparameterization gives a bias to layers and norms without one; loading does so too.
+    different = sorted(
+        name
+        for name, _ in set(rebuilt.items()) ^ set(own.items())
+        if name in rebuilt or f"{name.removesuffix('.bias')}.weight" not in rebuilt
+    )
+    if different:
+        raise VitqError(
+            f"this model was altered after it was built ({different[0]} differs), so it cannot be saved"
+        )

@@ -1,0 +1,140 @@
+"""Calibration: every quantizer fits itself on what reaches it, with all quantizers before it already active.
+
+One chunk of pictures takes one forward pass. More are processed module after module on stored activations, so
+that every site sees all pictures, memory does not grow with their number, and their batches do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..common.monitor import Monitor
+from ..data.calibration_set import CalibrationPictures
+from ..data.chunks import TensorStore
+from ..graph.segments import Paired, runs_as_chain, stem, tail
+from ..graph.site import Site
+from ..quantized.simulation import Simulation
+
+TOKENS = 512  # activation rows kept of a site for passes that weigh candidates on a layer's output
+
+
+class _Reached(Exception):
+    """A layer whose inputs were watched but cannot be simulated yet."""
+
+
+def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> dict[Site, Tensor]:
+    """Fit all quantizers. Returns activation rows [≤ 512, D] of sites that reparameterization rescales."""
+    weighted = [layer.name for layer in simulation.layers.values() if layer.weight is not None]
+    for index, name in enumerate(weighted):
+        monitor.report(0.3 * index / len(weighted), f"weights: {name}")
+        simulation.fit_weight(name)
+    watcher = _Watcher(simulation, monitor.part(0.3, 1.0))
+    with torch.no_grad():
+        chain = [simulation.layer(name) for name in simulation.family.chain(simulation.module)]
+        chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
+        with watcher.watching():
+            if len(pictures) == 1:
+                simulation.module(next(iter(pictures)))
+            elif chained:
+                _by_module(simulation.module, chain, pictures, watcher)
+            else:  # a forward of its own between the blocks: start from the pictures for every layer
+                watcher.stop_there = True
+                _run_segment(simulation.module, pictures, pictures.count, watcher).close()
+    return watcher.tokens
+
+
+class _Watcher:
+    """Shows inputs of unfitted layers to their quantizers; then either fits and goes on, or stops there."""
+
+    def __init__(self, simulation: Simulation, monitor: Monitor) -> None:
+        self._simulation, self._monitor = simulation, monitor
+        self._paired = _paired_sites(simulation)
+        self._waiting: list[str] = []
+        self.share, self.stop_there = 1.0, False
+        self.tokens: dict[Site, Tensor] = {}
+        self._done = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        hooks = []
+        for name in self._simulation.layers:
+            layer = self._simulation.layer(name)
+            hooks.append(layer.register_forward_pre_hook(self._hook(name), prepend=True))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, name: str) -> Callable:
+        def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            unfitted = [(q, x) for q, x in zip(layer.input_quantizers, inputs, strict=False) if not q.fitted]
+            if not unfitted:
+                return
+            self._monitor.check()
+            for quantizer, x in unfitted:
+                quantizer.observe(x, self.share)
+            self._waiting = [name]
+            if self.stop_there:
+                raise _Reached
+            self.fit_waiting()
+
+        return watch
+
+    def fit_waiting(self) -> None:
+        for name in self._waiting:
+            for site in self._simulation.layers[name].inputs:
+                quantizer = self._simulation.quantizer(site)
+                if site in self._paired:
+                    rows = quantizer.statistics.sample.T
+                    self.tokens[site] = rows[:: -(-len(rows) // TOKENS)].clone()
+                quantizer.finish()
+            self._done += 1
+            self._monitor.report(self._done / len(self._simulation.layers), f"activations: {name}")
+        self._waiting = []
+
+
+def _paired_sites(simulation: Simulation) -> set[Site]:
+    """Input sites behind a rescalable LayerNorm whose quantizer is per channel."""
+    if not any(step.startswith("reparameterize") for step in simulation.recipe.passes):
+        return set()
+    pairs = simulation.family.pairs(simulation.module)
+    linears = {linear for pair in pairs for linear in pair.linears if linear in simulation.layers}
+    sites = {simulation.layers[name].inputs[0] for name in linears}
+    return {site for site in sites if getattr(simulation.quantizer(site), "axis", None) == -1}
+
+
+def _by_module(
+    module: nn.Module, chain: list[nn.Module], pictures: CalibrationPictures, watcher: _Watcher
+) -> None:
+    watcher.stop_there = True
+    activations = _run_segment(stem(module, chain), pictures, pictures.count, watcher)
+    for link in chain:
+        with activations:
+            following = _run_segment(link, activations, pictures.count, watcher)
+        activations = following
+    with activations:
+        _run_segment(tail(module, chain), Paired(pictures, activations), pictures.count, watcher).close()
+
+
+def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> TensorStore:
+    """Run over all inputs until nothing in the segment is left to fit; the outputs of that last round."""
+    while True:
+        outputs, reached = TensorStore(), False
+        try:
+            for chunk in inputs:
+                watcher.share = len(chunk[0] if isinstance(chunk, tuple) else chunk) / count
+                try:
+                    outputs.append(run(chunk))
+                except _Reached:
+                    reached = True
+        except BaseException:
+            outputs.close()
+            raise
+        if not reached:
+            return outputs
+        watcher.fit_waiting()

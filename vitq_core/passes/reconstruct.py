@@ -1,0 +1,188 @@
+"""The reconstruct pass: attention-score enhanced module-wise optimization (ADFQ-ViT, arXiv 2407.02763).
+
+Units are learned in forward order, each fed the quantized output of those before it. A unit that ends no
+better than it was calibrated, with hard rounding, goes back to its calibrated state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import Cancelled
+from ..common.monitor import Monitor
+from ..data.calibration_set import CalibrationPictures
+from ..data.store import Cache, Rows
+from ..graph.site import Unit
+from ..quantized.report import RECONSTRUCTED, Reconstruction, UnitRow, average
+from ..quantized.simulation import Simulation
+from ..recipes.schedule import Schedule
+from ..reconstruction.optimize import Diverged, hard_error, learn
+from ..reconstruction.progress import Curve, Reporter, Watch
+from ..reconstruction.state import RunState
+from ..reconstruction.unit_inputs import Feed, Walk
+from ..reconstruction.weighting import fisher_weights
+
+WHOLE = Unit("")
+
+
+def reconstruct(
+    simulation: Simulation,
+    pictures: CalibrationPictures,
+    monitor: Monitor,
+    seed: int,
+    state: RunState,
+    watch: Watch | None = None,
+) -> Reconstruction:
+    """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated.
+
+    ``watch`` hears of every unit while it is learned. Raises ValueError for fewer pictures than a batch.
+    """
+    schedule = simulation.recipe.options.schedule
+    units = units_of(simulation, schedule)
+    plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
+    plan += [(WHOLE, schedule.finishing)] if finishes else []
+    with Cache() as room, torch.enable_grad():
+        kept = _kept(pictures, schedule, room)
+        twin = simulation.float_twin()
+        chain = simulation.family.chain(simulation.module)
+        temperature = None if schedule.kl_lambda is None else schedule.temperature
+        walk = Walk(simulation.module, twin, units, chain, kept, temperature)
+        weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
+        run = _Run(
+            simulation, plan, Reporter(simulation, plan, kept.count, monitor, watch), seed, state, weights
+        )
+        try:
+            for _, gather in walk:
+                run.take(gather)
+            if finishes:
+                run.take(walk.whole)
+        except Cancelled:
+            return Reconstruction(tuple(run.rows), cancelled=True)
+    state.finish()
+    return Reconstruction(tuple(run.rows))
+
+
+def _finishes(simulation: Simulation, schedule: Schedule) -> bool:
+    """Whether the whole model learns at the end."""
+    if not schedule.finish or schedule.finish_bits is None:
+        return bool(schedule.finish)
+    layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
+    bits = [(simulation.quantizer(layer.weight).bits, layer.params) for layer in layers]
+    return average(bits) <= schedule.finish_bits
+
+
+def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
+    """The family's units that the forward reaches; with ``schedule.blocks`` each block as one."""
+    family, module = simulation.family, simulation.module
+    units = [u for u in family.units(module) if any(u.holds(name) for name in simulation.layers)]
+    if not schedule.blocks:
+        return units
+    blocks: dict[str, Unit] = {}
+    for unit in units:
+        name = next((link for link in family.chain(module) if Unit(link).holds(unit.name)), unit.name)
+        softmaxes = blocks[name].softmaxes if name in blocks else ()
+        blocks[name] = Unit(name, (*softmaxes, *unit.softmaxes))
+    return list(blocks.values())
+
+
+def check_enough(pictures: int, schedule: Schedule | None) -> None:
+    """ValueError for fewer pictures than a batch of ``schedule``."""
+    if schedule is not None and pictures < schedule.batch_size:
+        raise ValueError(
+            f"reconstruction takes batches of {schedule.batch_size} pictures and got {pictures} in all; "
+            "give more, or set batch_size lower, or effort='none'"
+        )
+
+
+def _kept(pictures: CalibrationPictures, schedule: Schedule, cache: Cache) -> Rows:
+    """The pictures learned from: the first ``schedule.pictures``."""
+    rows = cache.rows(min(pictures.count, schedule.pictures))
+    for chunk in pictures:
+        if len(rows) == rows.count:
+            break
+        rows.append(chunk[: rows.count - len(rows)].cpu())
+    return rows
+
+
+def _weights(
+    twin: nn.Module, units: list[Unit], pictures: Rows, schedule: Schedule, seed: int
+) -> dict[str, Tensor]:
+    if schedule.weighting == "none":
+        return {}
+    return fisher_weights(twin, units, pictures, seed, next(twin.parameters()).device)
+
+
+@dataclass
+class _Run:
+    """The pass over the units: what they have in common, and the rows of those done."""
+
+    simulation: Simulation
+    plan: list[tuple[Unit, Schedule]]
+    reporter: Reporter
+    seed: int
+    state: RunState
+    weights: Callable[[], dict[str, Tensor]]
+    rows: list[UnitRow] = field(default_factory=list)
+
+    def take(self, gather: Callable[[], Feed]) -> None:
+        """Learn the next unit, or take it over from a run that was stopped."""
+        index = len(self.rows)
+        unit = self.plan[index][0]
+        self.reporter.begin(index)
+        saved = self.state.load(index, unit.title)
+        if saved is None:
+            row = self._learned(index, gather)
+            self.state.save(index, row, self.simulation.layer(unit.name).state_dict())
+        else:
+            row, tensors = saved
+            set_unit(self.simulation, unit, tensors)
+        self.rows.append(row)
+        self.reporter.end(index, row, taken_over=saved is not None)
+
+    def _learned(self, index: int, gather: Callable[[], Feed]) -> UnitRow:
+        started, (unit, schedule) = time.perf_counter(), self.plan[index]
+        module, feed, curve = self.simulation.layer(unit.name), gather(), Curve(schedule.iterations)
+        feed.weights = self.weights().get(unit.name)
+        with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
+            before = hard_error(module, feed)
+            after_step = partial(self.reporter.step, index, before, curve)
+            seed = self.seed * 1_000_003 + index  # its own, so that a resumed run draws the same
+            try:
+                learn(self.simulation, unit, feed, schedule, seed, after_step)
+                after = hard_error(module, feed)
+                outcome = f"kept as it was: learned, the error would be {100 * after:.3g} %"
+            except Diverged as stop:
+                after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"
+            if after < before:
+                outcome = RECONSTRUCTED
+            else:
+                set_unit(self.simulation, unit, calibrated)
+        seconds = time.perf_counter() - started
+        return UnitRow(unit.title, outcome, before, min(before, after), curve.seen, seconds, curve.points)
+
+
+@contextmanager
+def _restored_on_error(simulation: Simulation, unit: Unit) -> Iterator[dict[str, Tensor]]:
+    """Gives the unit's tensors as they are; a unit left half trained by an exception gets them back."""
+    calibrated = {name: tensor.clone() for name, tensor in simulation.layer(unit.name).state_dict().items()}
+    try:
+        yield calibrated
+    except BaseException:
+        set_unit(simulation, unit, calibrated)
+        raise
+
+
+def set_unit(simulation: Simulation, unit: Unit, tensors: dict[str, Tensor]) -> None:
+    """Give the unit these tensors, as its ``state_dict`` has them."""
+    simulation.layer(unit.name).load_state_dict(tensors)
+    for layer in simulation.layers.values():
+        if unit.holds(layer.name) and layer.weight is not None:
+            simulation.simulated_weight(layer.name).refresh(simulation.float_weight(layer.name))

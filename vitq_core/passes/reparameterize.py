@@ -1,0 +1,100 @@
+"""LayerNorm reparameterization: move the spread between channels from the activation into the next weights.
+
+RepQ-ViT (arXiv 2212.08254) leaves one scale per layer; CRL (LRP-QViT, arXiv 2401.11243) clips the scales.
+In floating point the block computes what it computed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from ..common.monitor import Monitor
+from ..graph.rescaling import rescale_linear, rescale_norm
+from ..graph.site import NormPair, Site
+from ..quantized.simulation import Simulation
+from ..quantizers import Uniform
+
+CLIP_CANDIDATES = (1.0, 1.5, 2.0, 3.0)
+
+
+def to_layer_scale(simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor) -> None:
+    """RepQ-ViT: ``s̃ = mean(s)``, ``z̃ = mean(z)`` over the channels of every pair."""
+    for pair, site in _progress(simulation, tokens, monitor):
+        current = simulation.quantizer(site)
+        target = Uniform(current.bits)
+        target.set_parameters(current.scale.mean(), current.zero_point.mean())
+        _apply(simulation, pair, target)
+
+
+def to_clipped_scales(simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor) -> None:
+    """CRL: ``s̃ = clip(s, μ ± kσ)``, the same for z; the activation stays quantized per channel.
+
+    k is the recipe's ``clip_k``, or per site the candidate with the least error of the layer's output on the
+    calibration pictures. With ``collapse`` the clipped parameters are averaged: one scale per layer.
+    """
+    options = simulation.recipe.options
+    for pair, site in _progress(simulation, tokens, monitor):
+        candidates = CLIP_CANDIDATES if options.clip_k is None else (options.clip_k,)
+        current = simulation.quantizer(site)
+        targets = [_clipped(current, k, options.collapse) for k in candidates]
+        if len(targets) > 1:
+            targets.sort(key=lambda target: _output_error(simulation, site, target, tokens[site]))
+        _apply(simulation, pair, targets[0])
+
+
+def _progress(
+    simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor
+) -> Iterator[tuple[NormPair, Site]]:
+    """The pairs whose site is quantized per channel, with that site."""
+    pairs = simulation.family.pairs(simulation.module)
+    for index, pair in enumerate(pairs):
+        monitor.report(index / len(pairs), f"reparameterize {pair.norm}")
+        site = simulation.layers[pair.linears[0]].inputs[0]
+        if site in tokens:
+            yield pair, site
+
+
+def _clipped(current: Uniform, k: float, collapse: bool) -> Uniform:
+    scale, zero_point = (_clip(values, k) for values in (current.scale, current.zero_point))
+    target = Uniform(current.bits, axis=None if collapse else -1)
+    target.set_parameters(*(values.mean() if collapse else values for values in (scale, zero_point)))
+    return target
+
+
+def _clip(values: Tensor, k: float) -> Tensor:
+    mean, deviation = values.mean(), values.std(correction=0)
+    return values.clamp(mean - k * deviation, mean + k * deviation)
+
+
+def rescaling(current: Uniform, target: Uniform) -> tuple[Tensor, Tensor]:
+    """Per channel [D]: divisor ``r1 = s/s̃`` and shift ``s ⊙ (z − z̃)`` of the LayerNorm's output."""
+    scale, zero_point = current.scale.flatten(), current.zero_point.flatten()
+    return scale / target.scale.flatten(), scale * (zero_point - target.zero_point.flatten())
+
+
+def _output_error(simulation: Simulation, site: Site, target: Uniform, tokens: Tensor) -> float:
+    """Mean squared error of the layer's output on ``tokens`` [rows, D] if ``target`` were its quantizer."""
+    divisor, shift = rescaling(simulation.quantizer(site), target)
+    weight = simulation.float_weight(site.module).detach()
+    rescaled = weight * divisor
+    simulated = deepcopy(simulation.simulated_weight(site.module).quantizer).fit(rescaled)(rescaled)
+    inputs = target(((tokens + shift) / divisor)[None])[0]  # as wide as its parameters: [1, rows, D]
+    return float((inputs @ simulated.T - (tokens + shift) @ weight.T).square().mean())
+
+
+def _apply(simulation: Simulation, pair: NormPair, target: Uniform) -> None:
+    """Rescale the norm and every layer that reads it, refit their weights, and quantize with ``target``."""
+    first = simulation.layers[pair.linears[0]].inputs[0]
+    current = simulation.quantizer(first)
+    divisor, shift = rescaling(current, target)
+    target.sqnr_db = current.sqnr_db
+    with torch.no_grad():
+        rescale_norm(simulation.layer(pair.norm), divisor, shift)
+        for name in pair.linears:
+            rescale_linear(simulation.layer(name), simulation.float_weight(name), divisor, shift)
+            simulation.fit_weight(name)
+            simulation.replace_input_quantizer(simulation.layers[name].inputs[0], deepcopy(target))

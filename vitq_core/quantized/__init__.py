@@ -1,0 +1,1 @@
+"""A rewritten model with a quantizer on every site: simulated, audited, weighed."""

@@ -1,0 +1,132 @@
+"""How much noise a layer's output takes on when one of its operands is quantized, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..common.monitor import Monitor
+from ..graph.site import Layer, Site
+from ..quantizers import Quantizer
+from ..recipes.recipe import Recipe
+from .simulation import make_quantizer
+
+RANKED = 2**17  # values that a quantizer's range is chosen on
+Noise = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
+
+
+@dataclass
+class LayerNoise:
+    """``act``: with all inputs quantized; ``weight``: with the weight quantized, empty without one.
+
+    ``parameter_bytes``: what the quantizers of weight and inputs take in a file, at most.
+    """
+
+    act: Noise
+    weight: Noise
+    parameter_bytes: int
+
+    @property
+    def parts(self) -> tuple[Noise, ...]:
+        return tuple(part for part in (self.act, self.weight) if part)
+
+
+def output_noise(
+    module: nn.Module,
+    layers: dict[str, Layer],
+    recipe: Recipe,
+    images: Tensor,
+    bits: tuple[int, ...],
+    measured: int = 8,
+    monitor: Monitor | None = None,
+) -> dict[str, LayerNoise]:
+    """One full-precision forward of a rewritten ``module`` on ``images`` [B, C, H, W], measuring on the way.
+
+    The recipe's quantizers are fitted on all pictures, the noise is measured on ``measured`` of them. Raises
+    ValueError for a model that is quantized already.
+    """
+    if hasattr(module, "vitq"):
+        raise ValueError("this model is quantized already: quantization noise is measured on the float one")
+    monitor, found = monitor or Monitor(), {}
+    few = slice(None, None, -(-len(images) // measured))
+
+    def watch(name: str) -> Callable:
+        def hook(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            monitor.report(len(found) / len(layers), f"noise at {bits[0]} to {bits[-1]} bits: {name}")
+            found[name] = _measure(part, layers[name], recipe, inputs, few, bits)
+
+        return hook
+
+    hooks = [module.get_submodule(name).register_forward_hook(watch(name)) for name in layers]
+    try:
+        with torch.no_grad():
+            module(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _measure(
+    part: nn.Module,
+    layer: Layer,
+    recipe: Recipe,
+    inputs: tuple[Tensor, ...],
+    few: slice,
+    bits: tuple[int, ...],
+) -> LayerNoise:
+    shown = [x[few] for x in inputs]
+    clean = part.forward(*shown)
+    act: Noise = {}
+    fitted = [_fitted(recipe, site, x, bits) for site, x in zip(layer.inputs, inputs, strict=False)]
+    for b in bits:
+        simulated = [quantizers[b](x) for quantizers, x in zip(fitted, shown, strict=False)]
+        act[b] = _ratio(part.forward(*simulated), clean)
+    weight: Noise = {}
+    if layer.weight is not None:
+        fitted.append(_fitted(recipe, layer.weight, part.weight, bits))
+        for b in bits:
+            with _weight(part, fitted[-1][b](part.weight)):
+                weight[b] = _ratio(part.forward(*shown), clean)
+    kept = [_stored_bytes(site, each[bits[0]]) for site, each in zip(layer.sites, fitted, strict=False)]
+    return LayerNoise(act, weight, sum(kept))
+
+
+def _stored_bytes(site: Site, quantizer: Quantizer) -> int:
+    """Zero points are whole numbers of two bytes, but where a norm's rescaling averages or clips them."""
+    small = 4 if site.role == "post_layernorm" else 2
+    sizes = {"zero_point": small}
+    return sum(buffer.numel() * sizes.get(name, 4) for name, buffer in quantizer.named_buffers())
+
+
+def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dict[int, Quantizer]:
+    """The site's quantizer at every width, from statistics gathered once."""
+    watching = make_quantizer(recipe, site, bits[0])
+    watching.observe(x)
+    watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
+    quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
+    for b, quantizer in quantizers.items():
+        quantizer.bits = b
+        quantizer.finish()
+    return quantizers
+
+
+def _ratio(noisy: Tensor, clean: Tensor) -> Tensor:
+    noise, signal = ((x.flatten(1)).square().sum(1) for x in (noisy - clean, clean))
+    return noise / signal.clamp_min(1e-30)
+
+
+@contextmanager
+def _weight(part: nn.Module, weight: Tensor) -> Iterator[None]:
+    """Inside, ``part`` multiplies with ``weight``."""
+    kept = part.weight
+    part.weight = nn.Parameter(weight, requires_grad=False)
+    try:
+        yield
+    finally:
+        part.weight = kept

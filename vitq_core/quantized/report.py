@@ -1,0 +1,182 @@
+"""What a quantized model costs, site by site and in all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..common.records import Record
+from ..graph.site import WEIGHT, Site
+from .cost import float_bytes, quantized_bytes
+from .simulation import Simulation
+
+if TYPE_CHECKING:
+    from ..models import Model
+
+MEGABYTE = 1e6
+ALWAYS_FLOAT = (
+    "LayerNorm, softmax, activation functions, residual additions, biases, tokens and position embedding"
+)
+
+
+@dataclass(frozen=True)
+class SiteRow(Record):
+    """One site: its quantizer, bits, what a value really takes, share of outliers kept, SQNR in dB."""
+
+    layer: str
+    tensor: str
+    role: str
+    quantizer: str
+    bits: int
+    effective_bits: float
+    outlier_ratio: float
+    sqnr_db: float
+    params: int
+    macs: int
+
+
+LEARNING, RECONSTRUCTED = "learning", "reconstructed"
+
+
+@dataclass(frozen=True)
+class UnitRow(Record):
+    """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good.
+
+    ``outcome``: RECONSTRUCTED, or why it was kept as it was; LEARNING while it is not over. ``losses``: what
+    was minimized, in order, means of equally many iterations.
+    """
+
+    unit: str
+    outcome: str
+    error_before: float
+    error_after: float
+    iterations: int
+    seconds: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Report(Record):
+    """Sizes in MB (10⁶ bytes, as save_quantized writes them); average bits weighted by parameters and MACs.
+
+    ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits ·
+    activation bits / 10⁹ for one picture; ``seconds``: of this call, without those of a stopped run that it
+    went on with. ``kept_float``, ``kept_8bit``: what the nominal bits do not cover.
+    ``units``: what reconstruction did, those done before it was cancelled; empty without one.
+    ``cancelled``: whether it was.
+    """
+
+    recipe: str
+    size_mb: float
+    fp32_size_mb: float
+    avg_weight_bits: float
+    avg_act_bits: float
+    effective_act_bits: float
+    gbops: float
+    seconds: float
+    pictures: int
+    preprocessing: str
+    kept_float: tuple[str, ...]
+    kept_8bit: tuple[str, ...]
+    sites: tuple[SiteRow, ...]
+    units: tuple[UnitRow, ...] = ()
+    cancelled: bool = False
+
+    @property
+    def compression(self) -> float:
+        return self.fp32_size_mb / self.size_mb
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the pass did: one row for every unit done, and whether it was cancelled before the others."""
+
+    units: tuple[UnitRow, ...] = ()
+    cancelled: bool = False
+
+
+NO_RECONSTRUCTION = Reconstruction()
+
+
+def build_report(
+    simulation: Simulation,
+    original: nn.Module,
+    seconds: float,
+    pictures: int,
+    source: Model | None,
+    reconstruction: Reconstruction = NO_RECONSTRUCTION,
+) -> Report:
+    """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
+    rows = tuple(_row(simulation, site) for site in simulation.sites())
+    weights = [row for row in rows if row.tensor == WEIGHT]
+    inputs = [row for row in rows if row.tensor != WEIGHT]
+    return Report(
+        recipe=simulation.recipe.name,
+        size_mb=quantized_bytes(simulation) / MEGABYTE,
+        fp32_size_mb=float_bytes(original) / MEGABYTE,
+        avg_weight_bits=average([(row.bits, row.params) for row in weights]),
+        avg_act_bits=average([(row.bits, row.macs) for row in inputs]),
+        effective_act_bits=average([(row.effective_bits, row.macs) for row in inputs]),
+        gbops=_bit_operations(simulation) / 1e9,
+        seconds=seconds,
+        pictures=pictures,
+        preprocessing=_preprocessing(source),
+        kept_float=_kept_float(simulation),
+        kept_8bit=_kept_8bit(simulation, rows),
+        sites=rows,
+        units=reconstruction.units,
+        cancelled=reconstruction.cancelled,
+    )
+
+
+def _row(simulation: Simulation, site: Site) -> SiteRow:
+    quantizer, layer = simulation.quantizer(site), simulation.layers[site.module]
+    return SiteRow(
+        layer=site.module,
+        tensor=site.tensor,
+        role=site.role,
+        quantizer=simulation.recipe.use_for(site).quantizer,
+        bits=quantizer.bits,
+        effective_bits=quantizer.effective_bits,
+        outlier_ratio=getattr(quantizer, "outlier_ratio", 0.0),
+        sqnr_db=quantizer.sqnr_db,
+        params=layer.params if site.tensor == WEIGHT else 0,
+        macs=layer.macs,
+    )
+
+
+def average(weighted: list[tuple[float, int]]) -> float:
+    """Of (value, weight) pairs; NaN without any."""
+    total = sum(weight for _, weight in weighted)
+    return sum(value * weight for value, weight in weighted) / total if total else float("nan")
+
+
+def _bit_operations(simulation: Simulation) -> float:
+    """Σ MACs · bits · bits; a layer without weight multiplies two activations."""
+    total = 0.0
+    for layer in simulation.layers.values():
+        operands = [simulation.quantizer(site).effective_bits for site in layer.sites]
+        total += layer.macs * operands[0] * operands[-1]
+    return total
+
+
+def _preprocessing(source: Model | None) -> str:
+    return "not known: pictures came as tensors" if source is None else source.preprocessing.describe()
+
+
+def _kept_float(simulation: Simulation) -> tuple[str, ...]:
+    others = [
+        name
+        for name, module in simulation.module.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)) and name not in simulation.layers
+    ]
+    return (ALWAYS_FLOAT, *others)
+
+
+def _kept_8bit(simulation: Simulation, rows: tuple[SiteRow, ...]) -> tuple[str, ...]:
+    """Sites at 8 bits although the recipe's own bits are lower."""
+    recipe = simulation.recipe
+    named = [(row, recipe.weight_bits if row.tensor == WEIGHT else recipe.act_bits) for row in rows]
+    return tuple(f"{row.layer}:{row.tensor}" for row, bits in named if row.bits == 8 and bits < 8)

@@ -1,0 +1,161 @@
+"""A rewritten model with a quantizer on every site: hooks for activations, parametrizations for weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..graph import Family
+from ..graph.site import WEIGHT, Layer, Site
+from ..quantizers import QUANTIZERS, Quantizer
+from ..recipes.recipe import Recipe
+
+
+def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quantizer:
+    """An unfitted quantizer as ``recipe`` wants it at ``site``; ``bits`` in place of the recipe's."""
+    use = recipe.use_for(site)
+    cls = QUANTIZERS[use.quantizer]
+    accepted = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
+    overrides = {k: v for k, v in recipe.options.quantizer_options.items() if k in accepted}
+    return cls(use.bits if bits is None else bits, **{**use.options, **overrides})
+
+
+class SimulatedWeight(nn.Module):
+    """Parametrization that shows the quantized weight; computed at :meth:`refresh`, not at every forward."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.register_buffer("simulated", None, persistent=False)
+
+    def refresh(self, weight: Tensor) -> None:
+        with torch.no_grad():
+            self.simulated = self.quantizer(weight)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight if self.simulated is None else self.simulated
+
+
+# Made for the layer that reads it: quantizing it in place saves a fresh tensor, most of its cost.
+# Not the picture, the residual stream or the pooled features, which belong to others too.
+OWN_INPUT = frozenset(
+    (
+        *("post_layernorm", "post_norm", "query", "key", "post_softmax", "value"),
+        *("attention_output", "post_gelu", "mlp_hidden"),
+    )
+)
+
+
+class InputQuantizers(nn.ModuleList):
+    """The quantizers of a layer's inputs, in their order; ``overwrite``: which inputs they may reuse."""
+
+    def __init__(self, quantizers: list[Quantizer], overwrite: list[bool]) -> None:
+        super().__init__(quantizers)
+        self.overwrite = overwrite
+
+
+def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Forward pre-hook: every input through its quantizer, once that is fitted."""
+    quantizers = layer.input_quantizers
+    simulated = [
+        quantizer(x, overwrite) if quantizer.fitted else x
+        for quantizer, x, overwrite in zip(quantizers, inputs, quantizers.overwrite, strict=False)
+    ]
+    return (*simulated, *inputs[len(quantizers) :])
+
+
+@dataclass
+class Simulation:
+    """``module`` as rewritten by ``family``; in the context its sites are quantized, outside it is float.
+
+    The quantizers live on the layers, so that they move, copy and save with the module.
+    """
+
+    module: nn.Module
+    family: Family
+    recipe: Recipe
+    layers: dict[str, Layer]
+    input_size: tuple[int, int, int]  # (channels, height, width) of the calibration pictures
+    _hooks: list = field(default_factory=list)
+
+    @property
+    def attached(self) -> bool:
+        return bool(self._hooks)
+
+    def __enter__(self) -> Simulation:
+        self.attach()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.detach()
+
+    def attach(self) -> None:
+        """Make and hang up the quantizers that the recipe asks for."""
+        for layer in self.layers.values():
+            target = self.module.get_submodule(layer.name)
+            overwrite = [site.role in OWN_INPUT and not layer.shares_input for site in layer.inputs]
+            quantizers = [make_quantizer(self.recipe, site) for site in layer.inputs]
+            target.input_quantizers = InputQuantizers(quantizers, overwrite)
+            self._hooks.append(target.register_forward_pre_hook(quantize_inputs))
+            if layer.weight is not None:
+                weight = SimulatedWeight(make_quantizer(self.recipe, layer.weight))
+                parametrize.register_parametrization(target, WEIGHT, weight)
+
+    def detach(self) -> None:
+        """Take everything down again: the float model, as it is after the passes that ran."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        for layer in self.layers.values():
+            target = self.module.get_submodule(layer.name)
+            del target.input_quantizers
+            if layer.weight is not None:
+                parametrize.remove_parametrizations(target, WEIGHT, leave_parametrized=False)
+
+    def float_twin(self) -> nn.Module:
+        """A copy of the module as the passes left it, with the same names, in which nothing is quantized."""
+        twin = deepcopy(self.module)
+        for layer in self.layers.values():
+            target = twin.get_submodule(layer.name)
+            hooks = target._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if hook is quantize_inputs]:
+                del hooks[key]
+            if layer.weight is not None:  # removing the parametrization would take it from this module too
+                target.parametrizations.weight[0].simulated = None
+        return twin
+
+    def layer(self, name: str) -> nn.Module:
+        return self.module.get_submodule(name)
+
+    def float_weight(self, name: str) -> nn.Parameter:
+        """The weight before quantization."""
+        return self.layer(name).parametrizations.weight.original
+
+    def simulated_weight(self, name: str) -> SimulatedWeight:
+        return self.layer(name).parametrizations.weight[0]
+
+    def quantizer(self, site: Site) -> Quantizer:
+        if site.tensor == WEIGHT:
+            return self.simulated_weight(site.module).quantizer
+        index = [s.tensor for s in self.layers[site.module].inputs].index(site.tensor)
+        return self.layer(site.module).input_quantizers[index]
+
+    def replace_input_quantizer(self, site: Site, quantizer: Quantizer) -> None:
+        index = [s.tensor for s in self.layers[site.module].inputs].index(site.tensor)
+        self.layer(site.module).input_quantizers[index] = quantizer
+
+    def fit_weight(self, name: str) -> None:
+        """Fit the weight quantizer of a layer to its float weight and show the result."""
+        weight, parametrization = self.float_weight(name), self.simulated_weight(name)
+        with torch.no_grad():
+            parametrization.quantizer.fit(weight)
+        parametrization.refresh(weight)
+
+    def sites(self) -> Iterator[Site]:
+        for layer in self.layers.values():
+            yield from layer.sites

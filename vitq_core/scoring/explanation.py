@@ -1,0 +1,98 @@
+"""``relevance``: explain predictions, and score every layer by its part in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..common.arithmetic import plain_arithmetic
+from ..common.monitor import Monitor, Progress
+from ..data.batches import Watched, streamed
+from ..graph.prepared import Subject, peeked, subject_of
+from ..lrp.heat_map import heat_map
+from ..lrp.propagate import Propagated, propagate
+from ..lrp.targets import Targets, check_batch_size
+from ..models import Model
+from .scores import Importance, Tally
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """``heatmaps`` [N, h, w]: one value for each patch; ``pixel_maps`` [N, H, W]: summed over the colours.
+    Only the former, which weigh attention by its gradient, tell one class from another: the rules that lead
+    to the pixels forget which class they started from (transformer attribution's own finding for plain LRP).
+
+    ``targets`` [N]: the classes explained. ``importance``: the layers' scores with their standard errors.
+    ``tensors``: {layer, or ``….attn.softmax``: (relevance, gradient)}, each [N, …], if they were asked for.
+    """
+
+    importance: Importance
+    heatmaps: Tensor
+    pixel_maps: Tensor
+    targets: Tensor
+    tensors: dict[str, tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def layer_scores(self) -> dict[str, float]:
+        """{layer: mean over the pictures of mean((G ⊙ R)⁺)} (LRP-QViT's contribution C)."""
+        return self.importance.layer_scores
+
+
+@plain_arithmetic
+def relevance(
+    model: Model | nn.Module,
+    images: Tensor | Iterable,
+    targets: int | Iterable | Tensor | None = None,
+    batch_size: int = 32,
+    return_tensors: bool = False,
+    progress: Progress | None = None,
+    cancel: object = None,
+) -> Relevance:
+    """Layer-wise relevance propagation (arXiv 2012.09838, 2401.11243) from the target class to the pixels.
+
+    ``model``: of ``load_model``, a module, or what ``quantize`` returned; it is left as it was. ``images``:
+    [N, 3, H, W] or an iterable of batches. ``targets``: a class, one for each picture, or the predictions.
+    Raises ValueError for unusable pictures or a class out of range, VitqError for a model of no known family
+    or one that is no classifier.
+    """
+    check_batch_size(batch_size)
+    watched = Watched(images)
+    first, images = peeked(watched.images)
+    subject = subject_of(model, "relevance", first)
+    monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
+    monitor.report(0.0, "preparing")
+    tally, parts = Tally(), []
+    maps = [name for block in subject.maps.blocks for name in block]
+    for batch in streamed(images, subject.input_size, batch_size):
+        batch = subject.batch(batch)
+        found = propagate(
+            subject.module,
+            subject.observed,
+            batch,
+            targets.take(len(batch), subject.device),
+            to_pixels=True,
+            keep=None if return_tensors else maps,
+        )
+        tally.add(found.scores())
+        parts.append(_kept(found, subject, return_tensors))
+        monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
+    targets.check_used()
+    monitor.report(1.0, "done")
+    heatmaps, pixel_maps, chosen = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
+    tensors = _joined([part[3] for part in parts]) if return_tensors else None
+    return Relevance(tally.result("relevance", subject.names), heatmaps, pixel_maps, chosen, tensors)
+
+
+def _kept(found: Propagated, subject: Subject, tensors: bool) -> tuple:
+    pairs = {name: (found.relevances[name], g) for name, g in found.gradients.items()} if tensors else None
+    return heat_map(found, subject.maps), found.pixels.sum(1), found.targets, pairs
+
+
+def _joined(batches: list[dict[str, tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:
+    return {
+        name: tuple(torch.cat(parts) for parts in zip(*(b[name] for b in batches), strict=True))
+        for name in batches[0]
+    }

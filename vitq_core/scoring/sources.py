@@ -1,0 +1,31 @@
+"""What an importance source is: per picture, a score for every layer. One file each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..common.registry import Registry
+from ..graph.prepared import Subject
+from ..graph.site import Layer
+
+
+class Source(ABC):
+    """Sees batch after batch of pictures. A higher score means: keep more bits here."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    @abstractmethod
+    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+        """{layer, or attention map: [B]} for ``images`` [B, C, H, W] and ``targets`` [B] or predictions."""
+
+    @staticmethod
+    def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:
+        """What a unit of relative noise in each layer's output counts, made of its averaged score."""
+        return scores
+
+
+SOURCES: Registry[type[Source]] = Registry("importance source")

@@ -1,0 +1,24 @@
+"""Signal to quantization noise at a layer's output: what toolkits rank layers by, blind to the answer.
+
+For comparison with relevance. The score is noise over signal, so more means: keep more bits here.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..quantized.output_error import output_noise
+from ..recipes.recipe import recipe
+from .sources import SOURCES, Source
+
+BITS = 4
+
+
+@SOURCES.register("sqnr")
+class SqnrSource(Source):
+    """‖O − Ô‖² / ‖O‖² with weight and inputs of one layer alone at 4 bits, ranges from the batch."""
+
+    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+        subject, method = self.subject, recipe("percentile", BITS, BITS)
+        measured = output_noise(subject.module, subject.layers, method, images, (BITS,), len(images))
+        return {name: sum(part[BITS] for part in noise.parts) for name, noise in measured.items()}
