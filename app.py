@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from threading import Thread
 
-from ui.session import Workbench
 from ui.studio import build_studio, theme
-from ui.warm import warm_up
+from ui.warm_up import warm_up
+from ui.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parent
 QUEUE_SIZE = 32

@@ -158,7 +158,7 @@ def test_a_quantized_module_is_audited_on_the_first_batch(monkeypatch: pytest.Mo
 
     audited = []
     monkeypatch.setattr(
-        vitq_core.audit, "audit", lambda module, images: audited.append((module, len(images)))
+        vitq_core.quantized.audit, "audit", lambda module, images: audited.append((module, len(images)))
     )
     module = Readout(3)
     evaluate(module, [pictures(2), pictures(1)])

@@ -10,13 +10,13 @@ from PIL import Image
 import vitq_core as vq
 from vitq_core.pictures import open_picture
 
-from .explained import Question
-from .form_parts import first_recipe, model_choices
-from .raw_image import raw_image
-from .relevance_settings import allocation_of, bits_problems, score_problems, scoring_of
-from .runs import HEAVY, sentence
-from .session import Workbench
-from .settings import NO_EFFORT, RunSettings, from_form, problems
+from .parts.forms import first_recipe, model_choices
+from .parts.raw_image import raw_image
+from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
+from .relevance.explained import Question
+from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
+from .running.runs import HEAVY, sentence
+from .workbench import Workbench
 
 PUBLIC = {**HEAVY, "api_visibility": "public"}
 

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from . import html, quantize_tab, relevance_tab
 from .api import add_endpoints
-from .run_parts import SHOW_BANNERS
-from .session import Workbench
+from .parts import markup
+from .quantize import tab as quantize_tab
+from .relevance import tab as relevance_tab
+from .running.run_parts import SHOW_BANNERS
+from .workbench import Workbench
 
 Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
 TABS: tuple[tuple[str, Build], ...] = (
@@ -23,7 +25,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     with gr.Blocks(
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
-        gr.HTML(html.title())
+        gr.HTML(markup.title())
         for name, build in TABS:
             with gr.Tab(name) as tab:
                 build(bench, studio, tab)

@@ -230,7 +230,7 @@ def test_the_state_is_saved_now_and_then(model, images, tmp_path, monkeypatch) -
     assert seen_by_loader == [0, 0, 0, 0] and states(state) == 12
     state.unlink()
     seen_by_loader.clear()
-    monkeypatch.setattr(import_module("vitq_core.importance.stream"), "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("vitq_core.scoring.streaming"), "SAVE_EVERY", 0.0)
     vq.importance(model, batches(), "fisher", state=state)
     assert seen_by_loader == [0, 3, 6, 9]
 
@@ -239,7 +239,7 @@ KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 import vitq_core as vq
-sys.modules["vitq_core.importance.stream"].SAVE_EVERY = 0.0
+sys.modules["vitq_core.scoring.streaming"].SAVE_EVERY = 0.0
 model, images = torch.load(sys.argv[1] + "/given", weights_only=False)
 def batches():
     for index, batch in enumerate(images.split(2)):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
-from ui.session import Workbench
+from ui.workbench import Workbench
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 

@@ -3,7 +3,7 @@
 import gradio as gr
 import pytest
 
-from ui.settings import FIELDS
+from ui.parts.settings import FIELDS
 from ui.studio import build_studio
 
 

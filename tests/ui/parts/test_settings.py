@@ -1,0 +1,125 @@
+"""From the form's values to a run."""
+
+import pytest
+
+import vitq_core as vq
+from ui.parts.settings import FIELDS, from_form, problems
+
+GOOD = {
+    "model": "deit-tiny",
+    "recipe": "adfq",
+    "weight_bits": 4,
+    "act_bits": 4,
+    "alpha_mode": "paper",
+    "alpha": 5,
+    "clip_k": "auto",
+    "collapse": False,
+    "log_base": "the paper's",
+    "first_blocks": 2,
+    "reductions": True,
+    "importance": "relevance",
+    "effort": "none",
+    "iterations": "",
+    "calibration": 32,
+    "held_out": 256,
+    "seed": 0,
+    "pictures": "own",
+    "folder": "",
+    "uploads": None,
+}
+
+
+def test_the_form_opens_with_the_papers_options():
+    assert tuple(GOOD) == FIELDS
+    assert problems(GOOD) == {}
+    assert from_form(GOOD).options == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", None),
+        ("model", "../../etc"),
+        ("recipe", "nope"),
+        ("weight_bits", 9),
+        ("act_bits", 1),
+        ("act_bits", 4.5),
+        ("calibration", 0),
+        ("calibration", 100_000),
+        ("calibration", None),
+        ("calibration", "many"),
+        ("calibration", float("nan")),
+        ("held_out", -1),
+        ("seed", -1),
+        ("seed", True),
+        ("effort", "heroic"),
+    ],
+)
+def test_a_wrong_value_is_named_with_a_sentence(field, value):
+    found = problems({**GOOD, field: value})
+    assert list(found) == [field]
+    assert found[field].endswith(".")
+
+
+@pytest.mark.parametrize(("mode", "value"), [("alpha", -1), ("alpha", None), ("ratio", 0), ("ratio", 50)])
+def test_a_wrong_threshold_counts_only_where_the_recipe_has_one(mode, value):
+    values = {**GOOD, "alpha_mode": mode, "alpha": value}
+    assert list(problems(values)) == ["alpha"]
+    assert problems({**values, "recipe": "repq"}) == {}
+
+
+@pytest.mark.parametrize("wrong", ["0", "-3", "many", "2.5", "1e3", 0, 2.5, True, 10**9])
+def test_a_wrong_number_of_iterations_counts_only_where_something_is_learned(wrong):
+    learns = {**GOOD, "effort": "quick", "calibration": 128, "iterations": wrong}
+    assert list(problems(learns)) == ["iterations"]
+    assert problems({**learns, "effort": "none"}) == {}
+    assert from_form({**learns, "effort": "none"}).iterations is None
+
+
+def test_an_effort_needs_a_batch_of_pictures():
+    values = {**GOOD, "effort": "quick", "calibration": 7}
+    assert "at least 8" in problems(values)["calibration"]
+    assert problems({**values, "calibration": 8}) == {}
+    assert "whole number" in problems({**values, "calibration": 0})["calibration"]
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_nothing_is_learned_unless_it_is_asked_for(recipe):
+    chosen = from_form({**GOOD, "recipe": recipe})
+    assert chosen.engine_recipe().options.schedule is None
+    asked = from_form({**GOOD, "recipe": recipe, "effort": "quick", "iterations": " 7 "})
+    assert asked.engine_recipe().options.schedule.iterations == 7
+    assert "quick effort" in asked.title
+    assert asked != from_form({**GOOD, "recipe": recipe, "effort": "quick"})
+
+
+@pytest.mark.parametrize("place", ["folder", "uploads"])
+def test_own_pictures_have_to_be_given(place):
+    assert list(problems({**GOOD, "pictures": place})) == [place]
+
+
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_every_recipe_takes_what_the_form_can_say(recipe):
+    values = {**GOOD, "recipe": recipe, "alpha_mode": "ratio", "alpha": 0.5}
+    values |= {"clip_k": "1.5", "collapse": True, "log_base": "√2"}
+    values |= {"first_blocks": 1, "reductions": False, "importance": "fisher"}
+    made = from_form(values).engine_recipe()
+    assert (made.name, made.weight_bits, made.act_bits) == (recipe, 4, 4)
+    assert set(dict(from_form(values).options)) <= vq.RECIPES[recipe].applies
+
+
+@pytest.mark.parametrize("source", list(vq.SOURCES))
+@pytest.mark.parametrize("recipe", [name for name in vq.RECIPES if "importance" in vq.RECIPES[name].applies])
+def test_layers_are_ranked_by_what_the_form_says(recipe, source):
+    made = from_form({**GOOD, "recipe": recipe, "importance": source}).engine_recipe()
+    assert made.options.importance == source
+
+
+def test_a_share_is_given_in_percent():
+    settings = from_form({**GOOD, "alpha_mode": "ratio", "alpha": 0.5})
+    assert dict(settings.options) == {"alpha_ratio": 0.005}
+
+
+def test_boxes_that_are_not_used_make_no_other_result():
+    assert from_form({**GOOD, "folder": "/somewhere", "uploads": ["a.png"]}) == from_form(GOOD)
+    assert from_form({**GOOD, "alpha": 7}) == from_form(GOOD)

@@ -1,0 +1,114 @@
+"""Where pictures come from."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from ui.parts.measure import readable
+from ui.parts.settings import RunSettings
+from ui.parts.sources import Photographs, Scenes, builtin_source, package_photographs
+from ui.parts.user_sources import choose_source, folder_source, upload_source
+from vitq_core.demo.training.tasks import HELD_OUT_SEED, TRAIN_SEED
+
+
+def pixels(samples) -> list[bytes]:
+    return [sample.read().tobytes() for sample in samples]
+
+
+def test_scenes_share_no_picture_with_each_other_or_with_the_training():
+    scenes = Scenes(64)
+    calibration, held_out = scenes.calibration(4, seed=0), scenes.held_out(4)
+    assert not set(pixels(calibration)) & set(pixels(held_out))
+    assert TRAIN_SEED != HELD_OUT_SEED
+    assert all(sample.label is not None for sample in held_out)
+
+
+def test_another_seed_draws_other_scenes_and_the_same_seed_the_same():
+    scenes = Scenes(64)
+    first = pixels(scenes.calibration(2, seed=0))
+    assert pixels(scenes.calibration(2, seed=0)) == first
+    assert pixels(scenes.calibration(2, seed=1)) != first
+
+
+def test_a_model_without_pictures_of_its_own_gets_photographs_and_a_warning(tiny_model):
+    source = builtin_source(tiny_model)
+    assert isinstance(source, Photographs)
+    assert "another domain" in source.warning
+    samples = source.held_out(12)
+    assert len(samples) == 12
+    assert {sample.label for sample in samples} == {None}
+    assert not set(pixels(samples)) & set(pixels(source.calibration(12, seed=0)))
+
+
+def test_photographs_are_listed_once_each():
+    contents = [path.read_bytes() for path in package_photographs()]
+    assert len(contents) == len(set(contents)) > 0
+
+
+def test_class_folders_give_labels_and_halves_share_nothing(tiny_model, folder):
+    source = folder_source(tiny_model, folder)
+    calibration, held_out = source.calibration(100, seed=0), source.held_out(100)
+    assert len(calibration) == len(held_out) == 4
+    assert not {s.name for s in calibration} & {s.name for s in held_out}
+    assert {tiny_model.labels[s.label] for s in held_out} == {"bee", "fox"}
+    assert source.warning == ""
+
+
+def test_train_and_test_parts_are_used_as_such(tiny_model, tmp_path, picture_folder):
+    picture_folder(tmp_path / "train", ["ant", "dog"], each=3)
+    picture_folder(tmp_path / "test", ["ant", "dog"], each=1)
+    source = folder_source(tiny_model, tmp_path)
+    assert len(source.calibration(100, seed=0)) == 6
+    assert len(source.held_out(100)) == 2
+    assert "test part" in source.about
+
+
+def test_unknown_classes_count_as_unlabelled_with_a_warning(tiny_model, tmp_path, picture_folder):
+    source = folder_source(tiny_model, picture_folder(tmp_path / "zoo", ["zebra", "yak"], each=2))
+    assert {sample.label for sample in source.held_out(10)} == {None}
+    assert "only agreement" in source.warning
+
+
+def test_a_zip_is_read_like_a_folder(tiny_model, folder, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    source = choose_source(tiny_model, RunSettings("m", "repq", pictures="uploads", uploads=(archive,)))
+    assert len(source.held_out(100)) == 4
+
+
+def test_uploads_are_pictures_or_one_zip(tiny_model, folder, tmp_path):
+    files = sorted(folder.glob("*/*.png"))
+    assert len(upload_source(tiny_model, files).held_out(100)) == 4
+    only = upload_source(tiny_model, files[:1])
+    assert pixels(only.held_out(5)) == pixels(only.calibration(5, seed=0))
+    assert "one picture that it was calibrated on" in only.warning
+    assert not upload_source(tiny_model, files[:2]).warning
+    with pytest.raises(ValueError, match="either one"):
+        upload_source(tiny_model, [*files, tmp_path / "more.zip"])
+
+
+def test_nobody_names_folders_on_a_public_server(tiny_model, folder, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    settings = RunSettings("m", "repq", pictures="folder", folder=str(folder))
+    with pytest.raises(ValueError, match="public server"):
+        choose_source(tiny_model, settings)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_a_folder_without_pictures_is_refused(tiny_model, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=name):
+        folder_source(tiny_model, tmp_path / name)
+
+
+def test_unreadable_pictures_are_left_out(tiny_model, tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    files = [tmp_path / "good.png", tmp_path / "bad.png"]
+    samples = [
+        *upload_source(tiny_model, files).held_out(9),
+        *upload_source(tiny_model, files).calibration(9, 0),
+    ]
+    assert [sample.name for sample in readable(samples)] == ["good.png"]
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        readable([sample for sample in samples if sample.name == "bad.png"])

@@ -1,0 +1,79 @@
+"""A long run as a page has it."""
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+import vitq_core as vq
+from ui.running.runs import Run, sentence
+
+ME = SimpleNamespace(session_hash="me")
+STOPPED = "stopped"
+
+
+def run_of(work) -> Run:
+    return Run(gr.Button(), gr.Button(), gr.HTML(), work, STOPPED)
+
+
+def test_a_run_shows_what_its_work_returns_and_frees_the_buttons():
+    run = run_of(lambda data, progress, stopped: {"shown": data})
+    run.jobs.start("me")
+    shown = run.run({"a": 1}, ME)
+    assert shown["shown"] == {"a": 1}
+    assert (shown[run.start]["interactive"], shown[run.stop]["interactive"]) == (True, False)
+    assert not run.running(ME)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("4 is too <few>."), "4 is too &lt;few&gt;."),
+        (vq.VitqError("no such model"), "no such model"),
+        (ZeroDivisionError("secret"), "unexpected ZeroDivisionError"),
+        (vq.Cancelled("x"), STOPPED),
+    ],
+)
+def test_a_run_that_fails_says_so_in_a_sentence(error, said):
+    def work(data, progress, stopped):
+        raise error
+
+    run = run_of(work)
+    run.jobs.start("me")
+    shown = run.run({}, ME)
+    assert said in shown[run.status]
+    assert "secret" not in shown[run.status]
+    assert not run.running(ME)
+
+
+def test_cancel_tells_the_work_of_one_visitor():
+    seen = {}
+    run = run_of(lambda data, progress, stopped: seen.update(stopped=stopped()) or {})
+    run.jobs.start("me")
+    run.jobs.start("you")
+    run.cancel(ME)
+    run.run({}, ME)
+    assert seen["stopped"]
+    run.run({}, SimpleNamespace(session_hash="you"))
+    assert not seen["stopped"]
+
+
+def test_cancel_lets_a_run_end_with_what_it_learned():
+    seen = {}
+    run = run_of(lambda data, progress, job: seen.update(stop=job(), drop=job.dropped()) or {})
+    job = run.jobs.start("me")
+    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    with pytest.raises(gr.Error):
+        run.cancel(ME)
+    run.run({}, ME)
+    assert seen == {"stop": True, "drop": False}
+    job = run.jobs.start("me")
+    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    with pytest.raises(gr.Error):
+        run.cancel(ME)
+    assert run.cancel(ME)[run.status] == STOPPED
+    assert job.dropped()
+
+
+def test_the_engines_own_words_are_passed_on():
+    assert sentence(vq.VitqError("so it is")) == "so it is"

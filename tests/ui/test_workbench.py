@@ -1,0 +1,113 @@
+"""The workbench, with the real engine on a tiny model."""
+
+import zipfile
+
+import pytest
+import torch
+from PIL import Image
+
+import vitq_core as vq
+from ui.parts import markup, plots, tables
+from ui.parts.jobs import Job
+from ui.parts.settings import RunSettings
+
+
+@pytest.fixture
+def settings(folder) -> RunSettings:
+    return RunSettings("tiny", "repq", 3, 3, calibration=4, held_out=4, pictures="folder", folder=str(folder))
+
+
+@pytest.fixture
+def outcome(bench, settings):
+    return bench.quantize(settings)
+
+
+def test_keeps_what_both_models_said_about_every_picture(outcome, tiny_model):
+    batch = torch.stack([tiny_model.preprocess(sample.read()) for sample in outcome.reference.samples])
+    with torch.inference_mode():
+        torch.testing.assert_close(outcome.reference.logits, tiny_model.module(batch))
+        torch.testing.assert_close(outcome.logits, outcome.result.model(batch))
+
+
+def test_numbers_of_page_and_engine_agree(outcome):
+    assert outcome.evaluation.agreement == pytest.approx(1 - outcome.flips.double().mean().item())
+    change, margin = outcome.change_in_accuracy
+    assert change == pytest.approx(outcome.evaluation.top1 - outcome.reference.evaluation.top1)
+    assert margin >= 0
+
+
+def test_flipped_predictions_come_first(outcome):
+    flipped = [bool(outcome.flips[index]) for index in outcome.order]
+    assert flipped == sorted(flipped, reverse=True)
+    assert sorted(outcome.order) == list(range(len(outcome.flips)))
+
+
+def test_equal_settings_share_a_result_and_the_reference_is_measured_once(bench, settings, outcome):
+    assert bench.quantize(settings) is outcome
+    other = bench.quantize(RunSettings(**{**vars(settings), "recipe": "minmax"}))
+    assert other is not outcome
+    assert other.reference is outcome.reference
+
+
+def test_cancelling_keeps_nothing_and_leaves_the_workbench_usable(bench, settings):
+    job = Job()
+    job.drop()
+    with pytest.raises(vq.Cancelled):
+        bench.quantize(settings, job=job)
+    assert bench.outcome(settings) is None
+    assert bench.quantize(settings).evaluation.n == 4
+
+
+def test_progress_runs_from_zero_to_one(bench, settings):
+    seen = []
+    bench.quantize(settings, progress=lambda fraction, message: seen.append(fraction))
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert seen[-1] == pytest.approx(1)
+
+
+def test_classify_answers_like_the_models(bench, settings, outcome):
+    pair = bench.classify(settings, outcome.reference.samples[0].read())
+    expected = outcome.pair(0)
+    assert [name for name, _ in pair.full] == [name for name, _ in expected.full]
+    assert pair.quantized[0][1] == pytest.approx(expected.quantized[0][1], abs=1e-5)
+
+
+def test_the_download_loads_and_is_the_same_model(bench, settings, outcome, tmp_path):
+    with zipfile.ZipFile(bench.download(settings)) as archive:
+        archive.extractall(tmp_path)
+    loaded = vq.load_quantized(tmp_path / settings.slug)
+    batch = torch.rand(2, 3, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(batch), outcome.result.model(batch))
+
+
+def test_the_page_shows_every_site_and_escapes_names(outcome):
+    report = outcome.result.report
+    figure = plots.sqnr_figure(report.sites)
+    assert sum(len(trace.x) for trace in figure.data) == len(report.sites)
+    assert len(figure.data) == len({row.role for row in report.sites})
+    rows = tables.site_rows(report.sites)
+    assert len(rows) == len(report.sites)
+    assert {len(row) for row in rows} == {len(tables.HEADERS)} == {len(tables.TYPES)}
+    assert "<b>&lt;i&gt;</b>" in markup.bars("x", [("<i>", 0.5)], "full")
+
+
+def test_cards_say_what_is_missing_without_labels(bench):
+    unlabelled = bench.quantize(RunSettings("tiny", "minmax", calibration=2, held_out=3))
+    assert markup.NEEDS_LABELS in markup.cards(unlabelled)
+    assert "points" not in markup.cards(unlabelled)
+    assert unlabelled.warning
+
+
+def test_pictures_that_cannot_be_read_are_counted(bench, folder):
+    for path in folder.glob("bee/*.png"):
+        path.write_text("spoilt")
+    settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
+    outcome = bench.quantize(settings)
+    assert outcome.reference.skipped + outcome.evaluation.n == 4
+    assert "could not be read" in markup.facts(outcome)
+
+
+def test_an_upload_of_any_mode_is_classified(bench, settings, outcome):
+    assert len(bench.classify(settings, Image.new("RGB", (50, 10))).full) == 5

@@ -1,0 +1,1 @@
+"""What the pages are made of, unaware of events and of each other."""

@@ -1,0 +1,147 @@
+"""What the forms of several tabs share: the model, the pictures, the bits, and the sentences beside them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+
+from . import markup
+from .settings import NO_EFFORT
+from .sources import draws_scenes
+from .user_sources import default_folder, folders_allowed
+
+LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+OWN_SCENES = "Rendered scenes with labels; the model was trained on none of them."
+OWN_PHOTOGRAPHS = (
+    "No pictures of this model's own kind are bundled: crops of photographs in installed packages stand in. "
+    "They have no labels, and calibrating on another kind of pictures costs accuracy."
+)
+ALONE = " With effort None it does not learn: what you get is its quantizers alone."
+OTHERS_PICTURES = {
+    "folder": "Folders named like the model's labels give accuracy; train and test parts are used as such.",
+    "uploads": "Half of them calibrate, half are held out; a .zip may have folders named like the labels.",
+}
+
+Fields = dict[str, Component]
+
+
+def verdicts(
+    fields: Mapping[str, Component], wrong: Mapping[str, str], data: Mapping[Component, Any]
+) -> list[dict]:
+    """A verdict for each input, in the order of `data`: what Gradio's `validator=` expects."""
+    sentences = {fields[name]: sentence for name, sentence in wrong.items()}
+    return [gr.validate(component not in sentences, sentences.get(component, "")) for component in data]
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """(text, id) of every model, bundled ones first."""
+    models = sorted(vq.list_models(), key=lambda info: not info.bundled)
+    return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
+
+
+def recipe_choices() -> list[tuple[str, str]]:
+    return [(recipe.title, name) for name, recipe in vq.RECIPES.items()]
+
+
+def first_recipe() -> str:
+    return "adfq" if "adfq" in vq.RECIPES else next(iter(vq.RECIPES))
+
+
+def model_sentence(model_id: str) -> str:
+    return next((info.summary for info in vq.list_models() if info.id == model_id), "")
+
+
+def recipe_sentence(name: str, effort: str = NO_EFFORT) -> str:
+    """What a method does, and what it lacks where it is published with learning and nothing is learned."""
+    recipe = vq.RECIPES[name]
+    lacks = recipe.options.effort != NO_EFFORT and effort == NO_EFFORT
+    return recipe.summary + (ALONE if lacks else "")
+
+
+def model_field(fields: Fields, elem_id: str) -> gr.HTML:
+    models = model_choices()
+    fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id=elem_id)
+    return gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
+
+
+def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Slider:
+    """Gradio meets a number outside of the range with an error of its own; the form has a sentence for it."""
+    slider = gr.Slider(low, high, 4, step=1, label=label, elem_id=elem_id)
+    slider.preprocess = _as_it_is
+    return slider
+
+
+def _as_it_is(payload: Any) -> Any:
+    return payload
+
+
+@dataclass(frozen=True)
+class Count:
+    """A box for a whole number."""
+
+    name: str
+    label: str
+    value: int
+    elem_id: str
+
+    def build(self, min_width: int) -> gr.Number:
+        return gr.Number(self.value, precision=0, label=self.label, min_width=min_width, elem_id=self.elem_id)
+
+
+def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr.HTML:
+    """The numbers of pictures and where they come from; `fields` has the model already."""
+    with gr.Row(equal_height=True):
+        for count in counts:
+            fields[count.name] = count.build(70 if count.name == "seed" else 90)
+    fields["pictures"] = gr.Radio(
+        picture_places(), value="own", label="Pictures", elem_id=f"{prefix}pictures"
+    )
+    note = gr.HTML(markup.note(pictures_sentence(fields["model"].value, "own")), elem_classes="vq-noted")
+    fields["folder"] = gr.Textbox(
+        default_folder(), label="Folder or .zip on this machine", visible=False, elem_id=f"{prefix}folder",
+        placeholder="…/<class>/<file>, or pictures in one flat folder",
+    )  # fmt: skip
+    fields["uploads"] = gr.File(
+        label="Pictures, or one .zip of them", file_count="multiple", type="filepath", height=140,
+        visible=False, elem_id=f"{prefix}uploads",
+    )  # fmt: skip
+    return note
+
+
+def picture_places() -> list[tuple[str, str]]:
+    folder = [("a folder here", "folder")] if folders_allowed() else []
+    return [("the studio's own", "own"), *folder, ("uploads", "uploads")]
+
+
+def explain_pictures(fields: Fields, model_note: gr.HTML, pictures_note: gr.HTML) -> None:
+    """Keep the sentences, and which box is shown, in step with the choice of model and pictures."""
+    model, place = fields["model"], fields["pictures"]
+    model.change(_model_chosen, [model, place], [model_note, place], **LIGHT)
+    gr.on([model.change, place.change], _pictures_note, [model, place], pictures_note, **LIGHT)
+    boxes = ("folder", "uploads")
+    place.change(_shown(boxes), place, [fields[name] for name in boxes], **LIGHT)
+
+
+def _shown(names: tuple[str, ...]) -> Callable[[str], list[Any]]:
+    return lambda chosen: [gr.update(visible=chosen == name) for name in names]
+
+
+def _model_chosen(model_id: str, place: str) -> tuple[str, Any]:
+    """A folder named by VITQ_PICTURES is meant for the models that the studio has no pictures for."""
+    if not default_folder() or place == "uploads":
+        return markup.note(model_sentence(model_id)), gr.skip()
+    return markup.note(model_sentence(model_id)), "own" if draws_scenes(model_id) else "folder"
+
+
+def _pictures_note(model_id: str, place: str) -> str:
+    return markup.note(pictures_sentence(model_id, place))
+
+
+def pictures_sentence(model_id: str, place: str) -> str:
+    if place == "own":
+        return OWN_SCENES if draws_scenes(model_id) else OWN_PHOTOGRAPHS
+    return OTHERS_PICTURES[place]

@@ -1,0 +1,1 @@
+"""The first page: pick, quantize, compare."""

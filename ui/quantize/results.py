@@ -1,0 +1,178 @@
+"""The right column: what a run saved and what it lost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+from PIL import Image
+
+from ..learning.live import Live
+from ..learning.view import ModulesView, build_modules, show_modules
+from ..parts import markup, plots, tables
+from ..parts.outcome import Outcome, Pair
+from ..parts.raw_image import raw_image
+from ..parts.sources import package_photographs
+from ..running.run_parts import model_download, status_line
+
+GALLERY_LIMIT = 48
+THUMBNAIL = 160
+SHOWN_SIDE = 640
+IDLE = markup.banner("idle", "Nothing quantized yet.", "Press Quantize: the settings work as they are.")
+PLOT_NOTE = (
+    "How much of each tensor survives its quantizer, from the picture on the left to the answer on the "
+    "right: 20 dB means that the error has a tenth of the values' size. Hover for the layer."
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The components of a result; `panel` is hidden until there is one."""
+
+    live: Live
+    modules: ModulesView
+    status: gr.HTML
+    placeholder: gr.HTML
+    panel: gr.Column
+    cards: gr.HTML
+    warning: gr.HTML
+    gallery_note: gr.HTML
+    gallery: gr.Gallery
+    photographs: gr.Gallery
+    picture: gr.Image
+    verdict: gr.HTML
+    bars: gr.HTML
+    legend: gr.HTML
+    plot: gr.Plot
+    facts: gr.HTML
+    sites: gr.Dataframe
+    download: gr.DownloadButton
+
+    @property
+    def outputs(self) -> set[Component]:
+        own = {component for component in vars(self).values() if isinstance(component, Block)}
+        return own | self.modules.outputs
+
+
+def build_results() -> Results:
+    status, live = status_line(IDLE, "status"), Live("live")
+    placeholder = gr.HTML(markup.placeholder(), elem_id="placeholder")
+    with gr.Column(visible=False, elem_id="results") as panel:
+        cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
+        download = model_download("download")
+        with gr.Row(elem_classes="vq-compare"):
+            gallery_note, gallery, photographs = _gallery()
+            picture, verdict, bars = _detail()
+        modules = build_modules()
+        with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
+            legend, plot, facts, sites = _layers()
+    return Results(
+        live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
+        picture, verdict, bars, legend, plot, facts, sites, download,
+    )  # fmt: skip
+
+
+def _gallery() -> tuple[gr.HTML, gr.Gallery, gr.Gallery]:
+    with gr.Column(scale=1, min_width=300):
+        note = gr.HTML()
+        gallery = gr.Gallery(
+            columns=4, object_fit="cover", allow_preview=False, show_label=False,
+            interactive=False, buttons=[], elem_id="gallery", elem_classes="vq-gallery",
+        )  # fmt: skip
+        photographs = _photographs()
+    return note, gallery, photographs
+
+
+def _photographs() -> gr.Gallery:
+    found = [str(path) for path in package_photographs()]
+    gr.HTML(markup.note("Photographs to try, from inside installed packages."), visible=bool(found))
+    return gr.Gallery(
+        found, columns=6, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
+        buttons=[], elem_id="photographs", visible=bool(found),
+    )  # fmt: skip
+
+
+def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
+    with gr.Column(scale=1, min_width=300):
+        gr.HTML(markup.note("Click a picture to see what both models say, or drop your own here."))
+        picture = raw_image(
+            show_label=False, sources=["upload", "clipboard"], height=240, elem_id="picture", buttons=[],
+            elem_classes="vq-picture", placeholder="Drop a picture here",
+        )  # fmt: skip
+        verdict, bars = gr.HTML(elem_id="verdict"), gr.HTML(elem_id="bars")
+    return picture, verdict, bars
+
+
+def _layers() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.Dataframe]:
+    gr.HTML(markup.note(PLOT_NOTE))
+    legend = gr.HTML(elem_id="legend")
+    plot = gr.Plot(show_label=False, elem_id="sqnr")
+    facts = gr.HTML()
+    sites = gr.Dataframe(
+        headers=tables.HEADERS, datatype=tables.TYPES, interactive=False, max_height=420, show_label=False,
+        elem_id="sites",
+    )  # fmt: skip
+    return legend, plot, facts, sites
+
+
+def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
+    """Everything a finished run puts on the page, its most telling picture included."""
+    report = outcome.result.report
+    return {
+        results.placeholder: gr.update(visible=False),
+        results.panel: gr.update(visible=True),
+        results.cards: markup.cards(outcome),
+        results.warning: care(outcome.warning),
+        results.gallery_note: markup.gallery_note(outcome),
+        results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
+        results.legend: markup.legend(plots.role_colors(report.sites)),
+        results.plot: plots.sqnr_figure(report.sites),
+        results.facts: markup.facts(outcome),
+        results.sites: tables.site_rows(report.sites),
+        results.download: gr.update(value=None, interactive=False),
+        **show_modules(results.modules, outcome),
+        **show_sample(results, outcome, outcome.order[0]),
+    }
+
+
+def care(warning: str) -> Any:
+    """A banner, where there is a warning."""
+    said = markup.banner("warning", "Read these numbers with care.", warning)
+    return gr.update(value=said, visible=bool(warning))
+
+
+def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
+    return [_thumbnail(outcome, index) for index in outcome.order[:GALLERY_LIMIT]]
+
+
+def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
+    full, quantized = outcome.answers(index)
+    picture = small(outcome.reference.samples[index].read())
+    return picture, f"{full} → {quantized}" if full != quantized else full
+
+
+def small(picture: Image.Image) -> Image.Image:
+    """A copy for a gallery."""
+    picture = picture.copy()
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture
+
+
+def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Component, Any]:
+    sample = outcome.reference.samples[index]
+    return show_pair(results, outcome, outcome.pair(index), sample.read(), sample.name)
+
+
+def show_pair(
+    results: Results, outcome: Outcome, pair: Pair, picture: Image.Image, name: str
+) -> Mapping[Component, Any]:
+    """One picture with both models' answers."""
+    shown = picture.copy()
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return {
+        results.picture: shown,
+        results.verdict: markup.verdict(pair, name),
+        results.bars: markup.both(pair, outcome.settings.bits),
+    }

@@ -1,0 +1,140 @@
+"""The studio's first page: pick, quantize, compare. Builds the columns and connects their events."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+from vitq_core.pictures import open_picture
+
+from ..parts import markup
+from ..parts.forms import LIGHT
+from ..parts.jobs import Job
+from ..parts.measure import Progress
+from ..parts.outcome import Outcome
+from ..parts.settings import RunSettings, from_form, problems
+from ..parts.sources import package_photographs
+from ..running.run_parts import ended, packed
+from ..running.runs import HEAVY, Run, Updates, check_settings
+from ..workbench import Workbench
+from .form import Form, build_form
+from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
+
+STOPPED = markup.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
+SHOW_PICTURE = (
+    "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+)
+GONE = "This result is no longer in memory; press Quantize to compute it again."
+
+
+def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
+    """Adds the page to `studio`, which is being built."""
+    with gr.Row(elem_classes="vq-page"):
+        with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+            form = build_form()
+        with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+            results = build_results()
+    page = Page(bench, form, results)
+    page.connect()
+    studio.unload(page.quantizing.leave)
+
+
+class Page:
+    """The handlers of one page definition; it keeps nothing of a visitor."""
+
+    def __init__(self, bench: Workbench, form: Form, results: Results):
+        self.bench, self.form, self.results = bench, form, results
+        self.shown = gr.State(None)  # the settings of the result on the page
+        self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
+        self.quantizing = Run(
+            form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
+            live=results.live,
+        )  # fmt: skip
+
+    def connect(self) -> None:
+        self._connect_run()
+        self._connect_pictures()
+        gr.on(  # one event for all fields: the last answer is then to the last change
+            [field.change for field in self.form.fields.values()],
+            self.reflect, self.form.inputs | {self.shown}, self.results.status,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
+
+    def _connect_run(self) -> None:
+        form, results = self.form, self.results
+        outputs = {*results.outputs, self.shown, self.done}
+        run = self.quantizing.connect(form.inputs, form.inputs, outputs, form.validate, self._title)
+        run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
+        run.success(self.pack, self.done, results.download, show_progress="hidden", **HEAVY)
+
+    def _connect_pictures(self) -> None:
+        results = self.results
+        shown = [results.picture, results.verdict, results.bars]
+        results.gallery.select(self.pick, self.shown, shown, **LIGHT)
+        for pictures in (results.gallery, results.photographs):
+            pictures.select(None, js=SHOW_PICTURE)
+        results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
+        results.picture.upload(
+            self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
+        )
+
+    def _title(self, data: Mapping[Component, Any]) -> str:
+        return from_form(self.form.values(data)).title
+
+    def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
+        outcome = self.bench.quantize(from_form(self.form.values(data)), progress, job)
+        reached = outcome.settings
+        status = {self.results.status: ended(reached), self.shown: reached, self.done: reached}
+        return {**show_outcome(self.results, outcome), **status}
+
+    def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
+        """After a change of the form: what is wrong with it, and whether the result is still its own."""
+        return gr.skip() if self.quantizing.running(request) else self._compare(data, data[self.shown])
+
+    def settle(self, data: Mapping[Component, Any]) -> Any:
+        """After a run: the form may have changed meanwhile."""
+        return gr.skip() if data[self.done] is None else self._compare(data, data[self.done])
+
+    def _compare(self, data: Mapping[Component, Any], shown: RunSettings | None) -> str:
+        values = self.form.values(data)
+        wrong = problems(values)
+        if wrong:
+            return check_settings(wrong, self.form.fields)
+        if shown is None:
+            return IDLE
+        if from_form(values) == shown.complete:
+            return ended(shown)
+        still = f"Below is still {shown.title}; press Quantize to update."
+        return markup.banner("stale", "The settings changed.", still)
+
+    def pack(self, done: RunSettings | None) -> Any:
+        return packed(self.bench, done)
+
+    def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
+        outcome = self._outcome(shown)
+        return show_sample(self.results, outcome, outcome.order[event.index])
+
+    def try_photograph(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
+        return self._classify(package_photographs()[event.index], shown)
+
+    def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
+        return self._classify(Path(path), shown) if path else gr.skip()
+
+    def _classify(self, path: Path, shown: RunSettings | None) -> Updates:
+        outcome = self._outcome(shown)
+        try:
+            picture = open_picture(path)
+            pair = self.bench.classify(outcome.settings, picture)
+        except (vq.VitqError, ValueError) as error:
+            banner = markup.banner("error", "That picture did not work.", str(error))
+            return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
+        return show_pair(self.results, outcome, pair, picture, path.name)
+
+    def _outcome(self, shown: RunSettings | None) -> Outcome:
+        outcome = self.bench.outcome(shown) if shown else None
+        if outcome is None:
+            raise gr.Error(GONE, print_exception=False)
+        return outcome

@@ -1,0 +1,1 @@
+"""The second page: which layers matter, bits for each, where the models look."""

@@ -1,0 +1,159 @@
+"""Behind the relevance page: scores layers, gives out bits, explains pictures, and remembers the costly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import vitq_core as vq
+from vitq_core.graph.copies import private_copy
+from vitq_core.graph.prepared import subject_of
+
+from ..parts.bits_table import BitsTable
+from ..parts.cache import Cache
+from ..parts.layer_grid import LayerGrid, layer_grid
+from ..parts.measure import Batches, Progress, name_of, part_of, readable
+from ..parts.settings import RunSettings
+from ..parts.sources import Sample
+from .explained import GONE, Explained, Question, as_seen, view
+from .resumable import resumed, state_file
+from .settings import Scoring
+
+if TYPE_CHECKING:
+    from ..workbench import Cancel, Workbench
+
+SCORED_AT_ONCE = 16  # pictures: often enough to hear that a run is cancelled
+MEASURED = 32  # pictures that the budget policy measures noise on
+GALLERY = 48
+FRAMES_MB = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A model without anybody's hooks on it, for looking at its layers while another run is under way."""
+
+    module: nn.Module
+    blank: Tensor
+    grid: LayerGrid
+    classes: list[str]
+
+
+class RelevanceBench:
+    """Part of the workbench: shared by everybody, keyed by settings."""
+
+    def __init__(self, bench: Workbench):
+        self.bench = bench
+        self._frames: Cache[Frame] = Cache(FRAMES_MB, _megabytes)
+        self._explained: Cache[Explained] = Cache(64)
+        self._uniform: Cache[vq.TableCost] = Cache(256)
+
+    def frame(self, model_id: str) -> Frame:
+        return self._frames.get_or_make(model_id, lambda: self._look(model_id))
+
+    def _look(self, model_id: str) -> Frame:
+        with self.bench.turn:
+            model = self.bench.model(model_id)
+            blank = torch.zeros(1, 3, *model.preprocessing.size)
+            subject = subject_of(model, "the relevance page", blank)
+            module = private_copy(model.module)
+        weighted = {name: layer.weight is not None for name, layer in subject.layers.items()}
+        grid = layer_grid(weighted, subject.family.chain(subject.module))
+        classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or _classes(module))]
+        return Frame(module, blank, grid, classes)
+
+    def score(
+        self, scoring: Scoring, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> vq.Importance:
+        """Goes on where the same scoring was stopped before; raises vq.Cancelled."""
+        with self.bench.turn:
+            said = part_of(progress, 0, 1)
+            said(0.0, "Reading pictures")
+            batches = self._batches(scoring, scoring.count)
+            state = state_file(scoring, self.bench.source(scoring).key)
+            options = {
+                "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
+                "cancel": cancel,
+                "state": state,
+            }
+            model = self.bench.model(scoring.model)
+            return resumed(lambda: vq.importance(model, batches, scoring.importance, **options), state)
+
+    def allocate(
+        self,
+        scoring: Scoring,
+        scores: vq.Importance | dict[str, float],
+        options: dict[str, Any],
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> BitsTable:
+        """Bits by the policy that `options` (of `vq.allocate_bits`) name, noise measured on `scoring`'s."""
+        options = {**options, "progress": progress, "cancel": cancel}
+        if options["policy"] == "paper":
+            frame = self.frame(scoring.model)
+            return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
+        with self.bench.turn:
+            batches = self._batches(scoring, min(scoring.count, MEASURED))
+            model = self.bench.model(scoring.model)
+            return vq.allocate_bits(scores, model, images=batches, **options)
+
+    def uniform(self, model_id: str, weight: int, act: int) -> BitsTable:
+        """The same bits everywhere, but for the picture, which keeps 8."""
+        equal = dict.fromkeys(self.frame(model_id).grid.places, 1.0)
+        options = {"policy": "paper", "base_bits": (weight, act), "first_blocks": 0}
+        return self.allocate(Scoring(model_id), equal, options)
+
+    def uniform_cost(self, model_id: str, weight: int, act: int) -> vq.TableCost:
+        return self._uniform.get_or_make(
+            (model_id, weight, act), lambda: self.cost(model_id, self.uniform(model_id, weight, act))
+        )
+
+    def cost(self, model_id: str, table: BitsTable) -> vq.TableCost:
+        """ValueError where the table does not fit the model."""
+        frame = self.frame(model_id)
+        return vq.table_cost(table, frame.module, frame.blank)
+
+    def check_scores(self, model_id: str, scores: vq.Importance) -> None:
+        """ValueError where the scores do not fit the model."""
+        options = {"policy": "paper", "first_blocks": 0}
+        self.allocate(Scoring(model_id), scores, options)
+
+    def samples(self, settings: Any) -> list[Sample]:
+        """Held-out pictures for a gallery, before a run has measured them."""
+        with self.bench.turn:
+            return readable(self.bench.source(settings).held_out(GALLERY))
+
+    def explain(self, question: Question, picture: Image.Image) -> Explained:
+        return self._explained.get_or_make(question, lambda: self._explain(question, picture))
+
+    def _explain(self, question: Question, picture: Image.Image) -> Explained:
+        with self.bench.turn:
+            model = self.bench.model(question.model)
+            image, labels = model.preprocess(picture)[None], model.labels
+            full = view(model, model.module, image, question.target, labels)
+            result = self._result(question.quantized) if question.quantized else None
+            quantized = view(result, result.model, image, question.target, labels) if result else None
+        used = model.preprocessing
+        return Explained(as_seen(image[0], used.mean, used.std), full, quantized)
+
+    def _result(self, settings: RunSettings) -> Any:
+        outcome = self.bench.outcome(settings)
+        if outcome is None:
+            raise ValueError(GONE)
+        return outcome.result
+
+    def _batches(self, scoring: Scoring, count: int) -> Batches:
+        model, source = self.bench.model(scoring.model), self.bench.source(scoring)
+        samples = readable(source.calibration(count, scoring.seed))
+        return Batches(samples, model.preprocess, SCORED_AT_ONCE)
+
+
+def _classes(module: nn.Module) -> int:
+    return getattr(module, "num_classes", 0)
+
+
+def _megabytes(frame: Frame) -> float:
+    return sum(parameter.numel() for parameter in frame.module.parameters()) * 4 / 2**20

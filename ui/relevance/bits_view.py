@@ -1,0 +1,102 @@
+"""The components of the relevance page's second step: policies, the table of bits and its maps."""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.components import Component
+
+from ..parts import markup
+from ..parts.bits_table import ALL
+from ..parts.forms import Fields, bits_slider
+from ..running.run_parts import files_of, start_and_stop, status_line
+from . import markup as relevance_html
+from .settings import LIMITS, POLICIES
+
+EMPTY = relevance_html.waiting("The table of bits appears here: give out bits, or score the layers first.")
+IDLE = markup.banner("idle", "No bits given out yet.")
+LABELS = {
+    "avg_weight_bits": "Average weight bits",
+    "avg_act_bits": "Average activation bits",
+    "size_mb": "Size (MB)",
+    "gbops": "Compute (GBOP)",
+}
+NOTES = {
+    "paper": "One bit more in the first blocks; for each layer type one less where its score is least.",
+    "budget": "The exact optimum: least importance × measured error within the limits. Empty: no limit.",
+    "uniform": "A start for a table by hand. The picture itself keeps 8 bits.",
+}
+EDIT_NOTE = (
+    "Double-click a cell to edit it: 4/4 is weight/activation bits, 4 alone the bits of a product of two "
+    "activations."
+)
+
+
+class BitsView:
+    """`fields`: how bits are given out; `table` and what is shown of it."""
+
+    def __init__(self) -> None:
+        self.fields: Fields = {}
+        with gr.Row(elem_classes="vq-page"):
+            with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+                self._build_form()
+            with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+                self._build_table()
+
+    def _build_form(self) -> None:
+        with gr.Group(elem_classes="vq-group"):
+            policies = [(title, name) for name, title in POLICIES.items()]
+            self.fields["policy"] = gr.Radio(policies, value="paper", label="Policy", elem_id="policy")
+            self.note = gr.HTML(markup.note(NOTES["paper"]), elem_classes="vq-noted")
+            self.fields["base_weight"] = bits_slider("Base weight bits", "base-weight")
+            self.fields["base_act"] = bits_slider("Base activation bits", "base-act")
+            with gr.Row(equal_height=True) as self.paper:
+                self.fields["first_blocks"] = gr.Number(
+                    2, precision=0, label="Blocks with one more", min_width=130, elem_id="raised"
+                )
+                self.fields["reductions"] = gr.Checkbox(
+                    True, label="One less elsewhere", min_width=130, elem_id="lowered"
+                )
+            with gr.Row(equal_height=True, visible=False) as self.budget:
+                for name in LIMITS:
+                    # Not gr.Number: it shows 0 where it is empty.
+                    self.fields[name] = gr.Textbox(
+                        "", label=LABELS[name], placeholder="no limit", max_lines=1, min_width=150,
+                        elem_id=name.replace("_", "-"),
+                    )  # fmt: skip
+        self.start, self.stop = start_and_stop("Give out bits", "allocate", "allocate-cancel")
+
+    def _build_table(self) -> None:
+        self.status = status_line(IDLE, "bits-status")
+        self.empty = gr.HTML(EMPTY, elem_id="bits-empty")
+        with gr.Column(visible=False, elem_id="bits") as self.panel:
+            self.costs = gr.HTML(elem_id="costs")
+            gr.HTML(markup.note(EDIT_NOTE))
+            self.table = gr.Dataframe(
+                type="array", interactive=True, datatype="str", static_columns=[0], pinned_columns=1,
+                show_label=False, elem_id="bits-table", max_height=560, buttons=[],
+            )  # fmt: skip
+            self._build_many()
+            with gr.Row(elem_classes="vq-bits-maps"):
+                self.weights = self._map("Weights", "weight-map")
+                self.acts = self._map("Activations", "act-map")
+        self.download, self.upload = files_of("bits")
+
+    def _build_many(self) -> None:
+        with gr.Row(elem_classes="vq-many"):
+            self.rows = gr.Dropdown([ALL], value=ALL, label="Rows", min_width=110, elem_id="many-rows")
+            self.columns = gr.Dropdown([ALL], value=ALL, label="Types", min_width=110, elem_id="many-types")
+            self.text = gr.Textbox("4/4", label="Bits", max_lines=1, min_width=80, elem_id="many-bits")
+            self.set = gr.Button("Set them all", min_width=110, elem_id="many-set")
+
+    @staticmethod
+    def _map(title: str, elem_id: str) -> gr.Plot:
+        with gr.Column(min_width=300):
+            gr.HTML(markup.note(f"Bits of the {title.lower()}"))
+            return gr.Plot(show_label=False, elem_id=elem_id, elem_classes="vq-map")
+
+    @property
+    def outputs(self) -> set[Component]:
+        return {
+            self.status, self.empty, self.panel, self.costs, self.table, self.weights, self.acts,
+            self.download, self.rows, self.columns,
+        }  # fmt: skip

@@ -1,0 +1,187 @@
+"""The relevance page's fourth step: where both models look in a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.components import Component
+from PIL import Image
+
+from vitq_core.pictures import open_picture
+
+from ..parts import markup
+from ..parts.forms import verdicts
+from ..parts.raw_image import raw_image
+from ..parts.settings import RunSettings
+from ..quantize.results import SHOWN_SIDE
+from ..running.runs import HEAVY, Data, Updates, sentence
+from ..workbench import Workbench
+from . import markup as relevance_html
+from .explained import MAPS, Explained, Question
+from .gallery import UNQUANTIZED, Gallery
+from .quantize import QuantizeSection
+from .score import ScoreSection
+from .settings import gallery_of, gallery_problems
+
+PREDICTION = -1
+PREDICTED = ("what each model predicts", PREDICTION)
+QUIET = {**HEAVY, "show_progress": "hidden", "trigger_mode": "always_last"}
+SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+
+
+class ExplainSection:
+    """`listed`: the settings of the pictures in the gallery; `question`: what is explained."""
+
+    def __init__(self, bench: Workbench, score: ScoreSection, quantized: QuantizeSection):
+        self.bench, self.score, self.quantized = bench, score, quantized
+        self.pictures = Gallery(bench)
+        self.listed, self.question = gr.State(None), gr.State(None)
+        with gr.Row(elem_classes="vq-page"):
+            with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+                self._build_choice()
+            with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+                self.verdict = gr.HTML(elem_id="relevance-verdict")
+                self.maps = gr.HTML(relevance_html.maps(None, MAPS[0]), elem_id="maps")
+
+    def _build_choice(self) -> None:
+        self.note = gr.HTML(markup.note(UNQUANTIZED))
+        self.gallery = gr.Gallery(
+            columns=4, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
+            buttons=[], elem_id="relevance-gallery", elem_classes="vq-gallery",
+        )  # fmt: skip
+        self.fill = gr.Button("Show held-out pictures", size="sm", elem_id="relevance-fill")
+        self.picture = raw_image(
+            show_label=False, sources=["upload", "clipboard"], height=150, elem_id="relevance-picture",
+            elem_classes="vq-picture", buttons=[], placeholder="Or drop a picture here",
+        )  # fmt: skip
+        with gr.Group(elem_classes="vq-group"):
+            self.target = gr.Dropdown(
+                [PREDICTED], value=PREDICTION, label="Explain the class", elem_id="target"
+            )
+            kinds = [(f"map of {kind}", kind) for kind in MAPS]
+            self.kind = gr.Radio(kinds, value=MAPS[0], label="Relevance as a", elem_id="map-kind")
+
+    @property
+    def outputs(self) -> set[Component]:
+        return {
+            self.note, self.gallery, self.target, self.listed, self.question, *self.shown,
+        }  # fmt: skip
+
+    @property
+    def shown(self) -> set[Component]:
+        return {self.picture, self.verdict, self.maps}
+
+    @property
+    def inputs(self) -> set[Component]:
+        return set(self.quantized.fields.values()) | {self.quantized.shown}
+
+    @property
+    def asked(self) -> set[Component]:
+        return {self.question, self.listed, self.target, self.kind, self.quantized.shown}
+
+    def connect(self) -> None:
+        self.fill.click(self.show, self.inputs | self.asked, self.outputs, validator=self._validate, **QUIET)
+        self.gallery.select(self.pick, self.asked, self.shown | {self.question}, **QUIET)
+        self.gallery.select(None, js=SHOW_MAPS)
+        self.picture.upload(
+            self.drop, self.asked | {self.picture, self.score.fields["model"]}, self.shown | {self.question},
+            **QUIET,
+        )  # fmt: skip
+        for choice in (self.target, self.kind):
+            choice.input(self.again, self.asked, self.shown, **QUIET)
+
+    def _validate(self, data: Data) -> list[dict]:
+        fields = self.quantized.fields
+        return verdicts(fields, gallery_problems(self.quantized.values(data)), data)
+
+    def show(self, data: Data) -> Updates:
+        """The gallery, and its first picture explained."""
+        try:
+            settings = data[self.quantized.shown] or gallery_of(self.quantized.values(data))
+            return self.fill_gallery(settings, data[self.kind])
+        except Exception as error:
+            return {self.verdict: _failed(error)}
+
+    def fill_gallery(self, settings: RunSettings, kind: str) -> Updates:
+        """The pictures that `settings` stand for, the first of them explained."""
+        classes, question = (
+            self.bench.relevance.frame(settings.model).classes,
+            self.pictures.question(settings, 0),
+        )
+        choices = [PREDICTED, *((name, i) for i, name in enumerate(classes))]
+        return {
+            self.note: self.pictures.note(settings),
+            self.gallery: gr.update(value=self.pictures.pictures(settings), selected_index=None),
+            self.target: gr.update(choices=choices, value=PREDICTION),
+            self.listed: settings,
+            self.question: question,
+            **self.answer(question, kind),
+        }
+
+    def pick(self, data: Data, event: gr.SelectData) -> Updates:
+        """A picture of the gallery was clicked."""
+        try:
+            question = self.pictures.question(data[self.listed], event.index)
+        except Exception as error:
+            return {self.verdict: _failed(error)}
+        return {self.question: question, **self._answer(question, data)}
+
+    def drop(self, data: Data) -> Updates:
+        """A picture was uploaded."""
+        path, model = data[self.picture], data[self.score.fields["model"]]
+        if not path:
+            return gr.skip()
+        question = Question(model, ("file", path), Path(path).name, quantized=data[self.quantized.shown])
+        return {self.question: question, **self._answer(question, data)}
+
+    def again(self, data: Data) -> Updates:
+        """Another class or another kind of map."""
+        question = data[self.question]
+        return self._answer(question, data) if question else gr.skip()
+
+    def _answer(self, question: Question, data: Data) -> Updates:
+        target = data[self.target]
+        asked = question.about(None if target == PREDICTION else target)
+        return self.answer(asked, data[self.kind])
+
+    def answer(self, question: Question, kind: str) -> Updates:
+        """Both models' maps for a picture, or the sentence that says why not."""
+        try:
+            picture = self._read(question)
+            explained = self.bench.relevance.explain(question, picture)
+        except Exception as error:
+            return {self.picture: None, self.verdict: _failed(error), self.maps: ""}
+        return {**self._shown(explained, kind, question), self.picture: _fitting(picture)}
+
+    def _read(self, question: Question) -> Image.Image:
+        where, *which = question.picture
+        return open_picture(which[0]) if where == "file" else self.pictures.sample(*which).read()
+
+    def _shown(self, explained: Explained, kind: str, question: Question) -> Updates:
+        return {
+            self.verdict: relevance_html.comparison(explained, kind, question.name, question.truth),
+            self.maps: relevance_html.maps(explained, kind),
+        }
+
+    def clear(self) -> Updates:
+        return {
+            self.note: markup.note(UNQUANTIZED),
+            self.gallery: gr.update(value=None),
+            self.target: gr.update(value=PREDICTION),
+            self.listed: None,
+            self.question: None,
+            self.picture: None,
+            self.verdict: "",
+            self.maps: relevance_html.maps(None, MAPS[0]),
+        }
+
+
+def _fitting(picture: Image.Image) -> Image.Image:
+    shown = picture.copy()
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return shown
+
+
+def _failed(error: Exception) -> str:
+    return markup.banner("error", "That picture did not work.", sentence(error))

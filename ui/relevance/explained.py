@@ -1,0 +1,85 @@
+"""Why a model answers what it answers for one picture, and how alike two models' reasons are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import vitq_core as vq
+
+from ..parts.measure import name_of, top
+from ..parts.settings import RunSettings
+
+MAPS = ("patches", "pixels")
+GONE = "The quantized model is no longer in memory; press Quantize with these bits again."
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which picture is explained, and how. `quantized`: whose model beside the full-precision one, if any.
+
+    `picture`: ("sample", settings of the run or the page, index) or ("file", path); it only has to tell
+    pictures apart. `target`: a class, or None for what each model predicts.
+    """
+
+    model: str
+    picture: tuple
+    name: str = ""
+    truth: str | None = None
+    target: int | None = None
+    quantized: RunSettings | None = None
+
+    def about(self, target: int | None) -> Question:
+        """The same picture, with another class."""
+        return replace(self, target=target)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One model's answer and reasons: `patches` [h, w], at least 0; `pixels` [H, W], of both signs."""
+
+    answer: tuple[str, float]
+    target: tuple[str, float]
+    patches: Tensor
+    pixels: Tensor
+
+    def map(self, kind: str) -> Tensor:
+        return getattr(self, kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """`picture` [3, H, W] from 0 to 1: what the models saw. `quantized`: None where nothing is quantized."""
+
+    picture: Tensor
+    full: View
+    quantized: View | None = None
+
+    def similarity(self, kind: str) -> float | None:
+        """Pearson's correlation of the two maps; None without a second one, or where one is flat."""
+        if self.quantized is None:
+            return None
+        pair = torch.stack([view.map(kind).flatten().double() for view in (self.full, self.quantized)])
+        return float(torch.corrcoef(pair)[0, 1]) if float(pair.std(1).min()) > 0 else None
+
+
+def view(model: Any, module: Any, image: Tensor, target: int | None, labels: Sequence[str] | None) -> View:
+    """What `model` (of `load_model` or `quantize`, with its `module`) says about `image` [1, 3, H, W]."""
+    with torch.inference_mode():
+        logits = module(image)[0].float()
+    found = vq.relevance(model, image, targets=target)
+    chosen = int(found.targets[0])
+    share = float(logits.softmax(-1)[chosen])
+    return View(
+        top(logits, labels, 1)[0], (name_of(chosen, labels), share), found.heatmaps[0], found.pixel_maps[0]
+    )
+
+
+def as_seen(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """[3, H, W] from 0 to 1: a preprocessed picture as the model sees it, cropped and resized."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return (image * std + mean).clamp(0, 1)

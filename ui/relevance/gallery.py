@@ -1,0 +1,57 @@
+"""The pictures that can be explained: of a run, those that flipped first, or simply held-out ones."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from ..parts import markup
+from ..parts.measure import name_of
+from ..parts.outcome import Outcome
+from ..parts.settings import RunSettings
+from ..parts.sources import Sample
+from ..quantize.results import small, thumbnails
+from ..workbench import Workbench
+from .explained import GONE, Question
+
+UNQUANTIZED = "Held-out pictures. Once something is quantized, those whose prediction flipped come first."
+
+
+class Gallery:
+    """`settings` with a table of bits stand for a run, those without one for pictures alone."""
+
+    def __init__(self, bench: Workbench):
+        self.bench = bench
+
+    def note(self, settings: RunSettings) -> str:
+        outcome = self.bench.outcome(settings) if settings.table else None
+        return markup.gallery_note(outcome) if outcome else markup.note(UNQUANTIZED)
+
+    def pictures(self, settings: RunSettings) -> list[tuple[Image.Image, str]]:
+        """(thumbnail, caption) of each. Raises ValueError where the run is no longer in memory."""
+        if settings.table:
+            return thumbnails(self._outcome(settings))
+        samples = self.bench.relevance.samples(settings)
+        return [(small(s.read()), self.truth(s, settings.model) or s.name) for s in samples]
+
+    def truth(self, sample: Sample, model_id: str) -> str | None:
+        classes = self.bench.relevance.frame(model_id).classes
+        return None if sample.label is None else name_of(sample.label, classes)
+
+    def question(self, settings: RunSettings, index: int) -> Question:
+        """About the picture at a place of the gallery."""
+        sample = self.sample(settings, index)
+        quantized = settings if settings.table else None
+        where, truth = ("sample", settings, index), self.truth(sample, settings.model)
+        return Question(settings.model, where, sample.name, truth, quantized=quantized)
+
+    def sample(self, settings: RunSettings, index: int) -> Sample:
+        if not settings.table:
+            return self.bench.relevance.samples(settings)[index]
+        outcome = self._outcome(settings)
+        return outcome.reference.samples[outcome.order[index]]
+
+    def _outcome(self, settings: RunSettings) -> Outcome:
+        outcome = self.bench.outcome(settings)
+        if outcome is None:
+            raise ValueError(GONE)
+        return outcome

@@ -1,0 +1,121 @@
+"""The relevance page's pieces of HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from math import isfinite, isnan
+
+import vitq_core as vq
+
+from ..parts import markup, overlay
+from .explained import Explained, View
+
+ALIKE, DIFFERENT = 0.9, 0.5  # correlations from which a sentence says so
+NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."
+KINDS = {"patches": "of the patches", "pixels": "of the pixels"}
+
+
+def step(number: int, title: str, sentence: str) -> str:
+    words = f"<h2>{escape(title)}</h2><p>{escape(sentence)}</p>"
+    return f'<div class="vq-step"><i>{number}</i><div>{words}</div></div>'
+
+
+def waiting(text: str) -> str:
+    """What stands where a result will be."""
+    return f'<div class="vq-placeholder vq-small"><p>{escape(text)}</p></div>'
+
+
+def certainty(importance: vq.Importance) -> str:
+    """How sure the scores are, in a sentence."""
+    error, seen = importance.relative_error, markup.pictures(importance.pictures)
+    if isnan(error):
+        return markup.note(f"After {seen} nothing can be said about how sure the scores are; use more.")
+    sure = f"After {seen} the scores of half of the layers are known to ±{100 * error:.0f} % or better"
+    advice = "; half of that takes four times as many." if error > 0.25 else "."
+    ranges = "Colours: the score, on a logarithmic scale. Numbers: a block's share of its column in percent."
+    return markup.note(f"{sure}{advice} {ranges}")
+
+
+def costs(cost: vq.TableCost, base: vq.TableCost, base_bits: tuple[int, int]) -> str:
+    """What a table costs, beside the same bits everywhere."""
+    uniform = f"W{base_bits[0]}/A{base_bits[1]}"
+    rows = (
+        ("Weight bits", f"{cost.avg_weight_bits:.2f}", cost.avg_weight_bits, base.avg_weight_bits, ""),
+        ("Activation bits", f"{cost.avg_act_bits:.2f}", cost.avg_act_bits, base.avg_act_bits, ""),
+        ("Size", f"{cost.size_mb:.2f} MB", cost.size_mb, base.size_mb, " MB"),
+        ("Compute", f"{cost.gbops:.2f} GBOP", cost.gbops, base.gbops, " GBOP"),
+    )
+    made = "".join(
+        markup.card(name, text, _beside(now, was, unit, uniform)) for name, text, now, was, unit in rows
+    )
+    return f'<div class="vq-cards vq-four" aria-live="polite">{made}</div>'
+
+
+def _beside(now: float, was: float, unit: str, uniform: str) -> str:
+    change = 100 * (now / was - 1) if was else 0.0
+    text = f"{markup.signed(change)} %" if isfinite(change) and abs(change) >= 0.05 else "the same"
+    return f"{text}; {uniform} everywhere: {was:.2f}{unit}"
+
+
+def maps(explained: Explained | None, kind: str) -> str:
+    """The picture, and why each model says what it says about it, side by side."""
+    if explained is None:
+        return waiting("Click a picture or drop one, and the parts that speak for the answer light up.")
+    picture = _figure("Picture", "what the models see", overlay.as_url(overlay.plain(explained.picture)))
+    full = _view("Full precision", explained.full, explained, kind, "full")
+    if explained.quantized is None:
+        empty = f'<div class="vq-blank">{escape(NOT_YET)}</div>'
+        quantized = f'<figure class="vq-quantized">{empty}{_caption("Quantized", "nothing yet")}</figure>'
+    else:
+        quantized = _view("Quantized", explained.quantized, explained, kind, "quantized")
+    return f'<div class="vq-maps">{picture}{full}{quantized}</div>{_scale(kind)}'
+
+
+def _view(heading: str, view: View, explained: Explained, kind: str, css: str) -> str:
+    said, target = view.answer, view.target
+    why = f"{said[0]} {markup.percent(said[1])}"
+    if target[0] != said[0]:
+        why += f"; the map: why {target[0]} ({markup.percent(target[1])})"
+    url = overlay.as_url(overlay.overlay(explained.picture, view.map(kind), kind))
+    return _figure(heading, why, url, css)
+
+
+def _figure(heading: str, text: str, url: str, css: str = "") -> str:
+    alt = escape(f"{heading}: {text}", quote=True)
+    return f'<figure class="vq-{css}"><img src="{url}" alt="{alt}">{_caption(heading, text)}</figure>'
+
+
+def _caption(heading: str, text: str) -> str:
+    return f"<figcaption><b>{escape(heading)}</b><span>{escape(text)}</span></figcaption>"
+
+
+def _scale(kind: str) -> str:
+    cold = "<span>against</span><i class='vq-cold'></i>" if kind == "pixels" else ""
+    return f'<div class="vq-scale">{cold}<i class="vq-warm"></i><span>speaks for the answer</span></div>'
+
+
+def comparison(explained: Explained, kind: str, name: str, truth: str | None) -> str:
+    """What both models say, and how alike their maps are, in a line."""
+    shows = f"It shows: {truth}." if truth else name
+    full, quantized = explained.full, explained.quantized
+    if quantized is None:
+        return _verdict("same", f"Full precision says {full.answer[0]}.", shows)
+    flipped = full.answer[0] != quantized.answer[0]
+    said = f"Flipped: {full.answer[0]} → {quantized.answer[0]}." if flipped else f"Both say {full.answer[0]}."
+    return _verdict("flipped" if flipped else "same", said, f"{shows} {_alike(explained, kind)}")
+
+
+def _verdict(kind: str, said: str, more: str) -> str:
+    return (
+        f'<div class="vq-verdict vq-{kind}"><strong>{escape(said)}</strong><span>{escape(more)}</span></div>'
+    )
+
+
+def _alike(explained: Explained, kind: str) -> str:
+    value = explained.similarity(kind)
+    if value is None:
+        return "One of the maps is flat, so they cannot be compared."
+    close = "look at the same places" if value >= ALIKE else "partly look elsewhere"
+    words = close if value >= DIFFERENT else "look at different places"
+    number = f"{value:.2f}".replace("-", "−")
+    return f"They {words}: the maps {KINDS[kind]} correlate at {number}."

@@ -1,0 +1,141 @@
+"""What a person chose on the relevance page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import vitq_core as vq
+from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
+
+from ..parts import settings
+from ..parts.bits_table import BitsTable
+from ..parts.settings import RunSettings
+
+MAX_SCORED = settings.MAX_CALIBRATION
+LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
+POLICIES = {"paper": "paper (LRP-QViT)", "budget": "budget", "uniform": "uniform"}
+RUN = ("model", "effort", "iterations", "calibration", "held_out", "seed", "folder", "uploads")
+SHARED = ("model", "seed", "folder", "uploads")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Everything that decides the scores; `Workbench.source` reads where the pictures come from."""
+
+    model: str
+    importance: str = "relevance"
+    count: int = 64
+    seed: int = 0
+    pictures: str = "own"
+    folder: str = ""
+    uploads: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} · {self.importance} · {self.count} pictures"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores on the page. `scoring` is None where they were uploaded."""
+
+    model: str
+    importance: vq.Importance
+    scoring: Scoring | None = None
+
+
+def scoring_of(values: Mapping[str, Any]) -> Scoring:
+    """From valid form values."""
+    return Scoring(
+        model=values["model"],
+        importance=values["importance"],
+        count=int(values["scored"]),
+        seed=int(values["seed"]),
+        **settings.places(values),
+    )
+
+
+def score_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values that decide scores: {field: a sentence}."""
+    found = _common(values)
+    found["scored"] = settings.whole(values.get("scored"), 1, MAX_SCORED)
+    found["importance"] = settings.one_of(values.get("importance"), list(vq.SOURCES))
+    return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def _common(values: Mapping[str, Any]) -> dict[str, str]:
+    wrong = settings.problems({**values, "recipe": next(iter(vq.RECIPES))})
+    return {field: wrong.get(field, "") for field in SHARED}
+
+
+def bits_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values that decide the bits; what depends on the model the engine says."""
+    found = {
+        name: settings.whole(values.get(name), MIN_BITS, MAX_BITS) for name in ("base_weight", "base_act")
+    }
+    found["policy"] = settings.one_of(values.get("policy"), list(POLICIES))
+    if values.get("policy") == "paper":
+        found["first_blocks"] = settings.whole(values.get("first_blocks"), 0, settings.MAX_BLOCKS)
+    if values.get("policy") == "budget":
+        found |= {name: _limit(values.get(name)) for name in LIMITS}
+        if not any(_text(values.get(name)) for name in LIMITS):
+            found["avg_weight_bits"] = "Give at least one limit."
+    return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _limit(value: Any) -> str:
+    """Limits are typed as text: empty means none."""
+    try:
+        number = float(_text(value) or 1)
+    except ValueError:
+        number = 0.0
+    return "" if isfinite(number) and number > 0 else "A number above 0, or nothing for no limit."
+
+
+def allocation_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `vq.allocate_bits` from valid form values."""
+    if values["policy"] == "budget":
+        limits = {name: float(values[name]) for name in LIMITS if _text(values[name])}
+        return {"policy": "budget", **limits}
+    base = (int(values["base_weight"]), int(values["base_act"]))
+    if values["policy"] == "uniform":
+        return {"policy": "paper", "base_bits": base, "first_blocks": 0}
+    blocks, reductions = int(values["first_blocks"]), bool(values["reductions"])
+    return {"policy": "paper", "base_bits": base, "first_blocks": blocks, "reductions": reductions}
+
+
+def run_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values that decide a quantization with a table of bits."""
+    found = settings.problems({**values, "recipe": values.get("method")})
+    named = {"method": found.get("recipe", ""), **{name: found.get(name, "") for name in RUN}}
+    return {field: sentence for field, sentence in named.items() if sentence}
+
+
+def gallery_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values that say where pictures come from."""
+    return {field: sentence for field, sentence in _common(values).items() if sentence}
+
+
+def gallery_of(values: Mapping[str, Any]) -> RunSettings:
+    """The pictures to explain before anything is quantized."""
+    return RunSettings(values["model"], next(iter(vq.RECIPES)), **settings.places(values))
+
+
+def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:
+    """From valid form values and a complete table."""
+    rows = tuple((layer, weight, act) for layer, (weight, act) in table.items())
+    return RunSettings(
+        model=values["model"],
+        recipe=values["method"],
+        calibration=int(values["calibration"]),
+        held_out=int(values["held_out"]),
+        seed=int(values["seed"]),
+        table=rows,
+        **settings.learning(values),
+        **settings.places(values),
+    )

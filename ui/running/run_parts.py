@@ -1,0 +1,73 @@
+"""What every run on a page has: its buttons, the line that says how far it is, and its files."""
+
+from typing import Any
+
+import gradio as gr
+
+from ..parts import markup
+from ..parts.settings import RunSettings
+from ..workbench import Workbench
+
+DOWNLOAD_NOTE = (
+    "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
+    "vitq_core.load_quantized(folder) gives it back bit for bit."
+)
+
+# On a phone a run's banner is far below its button. An event of Gradio's would not do: where settings are
+# refused it tells nobody.
+SHOW_BANNERS = """() => document.addEventListener('click', ({target}) => {
+    const button = target.closest('.vq-actions button');
+    if (!button) return;
+    const its = (banner) => banner.offsetParent
+        && banner.compareDocumentPosition(button) & Node.DOCUMENT_POSITION_PRECEDING;
+    const banner = [...document.querySelectorAll('.vq-status')].find(its);
+    if (banner && banner.getBoundingClientRect().top > innerHeight - 140)
+        banner.scrollIntoView({behavior: 'smooth', block: 'start'});
+})"""
+
+
+def start_and_stop(title: str, start_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
+    """The button that begins a run and the one that cancels it."""
+    with gr.Row(elem_classes="vq-actions"):
+        start = gr.Button(title, variant="primary", scale=3, elem_id=start_id)
+        return start, gr.Button("Cancel", scale=1, interactive=False, elem_id=stop_id, min_width=90)
+
+
+def status_line(idle: str, elem_id: str) -> gr.HTML:
+    return gr.HTML(idle, elem_id=elem_id, elem_classes="vq-status", min_height=56)
+
+
+def files_of(what: str) -> tuple[gr.DownloadButton, gr.UploadButton]:
+    """To keep `what` (scores, bits) as a JSON file, and to bring such a file back."""
+    with gr.Row(elem_classes="vq-files"):
+        return (
+            gr.DownloadButton(f"Download {what}", size="sm", interactive=False, elem_id=f"{what}-download"),
+            gr.UploadButton(f"Upload {what}", size="sm", file_types=[".json"], elem_id=f"{what}-upload"),
+        )
+
+
+def model_download(elem_id: str) -> gr.DownloadButton:
+    """For a quantized model, with the sentence that says what is in the file."""
+    with gr.Row(elem_classes="vq-download"):
+        button = gr.DownloadButton(
+            "Download", variant="primary", elem_id=elem_id, interactive=False, scale=0, min_width=150
+        )
+        gr.HTML(markup.note(DOWNLOAD_NOTE))
+    return button
+
+
+def ended(settings: RunSettings) -> str:
+    """The banner of a result: whether it is complete."""
+    if settings.learned is None:
+        return markup.banner("done", settings.title)
+    done, total = settings.learned
+    said = f"Stopped: {done} of {total} modules are done."
+    return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
+
+
+def packed(bench: Workbench, done: RunSettings | None) -> Any:
+    """The download button of a run that just ended, None where it failed or was cancelled."""
+    if done is None:
+        return gr.skip()
+    path = bench.download(done)
+    return gr.update(value=path and str(path), interactive=path is not None)

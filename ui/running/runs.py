@@ -1,0 +1,123 @@
+"""A long run as a page has it: a button that starts it, one that stops it, a banner that says how it goes."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+
+from ..learning.live import Live
+from ..parts import markup
+from ..parts.forms import LIGHT
+from ..parts.jobs import Job, Jobs
+
+HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
+
+CONCLUDING = markup.banner("stopping", "Stopping …", "What is done is kept and being measured.")
+
+log = logging.getLogger(__name__)
+Data = Mapping[Component, Any]
+Updates = dict[Component, Any]
+Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
+
+
+@dataclass
+class Run:
+    """`work(data, progress, job)` returns what to show, the banner included, or raises.
+
+    Of a visitor it keeps only their job: what stops it, and what it told. `failed`: shown too where the work
+    did not end well. `live`: shows what is being learned. A run that has learned something ends with that
+    when it is cancelled; cancelled once more, or any other run, it is dropped.
+    """
+
+    start: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    work: Work
+    stopped: str
+    failed: Updates = field(default_factory=dict)
+    live: Live | None = None
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def connect(
+        self,
+        inputs: set[Component],
+        checked: set[Component],
+        outputs: set[Component],
+        validate: Callable[[Data], list[dict]],
+        name: Callable[[Data], str],
+    ) -> Any:
+        """The event of the run. `validate` judges the values of `checked`; `name` says what is waiting."""
+
+        def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
+            self.jobs.start(request.session_hash)
+            busy = markup.banner("busy", "Waiting for its turn …", name(data))
+            return busy, gr.update(interactive=False), gr.update(interactive=True)
+
+        bar = [self.status, self.start, self.stop]
+        begun = self.start.click(
+            begin, checked, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
+        run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
+        cancelled = self.stop.click(self.cancel, None, bar, **LIGHT)
+        drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain
+        gr.Button(elem_id=drop_id, elem_classes="vq-hidden").click(None, cancels=[run])
+        cancelled.success(None, js=f"() => document.querySelector('#{drop_id}').click()")
+        cancelled.failure(lambda: CONCLUDING, None, self.status, **LIGHT)
+        if self.live is not None:
+            self.live.connect(begun, self.jobs)
+        return run
+
+    def run(
+        self,
+        data: Data,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Updates:
+        job = self.jobs.flag(request.session_hash)
+        try:
+            shown = self.work(data, lambda done, message: progress(done, desc=message), job)
+        except vq.Cancelled:
+            shown = {**self.failed, self.status: self.stopped}
+        except Exception as error:
+            banner = markup.banner("error", "That did not work.", sentence(error))
+            shown = {**self.failed, self.status: banner}
+        finally:
+            self.jobs.finish(request.session_hash, job)
+        return {**self.ready(), **shown}
+
+    def cancel(self, request: gr.Request) -> Updates:
+        """Raises, so that the run's event is not dropped, where it ends with what it has."""
+        if self.jobs.conclude(request.session_hash):
+            raise gr.Error(visible=False, print_exception=False)
+        self.jobs.cancel(request.session_hash)
+        return {**self.ready(), self.status: self.stopped}
+
+    def leave(self, request: gr.Request) -> None:
+        """Nobody waits for the run of a page that was closed."""
+        self.jobs.cancel(request.session_hash)
+
+    def running(self, request: gr.Request) -> bool:
+        return self.jobs.running(request.session_hash)
+
+    def ready(self) -> Updates:
+        return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the person: the engine's own words where it has some, and never a traceback."""
+    if isinstance(error, (vq.VitqError, ValueError)):
+        return str(error)
+    log.exception("a run failed", exc_info=error)
+    return f"The engine stopped with an unexpected {type(error).__name__}; the server's log has the details."
+
+
+def check_settings(wrong: Mapping[str, str], fields: Mapping[str, Component]) -> str:
+    """The banner that names what is wrong with a form."""
+    parts: Sequence[str] = [f"{fields[name].label}: {text}" for name, text in wrong.items()]
+    return markup.banner("error", "Check the settings.", " ".join(parts))
