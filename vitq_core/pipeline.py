@@ -1,52 +1,32 @@
-"""Quantize a model: rewrite a copy of it, attach the recipe's quantizers, run the recipe's passes, report."""
+"""Quantize a model: prepare one copy of it, follow the recipe's passes, report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from . import passes  # noqa: F401 - registers them
 from .common.checks import check_function, check_whole
-from .common.errors import VitqError
 from .common.monitor import Monitor, Progress
 from .data.calibration_set import CalibrationPictures
-from .graph import Family, family_of
-from .graph.copies import check_finite, module_of, private_copy, standalone
-from .graph.rotation import rotate_heads
-from .graph.site import Layer, NormPair, Site
-from .graph.tracing import trace_layers
-from .passes.allocate import allocate_by_budget, allocate_by_paper, check_given_table
-from .passes.calibrate import calibrate
-from .passes.reconstruct import check_enough, reconstruct
-from .passes.reparameterize import to_clipped_scales, to_layer_scale
-from .quantized.report import NO_RECONSTRUCTION, build_report
+from .graph.base import family_of
+from .graph.copies import check_finite, module_of
+from .graph.prepared import prepare
+from .graph.site import Layer
+from .passes.base import Run
+from .quantized.report import build_report
 from .quantized.result import QuantizeResult, layer_bits
-from .quantized.simulation import Simulation
 from .recipes.recipe import Recipe
 from .recipes.recipe import recipe as named_recipe
 from .reconstruction.progress import Watch
-from .reconstruction.state import RunState, fingerprint, ready_folder
 
 if TYPE_CHECKING:
     from .models import Model
-
-# The first passes: name → function(rewritten module, family), in place; what the model answers must stay.
-CHANGES: dict[str, Callable[[nn.Module, Family], None]] = {"rotate_heads": rotate_heads}
-# Then those that fill in the recipe's bits: name → function(module, recipe, pictures, monitor) → the recipe
-# with a complete table.
-ALLOCATIONS: dict[str, Callable[[nn.Module, Recipe, CalibrationPictures, Monitor], Recipe]] = {
-    "allocate_paper": allocate_by_paper,
-    "allocate_budget": allocate_by_budget,
-}
-# Those after it: name → function(simulation, calibration rows per site, monitor).
-PASSES: dict[str, Callable[[Simulation, dict[Site, Tensor], Monitor], None]] = {
-    "reparameterize_mean": to_layer_scale,
-    "reparameterize_clip": to_clipped_scales,
-}
 
 
 def quantize(
@@ -67,16 +47,18 @@ def quantize(
     calibrated, while it is reconstructed with the units done so far (``report.cancelled``). ``seed``: all
     randomness. ``state``: the folder that keeps finished units (by default one in ``VITQ_HOME``, deleted at
     the end); the same call goes on from there, also after a kill. ``watch`` hears
-    :class:`UnitProgress`: loss curves and errors. Raises ValueError for unusable pictures or bits of unknown
-    layers, VitqError for a model of no known family, a state of another run or one that cannot be written.
+    :class:`UnitProgress`: loss curves and errors. Raises ValueError for a recipe whose passes or options do
+    not fit each other, unusable pictures or bits of unknown layers, VitqError for a model of no known family,
+    a state of another run or one that cannot be written.
     """
     started = time.perf_counter()
     source, module = _unwrap(model)
-    recipe = asked = named_recipe(recipe) if isinstance(recipe, str) else recipe
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    recipe = _recipe(recipe)
+    plan = recipe.plan()
     check_whole("seed", seed)
     check_function("watch", watch)
+    if state is not None and recipe.options.schedule is None:
+        raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
     family = family_of(module)
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "preparing")
@@ -86,32 +68,27 @@ def quantize(
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
-        _check_reconstruction(recipe, pictures, state)
-        changed = _changed(module, family, recipe)
-        recipe, monitor = _allocated(changed, recipe, pictures, monitor)
-        simulation = _prepare(changed, recipe, pictures.first)
-        simulation.attach()
-        reconstructing = recipe.options.schedule is not None
-        _run_passes(simulation, pictures, monitor.part(0.0, 0.1) if reconstructing else monitor)
-        units = NO_RECONSTRUCTION
-        if reconstructing:
-            begun = (module, asked.to_json(), pictures, seed)
-            with RunState(state, fingerprint(*begun, simulation.module, recipe.to_json())) as kept:
-                units = reconstruct(simulation, pictures, monitor.part(0.1, 1.0), seed, kept, watch)
+        prepared = prepare(module, "quantize", pictures.first, own_weights=True)
+        run = Run(module, recipe, prepared, recipe, pictures, monitor, seed, state, watch)
+        for step in plan:
+            if step.check is not None:
+                step.check(run)
+        _check_layers(recipe, prepared.layers)
+        run.follow(plan)
+    simulation = run.simulation
     simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
-    report = build_report(simulation, module, time.perf_counter() - started, pictures.count, source, units)
-    if not units.cancelled:
+    seconds = time.perf_counter() - started
+    report = build_report(simulation, module, seconds, pictures.count, source, run.reconstruction)
+    if not run.reconstruction.cancelled:
         monitor.report(1.0, "done")
-    return QuantizeResult(simulation.module, layer_bits(simulation), report, recipe, source)
+    return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)
 
 
-def _check_reconstruction(recipe: Recipe, pictures: CalibrationPictures, state: object) -> None:
-    """What would otherwise be noticed only after calibration."""
-    schedule = recipe.options.schedule
-    if schedule is None and state is not None:
-        raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
-    check_enough(pictures.count, schedule)
-    ready_folder(state)
+def _recipe(recipe: object) -> Recipe:
+    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a recipe's name or vq.recipe(...), got {type(recipe).__name__}")
+    return recipe
 
 
 def _device(module: nn.Module) -> torch.device:
@@ -126,68 +103,9 @@ def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
     return None if model is module else model, module
 
 
-def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:
-    """The module as the recipe's first passes leave it: a copy where there are any."""
-    steps = [step for step in recipe.passes if step in CHANGES]
-    if steps:
-        module = private_copy(module)
-        family.rewrite(module)
-    for step in steps:
-        CHANGES[step](module, family)
-    return module
-
-
-def _prepare(module: nn.Module, recipe: Recipe, picture: Tensor) -> Simulation:
-    module = standalone(module).requires_grad_(False)
-    family = family_of(module)
-    family.rewrite(module)
-    layers = trace_layers(module, family, picture)
+def _check_layers(recipe: Recipe, layers: dict[str, Layer]) -> None:
+    """Raises ValueError for bits of a layer that the model does not have."""
     unknown = sorted(set(recipe.bits) - set(layers))
     if unknown:
-        raise ValueError(
-            f"bits name a layer that the model does not have: {unknown[0]!r}; it has {_few(layers)}"
-        )
-    _check_shared_bits(recipe, family.pairs(module), layers)
-    return Simulation(module, family, recipe, layers, tuple(picture.shape[1:]))
-
-
-def _check_shared_bits(recipe: Recipe, pairs: list[NormPair], layers: dict[str, Layer]) -> None:
-    """Layers behind one norm are rescaled together, so their common input has one width."""
-    if not any(step.startswith("reparameterize") for step in recipe.passes):
-        return
-    for pair in pairs:
-        sites = [layers[name].inputs[0] for name in pair.linears if name in layers]
-        if len({recipe.use_for(site).bits for site in sites}) > 1:
-            names = " and ".join(site.module for site in sites)
-            raise ValueError(
-                f"{names} read the same tensor: recipe {recipe.name!r} needs the same "
-                "activation bits for them"
-            )
-
-
-def _few(layers: dict) -> str:
-    names = list(layers)
-    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-
-
-def _allocated(
-    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
-) -> tuple[Recipe, Monitor]:
-    """The recipe with its bits, and the monitor of what comes after."""
-    step = next((step for step in recipe.passes if step in ALLOCATIONS), None)
-    if step is None:
-        return recipe, monitor
-    check_given_table(module, recipe, pictures)
-    return ALLOCATIONS[step](module, recipe, pictures, monitor.part(0.0, 0.4)), monitor.part(0.4, 1.0)
-
-
-def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
-    first, *rest = (step for step in simulation.recipe.passes if step not in {**CHANGES, **ALLOCATIONS})
-    if first != "calibrate" or not set(rest) <= set(PASSES):
-        raise VitqError(
-            f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
-        )
-    tokens = calibrate(simulation, pictures, monitor.part(0.0, 0.8 if rest else 1.0))
-    for index, step in enumerate(rest):
-        start = 0.8 + 0.2 * index / len(rest)
-        PASSES[step](simulation, tokens, monitor.part(start, start + 0.2 / len(rest)))
+        few = ", ".join(list(layers)[:4]) + (", …" if len(layers) > 4 else "")
+        raise ValueError(f"bits name a layer that the model does not have: {unknown[0]!r}; it has {few}")

@@ -9,7 +9,7 @@ from timm.layers import SwiGLU
 
 import vitq_core as vq
 from vitq_core.allocation.paper import paper_policy
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 from vitq_core.graph.site import Layer, Site
 
 TYPES = ("attn.qkv", "attn.matmul1", "attn.matmul2", "attn.proj", "mlp.fc1", "mlp.fc2")
@@ -73,7 +73,7 @@ def averages(table: dict, layers: dict[str, Layer]) -> tuple[float, float]:
 def layers_of(tiny) -> Callable:
     def traced(depth: int) -> tuple:
         model = tiny(depth=depth)
-        return model, subject_of(model, "allocate_bits", None).layers
+        return model, prepare(model, "allocate_bits", None).layers
 
     return traced
 
@@ -131,7 +131,7 @@ def test_what_relevance_and_importance_return_will_do(tiny, pictures) -> None:
 def test_layers_that_read_one_tensor_move_together(tiny) -> None:
     """Alone, one half would be lowered in the second block and the other in the third."""
     model = tiny(depth=3, mlp_layer=SwiGLU, act_layer="silu")
-    found = dict.fromkeys(subject_of(model, "allocate_bits", None).names, 5.0)
+    found = dict.fromkeys(prepare(model, "allocate_bits", None).names, 5.0)
     found |= {"blocks.1.mlp.fc1_g": 1.0, "blocks.1.mlp.fc1_x": 9.0}
     found |= {"blocks.2.mlp.fc1_g": 2.0, "blocks.2.mlp.fc1_x": 3.0}
     table = vq.allocate_bits(found, model, first_blocks=1)

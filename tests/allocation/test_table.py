@@ -6,17 +6,17 @@ import pytest
 import torch
 
 import vitq_core as vq
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 
 
 def random_table(model: torch.nn.Module, images: torch.Tensor, seed: int) -> dict:
     """Any bits for every layer, the same where one norm is read."""
-    dice, subject = random.Random(seed), subject_of(model, "table_cost", images[:1])
+    dice, prepared = random.Random(seed), prepare(model, "table_cost", images[:1])
     table = {
         name: (None if layer.weight is None else dice.randint(2, 8), dice.randint(2, 8))
-        for name, layer in subject.layers.items()
+        for name, layer in prepared.layers.items()
     }
-    for first, *others in subject.shared:
+    for first, *others in prepared.shared:
         table |= {name: (table[name][0], table[first][1]) for name in others}
     return table
 

@@ -42,13 +42,13 @@ def settings(**changes: object) -> Change:
 
     def change(recipe: Recipe) -> Recipe:
         merged = {**recipe.options.reconstruction, **changes}
-        return replace(recipe, options=replace(recipe.options, reconstruction=merged))
+        return replace(recipe, options=vq.Options(**{**recipe.options, "reconstruction": merged}))
 
     return change
 
 
 def options(**changes: object) -> Change:
-    return lambda recipe: replace(recipe, options=replace(recipe.options, **changes))
+    return lambda recipe: replace(recipe, options=vq.Options(**{**recipe.options, **changes}))
 
 
 def without(step: str) -> Change:

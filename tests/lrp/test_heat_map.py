@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vitq_core.graph import AttentionMaps
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 from vitq_core.lrp.heat_map import heat_map
 from vitq_core.lrp.propagate import Propagated
 
@@ -87,6 +87,6 @@ def test_nothing_positive_leaves_nothing_but_the_identity() -> None:
     ],
 )
 def test_the_tokens_that_answer(tiny: Callable, options: dict, answer: slice) -> None:
-    maps = subject_of(tiny(**options), "relevance", None).maps
+    maps = prepare(tiny(**options), "relevance", None).maps
     tokens = range(maps.prefix + maps.grid[0] * maps.grid[1])
     assert tokens[maps.answer] == tokens[answer]

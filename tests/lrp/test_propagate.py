@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 from vitq_core.lrp.propagate import (
     Propagated,
     captured,
@@ -247,8 +247,8 @@ def test_float32_batch_agrees_with_the_formulas(plain: VisionTransformer, pictur
 
 def test_float64_batch_agrees_to_the_last_digits(plain: VisionTransformer, pictures: Callable) -> None:
     images, targets = pictures(plain, 2).double(), torch.tensor([1, 3])
-    subject = subject_of(plain, "relevance", None)
-    found = propagate(subject.module.double(), subject.observed, images, targets, to_pixels=True)
+    prepared = prepare(plain, "relevance", None)
+    found = propagate(prepared.module.double(), prepared.observed, images, targets, to_pixels=True)
     for i, target in enumerate(targets.tolist()):
         twin = ByHand(plain, images[i], target)
         assert distance(found.pixels[i].sum(0), twin.pixel_map) < 1e-9
@@ -264,9 +264,9 @@ def test_the_twin_computes_what_the_model_computes(plain: VisionTransformer, pic
 
 def test_scores_of_a_picture(plain: VisionTransformer, pictures: Callable) -> None:
     images = pictures(plain, 2)
-    subject = subject_of(plain, "relevance", None)
-    found = propagate(subject.module, subject.observed, images, torch.tensor([1, 2]))
-    assert found.pixels is None and set(found.scores()) == set(subject.observed)
+    prepared = prepare(plain, "relevance", None)
+    found = propagate(prepared.module, prepared.observed, images, torch.tensor([1, 2]))
+    assert found.pixels is None and set(found.scores()) == set(prepared.observed)
     twin = ByHand(plain, images[1], 2)
     for name, score in found.scores().items():
         pairs = zip(twin.gradients[name].flatten(), twin.relevances[name].flatten(), strict=True)
@@ -286,8 +286,8 @@ def test_positive_mean() -> None:
 def test_a_layer_that_the_answer_does_not_need_has_no_relevance(tiny: Callable, pictures: Callable) -> None:
     """The last block's patches reach a class token's logit through attention alone."""
     model = tiny(depth=1)
-    subject = subject_of(model, "relevance", None)
-    found = propagate(subject.module, subject.observed, pictures(model, 2))
+    prepared = prepare(model, "relevance", None)
+    found = propagate(prepared.module, prepared.observed, pictures(model, 2))
     for tensors in (found.relevances, found.gradients):
         assert (tensors["blocks.0.mlp.fc2"][:, 1:] == 0).all() and (
             tensors["blocks.0.mlp.fc2"][:, 0] != 0

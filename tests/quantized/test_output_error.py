@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.common.monitor import Monitor
-from vitq_core.graph.prepared import Subject, subject_of
+from vitq_core.graph.prepared import PreparedModel, prepare
 from vitq_core.quantized.output_error import LayerNoise, output_noise
 from vitq_core.quantizers import QUANTIZERS
 
@@ -16,12 +16,12 @@ BITS = (2, 3, 4, 6, 8)
 
 
 @pytest.fixture
-def subject(model, images) -> Subject:
-    return subject_of(model, "noise", images[:1])
+def prepared(model, images) -> PreparedModel:
+    return prepare(model, "noise", images[:1])
 
 
-def measure(subject: Subject, recipe: str, images: Tensor, **options: object) -> dict[str, LayerNoise]:
-    return output_noise(subject.module, subject.layers, vq.recipe(recipe), images, BITS, **options)
+def measure(prepared: PreparedModel, recipe: str, images: Tensor, **options: object) -> dict[str, LayerNoise]:
+    return output_noise(prepared.module, prepared.layers, vq.recipe(recipe), images, BITS, **options)
 
 
 def inputs_of(module: nn.Module, name: str, images: Tensor) -> list[Tensor]:
@@ -52,10 +52,12 @@ def ratio(noisy: Tensor, clean: Tensor) -> list[float]:
     return [float(((a - b) ** 2).sum() / (b**2).sum()) for a, b in zip(noisy, clean, strict=True)]
 
 
-def twin(subject: Subject, recipe: vq.Recipe, name: str, bits: int, images: Tensor) -> tuple[list, list]:
+def twin(
+    prepared: PreparedModel, recipe: vq.Recipe, name: str, bits: int, images: Tensor
+) -> tuple[list, list]:
     """Noise per picture with the inputs quantized and with the weight quantized."""
-    part, layer = subject.module.get_submodule(name), subject.layers[name]
-    inputs = inputs_of(subject.module, name, images)
+    part, layer = prepared.module.get_submodule(name), prepared.layers[name]
+    inputs = inputs_of(prepared.module, name, images)
     weight = None if layer.weight is None else part.weight.detach()
     clean = run(part, inputs, weight)
     roles = [site.role for site in layer.inputs]
@@ -70,12 +72,12 @@ RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one 
 
 
 @pytest.mark.parametrize("recipe", list(RULES.values()))
-def test_equals_quantizing_one_layer_at_a_time(subject, images, recipe: str) -> None:
-    found = measure(subject, recipe, images)
-    assert list(found) == subject.names
+def test_equals_quantizing_one_layer_at_a_time(prepared, images, recipe: str) -> None:
+    found = measure(prepared, recipe, images)
+    assert list(found) == prepared.names
     for name, noise in found.items():
         for bits in (2, 4, 8):
-            act, weight = twin(subject, vq.recipe(recipe), name, bits, images)
+            act, weight = twin(prepared, vq.recipe(recipe), name, bits, images)
             assert noise.act[bits].tolist() == pytest.approx(act, rel=1e-3), (name, bits)
             if weight:
                 assert noise.weight[bits].tolist() == pytest.approx(weight, rel=1e-3), (name, bits)
@@ -89,46 +91,46 @@ def test_more_bits_are_not_more_noise(tiny, pictures, recipe: str) -> None:
     for seed in range(2):
         model = tiny(seed=seed, depth=1)
         images = pictures(model, 16, seed=seed)
-        for noise in measure(subject_of(model, "noise", images[:1]), recipe, images).values():
+        for noise in measure(prepare(model, "noise", images[:1]), recipe, images).values():
             for part in noise.parts:
                 means = [float(part[bits].mean()) for bits in BITS]
                 assert all(more <= fewer * 1.02 for fewer, more in pairwise(means))
                 assert 0 < means[-1] < 1e-2 < means[0]
 
 
-def test_fitted_on_all_pictures_measured_on_some(subject, model, pictures) -> None:
+def test_fitted_on_all_pictures_measured_on_some(prepared, model, pictures) -> None:
     images = pictures(model, 10)
-    everywhere = measure(subject, "crl", images, measured=10)
-    some = measure(subject, "crl", images, measured=4)
+    everywhere = measure(prepared, "crl", images, measured=10)
+    some = measure(prepared, "crl", images, measured=4)
     for name, noise in some.items():
         for bits in BITS:
             assert torch.allclose(noise.act[bits], everywhere[name].act[bits][::3], rtol=1e-4)
-    alone = measure(subject, "crl", images[::3])
+    alone = measure(prepared, "crl", images[::3])
     assert any(
         not torch.allclose(noise.act[4], alone[name].act[4], rtol=1e-2) for name, noise in some.items()
     ), "the ranges are of all ten"
 
 
-def test_counts_what_quantizers_keep(subject, images) -> None:
+def test_counts_what_quantizers_keep(prepared, images) -> None:
     """A scale and a zero point for each input and weight row; CRL has one for each normalized channel."""
-    plain, reparameterized = measure(subject, "percentile", images), measure(subject, "crl", images)
-    for name, layer in subject.layers.items():
-        rows = 0 if layer.weight is None else len(subject.module.get_submodule(name).weight)
+    plain, reparameterized = measure(prepared, "percentile", images), measure(prepared, "crl", images)
+    for name, layer in prepared.layers.items():
+        rows = 0 if layer.weight is None else len(prepared.module.get_submodule(name).weight)
         wide = sum(site.role == "post_layernorm" for site in layer.inputs)  # rescaling leaves fractions there
         assert plain[name].parameter_bytes == 6 * (rows + len(layer.inputs)) + 2 * wide
     assert reparameterized["blocks.0.attn.qkv"].parameter_bytes == 6 * 48 + 8 * 16
     assert reparameterized["blocks.0.attn.matmul2"].parameter_bytes == 4 + 6  # a logarithm has no zero point
 
 
-def test_parts_are_those_there_are(subject, images) -> None:
-    found = measure(subject, "crl", images)
+def test_parts_are_those_there_are(prepared, images) -> None:
+    found = measure(prepared, "crl", images)
     assert len(found["head"].parts) == 2 and len(found["blocks.0.attn.matmul1"].parts) == 1
 
 
-def test_one_forward_is_enough(subject, images) -> None:
+def test_one_forward_is_enough(prepared, images) -> None:
     calls = []
-    subject.module.register_forward_pre_hook(lambda *_: calls.append(1))
-    measure(subject, "crl", images)
+    prepared.module.register_forward_pre_hook(lambda *_: calls.append(1))
+    measure(prepared, "crl", images)
     assert len(calls) == 1
 
 
@@ -139,23 +141,23 @@ def fingerprint(module: nn.Module) -> list:
 
 
 @pytest.mark.parametrize("recipe", ["crl", "percentile"])
-def test_the_module_is_as_it_was(subject, model, images, recipe: str) -> None:
-    before, given = fingerprint(subject.module), fingerprint(model)
+def test_the_module_is_as_it_was(prepared, model, images, recipe: str) -> None:
+    before, given = fingerprint(prepared.module), fingerprint(model)
     with torch.no_grad():
-        output, pixels = subject.module(images), images.clone()
-    measure(subject, recipe, images)
-    assert fingerprint(subject.module) == before and fingerprint(model) == given
+        output, pixels = prepared.module(images), images.clone()
+    measure(prepared, recipe, images)
+    assert fingerprint(prepared.module) == before and fingerprint(model) == given
     with torch.no_grad():
-        assert torch.equal(subject.module(images), output)
+        assert torch.equal(prepared.module(images), output)
     assert torch.equal(images, pixels)
 
 
-def test_stopped_in_the_middle_the_module_is_as_it_was(subject, images) -> None:
-    before, heard = fingerprint(subject.module), []
+def test_stopped_in_the_middle_the_module_is_as_it_was(prepared, images) -> None:
+    before, heard = fingerprint(prepared.module), []
     monitor = Monitor(lambda *said: heard.append(said), lambda: len(heard) == 5)
     with pytest.raises(vq.Cancelled):
-        measure(subject, "crl", images, monitor=monitor)
-    assert fingerprint(subject.module) == before
+        measure(prepared, "crl", images, monitor=monitor)
+    assert fingerprint(prepared.module) == before
     assert [fraction for fraction, _ in heard] == pytest.approx([i / 14 for i in range(5)])
     assert heard[1][1] == "noise at 2 to 8 bits: blocks.0.attn.qkv"
 
@@ -166,5 +168,5 @@ def test_a_layer_that_gives_nothing_has_no_infinite_noise(tiny, pictures) -> Non
         for parameter in (model.head.weight, model.head.bias, model.blocks[0].attn.proj.weight):
             parameter.zero_()
     images = pictures(model)
-    for noise in measure(subject_of(model, "noise", images[:1]), "crl", images).values():
+    for noise in measure(prepare(model, "noise", images[:1]), "crl", images).values():
         assert all(torch.isfinite(values).all() for part in noise.parts for values in part.values())

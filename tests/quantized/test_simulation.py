@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 import vitq_core as vq
 from vitq_core.graph import family_of
+from vitq_core.graph.prepared import PreparedModel
 from vitq_core.graph.tracing import trace_layers
 from vitq_core.quantized.simulation import Simulation
 
@@ -24,7 +25,8 @@ def rewritten(model: VisionTransformer) -> VisionTransformer:
 def simulation_of(module: VisionTransformer, images: Tensor, recipe: str = "percentile") -> Simulation:
     family = family_of(module)
     layers = trace_layers(module, family, images[:1])
-    return Simulation(module, family, vq.recipe(recipe), layers, tuple(images.shape[1:]))
+    prepared = PreparedModel(module, family, layers, tuple(images.shape[1:]))
+    return Simulation(prepared, vq.recipe(recipe))
 
 
 def assert_untouched(module: VisionTransformer, model: VisionTransformer, images: Tensor) -> None:

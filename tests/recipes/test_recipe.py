@@ -1,6 +1,5 @@
 """Recipes: which quantizer at which bits for a site; JSON and back; errors that name what is wrong."""
 
-import inspect
 import json
 from dataclasses import FrozenInstanceError, replace
 
@@ -42,16 +41,18 @@ def test_every_role_gets_a_quantizer_that_exists_and_takes_its_options(name: str
 
 
 @every_recipe
-def test_every_option_a_recipe_takes_reaches_something(name: str) -> None:
-    """An option of a quantizer must be one of the constructors in the rules; the others belong to a pass."""
-    constructors = [QUANTIZERS[use.quantizer] for use in RECIPES[name].rules.values()]
-    taken = {parameter for cls in constructors for parameter in inspect.signature(cls).parameters}
-    for option in RECIPES[name].applies - {"clip_k", "collapse", "first_blocks", "reductions", "importance"}:
-        assert vq.recipe(name, **{option: OPTIONS[option]}).options.quantizer_options.keys() <= taken
-    passes = RECIPES[name].passes
-    assert ("clip_k" in RECIPES[name].applies) == ("reparameterize_clip" in passes)
-    assert ("first_blocks" in RECIPES[name].applies) == ("allocate_paper" in passes)
-    assert ("importance" in RECIPES[name].applies) == any(step.startswith("allocate") for step in passes)
+def test_every_option_a_recipe_takes_belongs_to_a_quantizer_or_a_pass_of_it(name: str) -> None:
+    passes, quantizers = RECIPES[name].passes, {use.quantizer for use in RECIPES[name].rules.values()}
+    applies = RECIPES[name].applies
+    assert ("clip_k" in applies) == ("reparameterize_clip" in passes)
+    assert ("first_blocks" in applies) == ("allocate_paper" in passes)
+    assert ("importance" in applies) == bool({"allocate_paper", "allocate_budget"} & set(passes))
+    assert ("alpha" in applies) == ("per_patch_outlier" in quantizers)
+    assert ("log_base" in applies) == bool({"log_sqrt2", "shift_log2"} & quantizers)
+    for option in {"alpha", "alpha_ratio", "log_base"} & applies:
+        recipe = vq.recipe(name, **{option: OPTIONS[option]})
+        given = [recipe.options.given_to(QUANTIZERS[quantizer]) for quantizer in quantizers]
+        assert OPTIONS[option] in [value for arguments in given for value in arguments.values()]
 
 
 def test_first_matching_rule_wins() -> None:
@@ -141,7 +142,7 @@ def test_text_that_is_no_recipe_is_refused(text: str) -> None:
     "key, broken",
     [
         *((key, broken) for key in ("rules", "options") for broken in (3, [3], "no", None, {"a": 3})),
-        *((key, broken) for key in ("passes", "applies") for broken in (3, [3], "no", None, {"a": 3})),
+        *(("passes", broken) for broken in (3, [3], "no", None, {"a": 3})),
         *((key, broken) for key in ("weight_bits", "act_bits") for broken in (9, 4.0, "4", None)),
         *(("bits", broken) for broken in (3, ["head"], None, {"head": 3}, {"head": [4, 4.0]})),
         ("rules", {"*": {"quantizer": "uniform", "bits": 11}}),
@@ -156,7 +157,7 @@ def test_json_of_another_kind_is_refused(key: str, broken: object) -> None:
         Recipe.from_json(json.dumps({**data, key: broken}))
 
 
-@pytest.mark.parametrize("key", ["name", "rules", "options", "passes", "applies"])
+@pytest.mark.parametrize("key", ["name", "rules", "options", "passes"])
 def test_json_without_what_it_needs_is_refused(key: str) -> None:
     data = json.loads(vq.recipe("adfq").to_json())
     del data[key]

@@ -70,7 +70,8 @@ def assert_began_as_calibrated(result: vq.QuantizeResult, model: nn.Module, imag
 
 
 def calibration(recipe: vq.Recipe) -> vq.Recipe:
-    return replace(recipe, options=replace(recipe.options, effort="none", reconstruction={}))
+    options = {**recipe.options, "effort": "none", "reconstruction": {}}
+    return replace(recipe, options=vq.Options(**options))
 
 
 def assert_saves(result: vq.QuantizeResult, images: Tensor, folder: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 from vitq_core.scoring.sources import SOURCES
 
 PERCENTILES = (0.999, 0.9999, 0.99999)
@@ -13,7 +13,7 @@ PERCENTILES = (0.999, 0.9999, 0.99999)
 
 def scores(source: str, model: nn.Module, images: Tensor, targets: Tensor | None = None) -> dict[str, Tensor]:
     """{layer: [B]} as the engine finds them."""
-    return SOURCES[source](subject_of(model, "importance", images[:1])).scores(images, targets)
+    return SOURCES[source](prepare(model, "importance", images[:1])).scores(images, targets)
 
 
 def close(found: dict[str, Tensor], expected: dict[str, Tensor], rel: float) -> None:
@@ -38,9 +38,9 @@ def test_relevance_is_the_mean_of_positive_gradient_times_relevance(model, image
 # -- fisher --------------------------------------------------------------------------------------------
 def fisher_twin(model: nn.Module, images: Tensor, targets: list[int] | None) -> dict[str, Tensor]:
     """Per picture and layer: backpropagate log p(target), multiply by the output, square, sum."""
-    subject = subject_of(model, "importance", images[:1])
-    module, found = subject.module.double(), {}
-    for name in subject.names:
+    prepared = prepare(model, "importance", images[:1])
+    module, found = prepared.module.double(), {}
+    for name in prepared.names:
         for index, picture in enumerate(images.double()):
             kept = []
             part = module.get_submodule(name)
@@ -104,12 +104,12 @@ def noise_over_signal(noisy: Tensor, clean: Tensor) -> Tensor:
 
 
 def sqnr_twin(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    subject, found = subject_of(model, "importance", images[:1]), {}
-    for name in subject.names:
-        part, seen = subject.module.get_submodule(name), []
+    prepared, found = prepare(model, "importance", images[:1]), {}
+    for name in prepared.names:
+        part, seen = prepared.module.get_submodule(name), []
         hook = part.register_forward_pre_hook(lambda part, inputs, seen=seen: seen.extend(inputs))
         with torch.no_grad():
-            subject.module(images)
+            prepared.module(images)
         hook.remove()
         weight = getattr(part, "weight", None)
         clean = run(part, seen, weight)
@@ -127,7 +127,7 @@ def test_sqnr_is_the_noise_of_one_layer_alone_at_4_bits(model, images) -> None:
 @pytest.mark.parametrize("source", list(SOURCES))
 def test_every_source_scores_every_layer_of_every_picture(model, images, source: str) -> None:
     found = scores(source, model, images)
-    layers = list(subject_of(model, "importance", images[:1]).layers)
+    layers = list(prepare(model, "importance", images[:1]).layers)
     assert [name for name in found if not name.endswith(".softmax")] == layers
     assert all(values.shape == (6,) and (values >= 0).all() for values in found.values())
     assert not any(values.requires_grad for values in found.values())

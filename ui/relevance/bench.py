@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.graph.copies import private_copy
-from vitq_core.graph.prepared import subject_of
+from vitq_core.graph.prepared import prepare
 
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
@@ -58,10 +58,10 @@ class RelevanceBench:
         with self.bench.turn:
             model = self.bench.model(model_id)
             blank = torch.zeros(1, 3, *model.preprocessing.size)
-            subject = subject_of(model, "the relevance page", blank)
+            prepared = prepare(model, "the relevance page", blank)
             module = private_copy(model.module)
-        weighted = {name: layer.weight is not None for name, layer in subject.layers.items()}
-        grid = layer_grid(weighted, subject.family.chain(subject.module))
+        weighted = {name: layer.weight is not None for name, layer in prepared.layers.items()}
+        grid = layer_grid(weighted, prepared.blocks)
         classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or _classes(module))]
         return Frame(module, blank, grid, classes)
 

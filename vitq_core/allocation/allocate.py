@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..common.arithmetic import plain_arithmetic
 from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
-from ..graph.prepared import Subject, peeked, subject_of
+from ..graph.prepared import PreparedModel, peeked, prepare
 from ..models import Model
+from ..quantized.cost import kept_float_bytes
 from ..quantized.output_error import output_noise
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import recipe as named_recipe
@@ -72,9 +73,9 @@ def allocate_bits(
     monitor.report(0.0, "preparing")
     if policy == "paper":
         _refuse({**limits, "recipe": recipe}, policy, "budget")
-        subject = _subject(model, images)
+        prepared = _prepared(model, images)
         given = {name: value for name, value in settings.items() if value is not None}
-        table = by_paper(_scores(rel, subject), subject, **given)
+        table = by_paper(_scores(rel, prepared), prepared, **given)
     else:
         _refuse(settings, policy, "paper")
         table = _within(Budget(**limits), rel, model, images, recipe, monitor)
@@ -94,10 +95,10 @@ def _within(
     if images is None:
         raise ValueError("policy='budget' measures quantization noise: give it images")
     first, images = peeked(images)
-    subject = subject_of(model, "allocate_bits", first)
+    prepared = prepare(model, "allocate_bits", first)
     method = _method(recipe)
-    weights = _weights(rel, _scores(rel, subject), subject)
-    return by_budget(weights, subject, first_pictures(images, subject), method, budget, monitor)
+    weights = _weights(rel, _scores(rel, prepared), prepared)
+    return by_budget(weights, prepared, first_pictures(images, prepared), method, budget, monitor)
 
 
 def _method(recipe: Recipe | str | None) -> Recipe:
@@ -110,23 +111,23 @@ def _method(recipe: Recipe | str | None) -> Recipe:
 
 def by_paper(
     scores: dict[str, float],
-    subject: Subject,
+    prepared: PreparedModel,
     base_bits: int | tuple[int, int] = 4,
     first_blocks: int | None = None,
     reductions: bool = True,
 ) -> BitsTable:
     """The paper's policy for a prepared model; two first blocks, or the one there is."""
     base = tuple(base_bits) if isinstance(base_bits, (tuple, list)) else (base_bits, base_bits)
-    blocks = subject.family.chain(subject.module)
+    blocks = prepared.blocks
     first_blocks = min(2, len(blocks)) if first_blocks is None else first_blocks
-    for names in subject.shared:  # ranked as one, so that they move together
+    for names in prepared.shared:  # ranked as one, so that they move together
         scores = scores | dict.fromkeys(names, sum(scores[name] for name in names))
-    return paper_policy(scores, subject.layers, blocks, base, first_blocks, reductions)
+    return paper_policy(scores, prepared.layers, blocks, base, first_blocks, reductions)
 
 
 def by_budget(
     weights: dict[str, float],
-    subject: Subject,
+    prepared: PreparedModel,
     pictures: Tensor,
     recipe: Recipe,
     budget: Budget,
@@ -136,29 +137,29 @@ def by_budget(
 
     ``weights``: what a unit of relative noise in a layer's output counts.
     """
-    check_possible(budget, subject.layers)  # before the costly part
-    noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
+    check_possible(budget, prepared.layers)  # before the costly part
+    noise = output_noise(prepared.module, prepared.layers, recipe, pictures, BITS, monitor=monitor)
     total = sum(weights.values())
     omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
-    other_bytes = subject.float_bytes + sum(measured.parameter_bytes for measured in noise.values())
-    return budget_policy(omega, noise, subject.layers, budget, other_bytes, subject.shared)
+    other_bytes = kept_float_bytes(prepared) + sum(measured.parameter_bytes for measured in noise.values())
+    return budget_policy(omega, noise, prepared.layers, budget, other_bytes, prepared.shared)
 
 
-def _subject(model: object, images: Tensor | Iterable | None) -> Subject:
-    return subject_of(model, "allocate_bits", None if images is None else peeked(images)[0])
+def _prepared(model: object, images: Tensor | Iterable | None) -> PreparedModel:
+    return prepare(model, "allocate_bits", None if images is None else peeked(images)[0])
 
 
-def first_pictures(images: Tensor | Iterable, subject: Subject) -> Tensor:
+def first_pictures(images: Tensor | Iterable, prepared: PreparedModel) -> Tensor:
     """The first pictures, at most PICTURES."""
     found: list[Tensor] = []
-    for batch in streamed(images, subject.input_size, PICTURES):
-        found.append(subject.batch(batch))
+    for batch in streamed(images, prepared.input_size, PICTURES):
+        found.append(prepared.batch(batch))
         if sum(map(len, found)) >= PICTURES:
             break
     return torch.cat(found)[:PICTURES]
 
 
-def _scores(rel: object, subject: Subject) -> dict[str, float]:
+def _scores(rel: object, prepared: PreparedModel) -> dict[str, float]:
     """Checked: one finite score, not below 0, for each layer of the model and for nothing else."""
     scores = getattr(rel, "layer_scores", rel)
     if not isinstance(scores, Mapping):
@@ -166,17 +167,17 @@ def _scores(rel: object, subject: Subject) -> dict[str, float]:
             "rel must be what relevance or importance returned, or {layer: score}, "
             f"got {type(rel).__name__}"
         )
-    check_complete(scores, subject.layers, "the importance")
+    check_complete(scores, prepared.layers, "the importance")
     for name, score in scores.items():
         if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= score < float("inf"):
             raise ValueError(f"the importance of {name!r} must be a number of at least 0, got {score!r}")
-    return {name: float(scores[name]) for name in subject.layers}
+    return {name: float(scores[name]) for name in prepared.layers}
 
 
-def _weights(rel: object, scores: dict[str, float], subject: Subject) -> dict[str, float]:
+def _weights(rel: object, scores: dict[str, float], prepared: PreparedModel) -> dict[str, float]:
     """Scores whose source is known, in the unit that noise is weighed with."""
     source = getattr(getattr(rel, "importance", rel), "source", None)
-    return SOURCES[source].weights(scores, subject.layers) if source in SOURCES else scores
+    return SOURCES[source].weights(scores, prepared.layers) if source in SOURCES else scores
 
 
 def _refuse(options: dict[str, object], policy: str, other: str) -> None:

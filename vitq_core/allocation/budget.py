@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from ..common.errors import VitqError
 from ..common.records import Record
 from ..graph.site import Layer
+from ..quantized.cost import Cost
 from ..quantized.output_error import LayerNoise
-from ..quantized.packing import packed_bytes
 from ..recipes.recipe import MAX_BITS, MIN_BITS
 from .table import BitsTable
 
@@ -112,11 +112,12 @@ def _option(
 
 def _cost(layer: Layer, weight: int | None, act: int | None) -> dict[str, int]:
     """{limit's name: what these bits spend of it}; None for an operand that is not there."""
+    spent = Cost().add(layer, weight, [] if act is None else [act] * len(layer.inputs))
     return {
-        "avg_weight_bits": layer.params * (weight or 0),
-        "avg_act_bits": layer.macs * len(layer.inputs) * (act or 0),
-        "size_mb": packed_bytes(layer.params, weight) if weight else 0,
-        "gbops": layer.macs * (act or 0) * (weight or act or 0),
+        "avg_weight_bits": spent.weight_bits,
+        "avg_act_bits": spent.input_bits,
+        "size_mb": spent.code_bytes,
+        "gbops": spent.operations,
     }
 
 

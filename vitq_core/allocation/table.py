@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ..common.records import Record
 from ..graph.copies import module_of
-from ..graph.prepared import peeked, subject_of
+from ..graph.prepared import peeked, prepare
 from ..graph.site import Layer
 from ..models import Model
-from ..quantized.packing import packed_bytes
+from ..quantized.cost import MEGABYTE, cost_of_table, expected_bytes
 from ..recipes.recipe import check_bits
 
 BitsTable = dict[str, tuple[int | None, int]]
@@ -44,26 +44,15 @@ def table_cost(
     """
     if hasattr(module_of(model, "table_cost"), "vitq"):
         raise ValueError("this model is quantized already: its report says what it costs")
-    subject = subject_of(model, "table_cost", None if images is None else peeked(images)[0])
-    check_table(table, subject.layers, "the table of bits")
-    layers = subject.layers.values()
-    weights = [(layer.params, table[layer.name][0]) for layer in layers if layer.weight is not None]
-    inputs = [(layer.macs, table[layer.name][1]) for layer in layers for _ in layer.inputs]
-    codes = sum(packed_bytes(params, bits) for params, bits in weights)
+    prepared = prepare(model, "table_cost", None if images is None else peeked(images)[0])
+    check_table(table, prepared.layers, "the table of bits")
+    cost = cost_of_table(prepared.layers, table)
     return TableCost(
-        avg_weight_bits=_average(weights),
-        avg_act_bits=_average(inputs),
-        size_mb=(codes + subject.float_bytes + 5 * sum(map(subject.scales, layers))) / 1e6,
-        gbops=sum(layer.macs * _product(layer, *table[layer.name]) for layer in layers) / 1e9,
+        avg_weight_bits=cost.weight_bits / max(cost.weights, 1),
+        avg_act_bits=cost.input_bits / max(cost.inputs, 1),
+        size_mb=expected_bytes(prepared, cost.code_bytes) / MEGABYTE,
+        gbops=cost.gbops,
     )
-
-
-def _average(weighted: list[tuple[int, int]]) -> float:
-    return sum(n * bits for n, bits in weighted) / max(sum(n for n, _ in weighted), 1)
-
-
-def _product(layer: Layer, weight: int | None, act: int) -> int:
-    return act * (act if layer.weight is None else weight)
 
 
 def check_table(table: Mapping[str, tuple[int | None, int]], layers: Mapping[str, Layer], what: str) -> None:

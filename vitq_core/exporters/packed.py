@@ -20,6 +20,7 @@ from ..common.errors import VitqError
 from ..common.files import replace_file
 from ..common.modes import evaluating
 from ..graph import FAMILIES
+from ..graph.prepared import PreparedModel
 from ..graph.site import Layer, Site
 from ..models import Model, Preprocessing, wrap_model
 from ..quantized.audit import audit
@@ -131,7 +132,8 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> Quantiz
         module = family.build(description["config"]).requires_grad_(False)
     recipe = Recipe.from_json(json.dumps(description["recipe"]))
     layers = {layer["name"]: _layer(layer) for layer in description["layers"]}
-    simulation = Simulation(module, family, recipe, layers, tuple(description["input_size"]))
+    prepared = PreparedModel(module, family, layers, tuple(description["input_size"]))
+    simulation = Simulation(prepared, recipe)
     simulation.attach()
     _restore_quantizers(simulation, description["quantizers"], tensors)
     _restore_weights(simulation, tensors)

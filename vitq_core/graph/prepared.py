@@ -1,32 +1,32 @@
-"""A model prepared for looking inside: a rewritten copy that shares the weights, and its layers."""
+"""A model prepared for work on it: one rewritten copy, and the layers that its forward runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from ..data.batches import checked, iterated
-from . import AttentionMaps, Family, family_of
-from .copies import check_finite, module_of, private_copy, usable
+from .base import AttentionMaps, Family, family_of
+from .copies import check_finite, module_of, private_copy, standalone, usable
 from .site import Layer
 from .tracing import trace_layers
 
 
 @dataclass
-class Subject:
+class PreparedModel:
     """``module``: rewritten, in evaluation mode, nothing requires grad; the model it came from is untouched.
 
-    ``observed``: the names of the layers and of the attention maps (``….attn.softmax``).
+    ``layers``: those that its forward runs, in order; ``input_size``: (channels, height, width) of a picture.
     """
 
     module: nn.Module
     family: Family
     layers: dict[str, Layer]
-    maps: AttentionMaps
     input_size: tuple[int, int, int]
 
     @property
@@ -34,7 +34,18 @@ class Subject:
         return list(self.layers)
 
     @property
+    def blocks(self) -> list[str]:
+        """The dotted names of the blocks, in order."""
+        return self.family.chain(self.module)
+
+    @cached_property
+    def maps(self) -> AttentionMaps:
+        """Where the attention maps are: asked for by explanations alone."""
+        return self.family.attention_maps(self.module, self.input_size[1:])
+
+    @property
     def observed(self) -> list[str]:
+        """The names of the layers and of the attention maps (``….attn.softmax``)."""
         return [*self.layers, *chain.from_iterable(self.maps.blocks)]
 
     @property
@@ -47,20 +58,6 @@ class Subject:
         return [names for names in pairs if len(names) > 1]
 
     @property
-    def float_bytes(self) -> int:
-        """Of what stays in floating point: parameters and buffers that are no layer's weight."""
-        weights = {f"{name}.weight" for name, layer in self.layers.items() if layer.weight is not None}
-        kept = [tensor for name, tensor in self.module.state_dict().items() if name not in weights]
-        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
-
-    def scales(self, layer: Layer) -> int:
-        """How many scales a layer's quantizers have: one for each weight row, input, normalized channel."""
-        if layer.weight is None:
-            return len(layer.inputs)
-        rows, channels = self.module.get_submodule(layer.name).weight.shape[:2]
-        return rows + (channels if layer.inputs[0].role == "post_layernorm" else 1)
-
-    @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
@@ -69,22 +66,24 @@ class Subject:
         return usable(pictures).to(self.device, torch.float32)
 
 
-def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
+def prepare(
+    model: object, caller: str, picture: Tensor | None = None, own_weights: bool = False
+) -> PreparedModel:
     """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
 
-    Raises VitqError for a model of no known family, ValueError for what is no model or takes no such picture.
+    ``own_weights``: the copy's weights are its own, to be changed; otherwise they are shared with ``model``.
+    Raises VitqError for a model of no known family, ValueError for what is no model, takes no such picture or
+    is quantized already where it is to be changed.
     """
-    module = module_of(model, taker)
+    module = module_of(model, caller)
     family = family_of(module)
     check_finite(module)
     size = family.input_size(module)
-    copy = private_copy(module)
+    copy = standalone(module).requires_grad_(False) if own_weights else private_copy(module)
     family.rewrite(copy)
     picture = usable(_blank(size) if picture is None else checked(picture, size))
     picture = picture.to(next(copy.parameters()))
-    layers = trace_layers(copy, family, picture)
-    maps = family.attention_maps(copy, tuple(picture.shape[2:]))
-    return Subject(copy, family, layers, maps, tuple(picture.shape[1:]))
+    return PreparedModel(copy, family, trace_layers(copy, family, picture), tuple(picture.shape[1:]))
 
 
 def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:

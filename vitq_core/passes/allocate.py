@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
-from torch import nn
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..allocation.allocate import by_budget, by_paper, first_pictures
 from ..allocation.budget import Budget
@@ -13,65 +12,101 @@ from ..allocation.paper import check_base
 from ..allocation.table import BitsTable, check_table
 from ..common.arithmetic import plain_arithmetic
 from ..common.monitor import Monitor
+from ..common.options import option, switch
 from ..data.calibration_set import CalibrationPictures
-from ..graph.prepared import Subject, subject_of
 from ..recipes.recipe import Recipe
+from ..recipes.steps import ALLOCATED, add_pass
 from ..scoring.scores import Tally
 from ..scoring.sources import SOURCES, Source
+from .base import Run
 
 BATCH = 16  # pictures that relevance is propagated for at a time
 
 
-def check_given_table(module: nn.Module, recipe: Recipe, pictures: CalibrationPictures) -> None:
-    """ValueError for a table of bits, given with the recipe, that is not one of all layers."""
-    if recipe.bits:
-        layers = subject_of(module, "quantize", pictures.first).layers
-        check_table(recipe.bits, layers, f"the table of bits for recipe {recipe.name!r}")
+def _source(name: str, value: Any) -> str:
+    """The name of a source."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be the name of a source, got {value!r:.80}")
+    SOURCES[value]
+    return value
 
 
-def allocate_by_paper(
-    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
-) -> Recipe:
+def _count(name: str, value: Any) -> int | None:
+    """None, or a whole number; the policy knows how many blocks there are."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r:.80}")
+    return value
+
+
+IMPORTANCE = option("relevance", "Layers ranked by", _source)  # what says where bits matter
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """Of the budget policy."""
+
+    importance: str = IMPORTANCE  # a name of ``vq.SOURCES``
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """Of LRP-QViT's policy."""
+
+    importance: str = IMPORTANCE  # a name of ``vq.SOURCES``
+    first_blocks: int | None = option(None, "Blocks that get an extra bit", _count)  # None: two
+    reductions: bool = option(True, "Take a bit from the least important layers", switch)
+
+
+def _check_given(run: Run) -> None:
+    """A table of bits, given with the recipe, must be one of all layers."""
+    if run.recipe.bits:
+        check_table(run.recipe.bits, run.prepared.layers, f"the table of bits for recipe {run.recipe.name!r}")
+
+
+def _check_paper(run: Run) -> None:
+    _check_given(run)
+    if not run.recipe.bits and run.options(PaperOptions).first_blocks != 0:
+        check_base(_base(run.recipe))
+
+
+def _base(recipe: Recipe) -> tuple[int, int]:
+    return recipe.weight_bits, recipe.act_bits
+
+
+@add_pass("allocate_paper", gives=(ALLOCATED,), weight=6.0, Options=PaperOptions, check=_check_paper)
+def allocate_by_paper(run: Run) -> None:
     """LRP-QViT's policy around the recipe's weight and activation bits."""
+    options = run.options(PaperOptions)
 
-    options, base = recipe.options, (recipe.weight_bits, recipe.act_bits)
-    if not recipe.bits and options.first_blocks != 0:
-        check_base(base)  # before the costly part
+    def give_out(scores: dict[str, float], monitor: Monitor) -> BitsTable:
+        return by_paper(scores, run.prepared, _base(run.recipe), options.first_blocks, options.reductions)
 
-    def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
-        return by_paper(scores, subject, base, options.first_blocks, options.reductions)
-
-    return _allocated(module, recipe, pictures, monitor, allocate)
+    _allocate(run, SOURCES[options.importance], give_out)
 
 
-def allocate_by_budget(
-    module: nn.Module, recipe: Recipe, pictures: CalibrationPictures, monitor: Monitor
-) -> Recipe:
+@add_pass("allocate_budget", gives=(ALLOCATED,), weight=6.0, Options=BudgetOptions, check=_check_given)
+def allocate_by_budget(run: Run) -> None:
     """The budget policy, with the recipe's weight and activation bits as averages."""
+    source = SOURCES[run.options(BudgetOptions).importance]
 
-    def allocate(scores: dict[str, float], subject: Subject, monitor: Monitor) -> BitsTable:
-        budget = Budget(avg_weight_bits=recipe.weight_bits, avg_act_bits=recipe.act_bits)
-        weights = SOURCES[recipe.options.importance].weights(scores, subject.layers)
-        return by_budget(weights, subject, first_pictures(pictures, subject), recipe, budget, monitor)
+    def give_out(scores: dict[str, float], monitor: Monitor) -> BitsTable:
+        budget = Budget(avg_weight_bits=run.recipe.weight_bits, avg_act_bits=run.recipe.act_bits)
+        weights = source.weights(scores, run.prepared.layers)
+        pictures = first_pictures(run.pictures, run.prepared)
+        return by_budget(weights, run.prepared, pictures, run.recipe, budget, monitor)
 
-    return _allocated(module, recipe, pictures, monitor, allocate)
+    _allocate(run, source, give_out)
 
 
 @plain_arithmetic
-def _allocated(
-    module: nn.Module,
-    recipe: Recipe,
-    pictures: CalibrationPictures,
-    monitor: Monitor,
-    allocate: Callable[[dict[str, float], Subject, Monitor], BitsTable],
-) -> Recipe:
-    """``recipe`` with a complete table; one that the user gave is taken as it is."""
-    if recipe.bits:
-        return recipe
-    subject = subject_of(module, "quantize", pictures.first)
-    source = SOURCES[recipe.options.importance](subject)
-    scores = _scores(source, pictures, monitor.part(0.0, 0.7))
-    return replace(recipe, bits=allocate(scores, subject, monitor.part(0.7, 1.0)))
+def _allocate(
+    run: Run, source: type[Source], give_out: Callable[[Mapping[str, float], Monitor], BitsTable]
+) -> None:
+    """A complete table for the recipe; one that the user gave stays as it is."""
+    if run.recipe.bits:
+        return
+    scores = _scores(source(run.prepared), run.pictures, run.monitor.part(0.0, 0.7))
+    run.recipe = replace(run.recipe, bits=give_out(scores, run.monitor.part(0.7, 1.0)))
 
 
 def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> dict[str, float]:
@@ -81,4 +116,4 @@ def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> 
         for batch in chunk.split(BATCH):
             tally.add(source.scores(batch, None))
             monitor.report(tally.pictures / pictures.count, "importance of the layers")
-    return tally.result("", source.subject.names).layer_scores
+    return tally.result("", source.prepared.names).layer_scores

@@ -6,7 +6,7 @@ that every site sees all pictures, memory does not grow with their number, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -18,21 +18,33 @@ from ..data.chunks import TensorStore
 from ..graph.segments import Paired, runs_as_chain, stem, tail
 from ..graph.site import Site
 from ..quantized.simulation import Simulation
+from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
+from .base import Run
 
-TOKENS = 512  # activation rows kept of a site for passes that weigh candidates on a layer's output
+ROWS = 512  # activation rows kept of a site for passes that weigh candidates on a layer's output
 
 
 class _Reached(Exception):
     """A layer whose inputs were watched but cannot be simulated yet."""
 
 
-def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> dict[Site, Tensor]:
-    """Fit all quantizers. Returns activation rows [≤ 512, D] of sites that reparameterization rescales."""
+@add_pass("calibrate", gives=(CALIBRATED,), ends=(FLOAT,), weight=8.0)
+def calibrate(run: Run) -> None:
+    """Fit all quantizers; keep rows of the sites that a later pass rescales, where there is such a pass."""
+    keep = any(PASSES[name].keeps_rows for name in run.recipe.passes)
+    rescaled = _rescaled_sites(run.simulation) if keep else set()
+    run.rows = fit_all(run.simulation, run.pictures, run.monitor, rescaled)
+
+
+def fit_all(
+    simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor, keep: Collection[Site] = ()
+) -> dict[Site, Tensor]:
+    """Returns activation rows [≤ 512, D] of the sites in ``keep``."""
     weighted = [layer.name for layer in simulation.layers.values() if layer.weight is not None]
     for index, name in enumerate(weighted):
         monitor.report(0.3 * index / len(weighted), f"weights: {name}")
         simulation.fit_weight(name)
-    watcher = _Watcher(simulation, monitor.part(0.3, 1.0))
+    watcher = _Watcher(simulation, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
         chain = [simulation.layer(name) for name in simulation.family.chain(simulation.module)]
         chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
@@ -44,18 +56,17 @@ def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Mo
             else:  # a forward of its own between the blocks: start from the pictures for every layer
                 watcher.stop_there = True
                 _run_segment(simulation.module, pictures, pictures.count, watcher).close()
-    return watcher.tokens
+    return watcher.rows
 
 
 class _Watcher:
     """Shows inputs of unfitted layers to their quantizers; then either fits and goes on, or stops there."""
 
-    def __init__(self, simulation: Simulation, monitor: Monitor) -> None:
-        self._simulation, self._monitor = simulation, monitor
-        self._paired = _paired_sites(simulation)
+    def __init__(self, simulation: Simulation, monitor: Monitor, keep: Collection[Site]) -> None:
+        self._simulation, self._monitor, self._keep = simulation, monitor, keep
         self._waiting: list[str] = []
         self.share, self.stop_there = 1.0, False
-        self.tokens: dict[Site, Tensor] = {}
+        self.rows: dict[Site, Tensor] = {}
         self._done = 0
 
     @contextmanager
@@ -89,19 +100,17 @@ class _Watcher:
         for name in self._waiting:
             for site in self._simulation.layers[name].inputs:
                 quantizer = self._simulation.quantizer(site)
-                if site in self._paired:
-                    rows = quantizer.statistics.sample.T
-                    self.tokens[site] = rows[:: -(-len(rows) // TOKENS)].clone()
+                if site in self._keep:
+                    sample = quantizer.statistics.sample.T
+                    self.rows[site] = sample[:: -(-len(sample) // ROWS)].clone()
                 quantizer.finish()
             self._done += 1
             self._monitor.report(self._done / len(self._simulation.layers), f"activations: {name}")
         self._waiting = []
 
 
-def _paired_sites(simulation: Simulation) -> set[Site]:
+def _rescaled_sites(simulation: Simulation) -> set[Site]:
     """Input sites behind a rescalable LayerNorm whose quantizer is per channel."""
-    if not any(step.startswith("reparameterize") for step in simulation.recipe.passes):
-        return set()
     pairs = simulation.family.pairs(simulation.module)
     linears = {linear for pair in pairs for linear in pair.linears if linear in simulation.layers}
     sites = {simulation.layers[name].inputs[0] for name in linears}

@@ -21,19 +21,40 @@ from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..data.store import Cache, Rows
 from ..graph.site import Unit
-from ..quantized.report import RECONSTRUCTED, Reconstruction, UnitRow, average
+from ..quantized.cost import cost_of
+from ..quantized.report import RECONSTRUCTED as LEARNED
+from ..quantized.report import Reconstruction, UnitRow
 from ..quantized.simulation import Simulation
 from ..recipes.schedule import Schedule
+from ..recipes.steps import CALIBRATED, RECONSTRUCT, RECONSTRUCTED, add_pass
 from ..reconstruction.optimize import Diverged, hard_error, learn
 from ..reconstruction.progress import Curve, Reporter, Watch
-from ..reconstruction.state import RunState
+from ..reconstruction.state import RunState, fingerprint, ready_folder
 from ..reconstruction.unit_inputs import Feed, Walk
 from ..reconstruction.weighting import fisher_weights
+from .base import Run
 
 WHOLE = Unit("")
 
 
-def reconstruct(
+def _check(run: Run) -> None:
+    """What would otherwise be noticed only after calibration."""
+    check_enough(run.pictures.count, run.recipe.options.schedule)
+    ready_folder(run.state)
+
+
+@add_pass(
+    RECONSTRUCT, needs=(CALIBRATED,), gives=(RECONSTRUCTED,), ends=(CALIBRATED,), weight=90.0, check=_check
+)
+def reconstruct(run: Run) -> None:
+    """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated."""
+    begun = (run.given, run.asked.to_json(), run.pictures, run.seed)
+    calibrated = fingerprint(*begun, run.simulation.module, run.recipe.to_json())
+    with RunState(run.state, calibrated) as kept:
+        run.reconstruction = learn_units(run.simulation, run.pictures, run.monitor, run.seed, kept, run.watch)
+
+
+def learn_units(
     simulation: Simulation,
     pictures: CalibrationPictures,
     monitor: Monitor,
@@ -41,10 +62,7 @@ def reconstruct(
     state: RunState,
     watch: Watch | None = None,
 ) -> Reconstruction:
-    """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated.
-
-    ``watch`` hears of every unit while it is learned. Raises ValueError for fewer pictures than a batch.
-    """
+    """Every unit in turn. ``watch`` hears of it while it is learned."""
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
     plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
@@ -56,27 +74,25 @@ def reconstruct(
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         walk = Walk(simulation.module, twin, units, chain, kept, temperature)
         weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
-        run = _Run(
+        learning = _Learning(
             simulation, plan, Reporter(simulation, plan, kept.count, monitor, watch), seed, state, weights
         )
         try:
             for _, gather in walk:
-                run.take(gather)
+                learning.take(gather)
             if finishes:
-                run.take(walk.whole)
+                learning.take(walk.whole)
         except Cancelled:
-            return Reconstruction(tuple(run.rows), cancelled=True)
+            return Reconstruction(tuple(learning.rows), cancelled=True)
     state.finish()
-    return Reconstruction(tuple(run.rows))
+    return Reconstruction(tuple(learning.rows))
 
 
 def _finishes(simulation: Simulation, schedule: Schedule) -> bool:
     """Whether the whole model learns at the end."""
     if not schedule.finish or schedule.finish_bits is None:
         return bool(schedule.finish)
-    layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
-    bits = [(simulation.quantizer(layer.weight).bits, layer.params) for layer in layers]
-    return average(bits) <= schedule.finish_bits
+    return cost_of(simulation)[0].avg_weight_bits <= schedule.finish_bits
 
 
 def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
@@ -121,7 +137,7 @@ def _weights(
 
 
 @dataclass
-class _Run:
+class _Learning:
     """The pass over the units: what they have in common, and the rows of those done."""
 
     simulation: Simulation
@@ -162,7 +178,7 @@ class _Run:
             except Diverged as stop:
                 after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"
             if after < before:
-                outcome = RECONSTRUCTED
+                outcome = LEARNED
             else:
                 set_unit(self.simulation, unit, calibrated)
         seconds = time.perf_counter() - started

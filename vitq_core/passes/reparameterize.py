@@ -8,53 +8,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..common.monitor import Monitor
+from ..common.options import number, option, switch
 from ..graph.rescaling import rescale_linear, rescale_norm
 from ..graph.site import NormPair, Site
 from ..quantized.simulation import Simulation
 from ..quantizers import Uniform
+from ..recipes.steps import CALIBRATED, RESCALED, add_pass
+from .base import Run
 
 CLIP_CANDIDATES = (1.0, 1.5, 2.0, 3.0)
+CLIP_CHOICES = {"auto": None, **{f"{k:g}": k for k in CLIP_CANDIDATES}}
 
 
-def to_layer_scale(simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor) -> None:
+def _check_shared_bits(run: Run) -> None:
+    """Layers behind one norm are rescaled together, so their common input has one width."""
+    for names in run.prepared.shared:
+        sites = [run.prepared.layers[name].inputs[0] for name in names]
+        if len({run.recipe.use_for(site).bits for site in sites}) > 1:
+            raise ValueError(
+                f"{' and '.join(names)} read the same tensor: recipe {run.recipe.name!r} needs the same "
+                "activation bits for them"
+            )
+
+
+TRAITS = {
+    "needs": (CALIBRATED,), "gives": (RESCALED,), "weight": 2.0, "keeps_rows": True,
+    "check": _check_shared_bits,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Of CRL."""
+
+    # None: the best of 1, 1.5, 2 and 3, site by site
+    clip_k: float | None = option(None, "Clip at k deviations", number(0.0), choices=CLIP_CHOICES)
+    collapse: bool = option(False, "One scale per layer", switch)  # instead of one a channel
+
+
+@add_pass("reparameterize_mean", **TRAITS)
+def to_layer_scale(run: Run) -> None:
     """RepQ-ViT: ``s̃ = mean(s)``, ``z̃ = mean(z)`` over the channels of every pair."""
-    for pair, site in _progress(simulation, tokens, monitor):
+    simulation = run.simulation
+    for pair, site in _progress(run):
         current = simulation.quantizer(site)
         target = Uniform(current.bits)
         target.set_parameters(current.scale.mean(), current.zero_point.mean())
         _apply(simulation, pair, target)
 
 
-def to_clipped_scales(simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor) -> None:
+@add_pass("reparameterize_clip", Options=ClipOptions, **TRAITS)
+def to_clipped_scales(run: Run) -> None:
     """CRL: ``s̃ = clip(s, μ ± kσ)``, the same for z; the activation stays quantized per channel.
 
     k is the recipe's ``clip_k``, or per site the candidate with the least error of the layer's output on the
     calibration pictures. With ``collapse`` the clipped parameters are averaged: one scale per layer.
     """
-    options = simulation.recipe.options
-    for pair, site in _progress(simulation, tokens, monitor):
+    simulation, options = run.simulation, run.options(ClipOptions)
+    for pair, site in _progress(run):
         candidates = CLIP_CANDIDATES if options.clip_k is None else (options.clip_k,)
         current = simulation.quantizer(site)
         targets = [_clipped(current, k, options.collapse) for k in candidates]
         if len(targets) > 1:
-            targets.sort(key=lambda target: _output_error(simulation, site, target, tokens[site]))
+            targets.sort(key=lambda target: _output_error(simulation, site, target, run.rows[site]))
         _apply(simulation, pair, targets[0])
 
 
-def _progress(
-    simulation: Simulation, tokens: dict[Site, Tensor], monitor: Monitor
-) -> Iterator[tuple[NormPair, Site]]:
+def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:
     """The pairs whose site is quantized per channel, with that site."""
-    pairs = simulation.family.pairs(simulation.module)
+    pairs = run.prepared.family.pairs(run.prepared.module)
     for index, pair in enumerate(pairs):
-        monitor.report(index / len(pairs), f"reparameterize {pair.norm}")
-        site = simulation.layers[pair.linears[0]].inputs[0]
-        if site in tokens:
+        run.monitor.report(index / len(pairs), f"reparameterize {pair.norm}")
+        if pair.linears[0] not in run.prepared.layers:
+            continue
+        site = run.prepared.layers[pair.linears[0]].inputs[0]
+        if site in run.rows:
             yield pair, site
 
 

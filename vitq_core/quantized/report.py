@@ -9,13 +9,12 @@ from torch import nn
 
 from ..common.records import Record
 from ..graph.site import WEIGHT, Site
-from .cost import float_bytes, quantized_bytes
+from .cost import MEGABYTE, cost_of, float_bytes, quantized_bytes
 from .simulation import Simulation
 
 if TYPE_CHECKING:
     from ..models import Model
 
-MEGABYTE = 1e6
 ALWAYS_FLOAT = (
     "LayerNorm, softmax, activation functions, residual additions, biases, tokens and position embedding"
 )
@@ -110,16 +109,15 @@ def build_report(
 ) -> Report:
     """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
     rows = tuple(_row(simulation, site) for site in simulation.sites())
-    weights = [row for row in rows if row.tensor == WEIGHT]
-    inputs = [row for row in rows if row.tensor != WEIGHT]
+    nominal, effective = cost_of(simulation)
     return Report(
         recipe=simulation.recipe.name,
         size_mb=quantized_bytes(simulation) / MEGABYTE,
         fp32_size_mb=float_bytes(original) / MEGABYTE,
-        avg_weight_bits=average([(row.bits, row.params) for row in weights]),
-        avg_act_bits=average([(row.bits, row.macs) for row in inputs]),
-        effective_act_bits=average([(row.effective_bits, row.macs) for row in inputs]),
-        gbops=_bit_operations(simulation) / 1e9,
+        avg_weight_bits=nominal.avg_weight_bits,
+        avg_act_bits=nominal.avg_act_bits,
+        effective_act_bits=effective.avg_act_bits,
+        gbops=effective.gbops,
         seconds=seconds,
         pictures=pictures,
         preprocessing=_preprocessing(source),
@@ -145,21 +143,6 @@ def _row(simulation: Simulation, site: Site) -> SiteRow:
         params=layer.params if site.tensor == WEIGHT else 0,
         macs=layer.macs,
     )
-
-
-def average(weighted: list[tuple[float, int]]) -> float:
-    """Of (value, weight) pairs; NaN without any."""
-    total = sum(weight for _, weight in weighted)
-    return sum(value * weight for value, weight in weighted) / total if total else float("nan")
-
-
-def _bit_operations(simulation: Simulation) -> float:
-    """Σ MACs · bits · bits; a layer without weight multiplies two activations."""
-    total = 0.0
-    for layer in simulation.layers.values():
-        operands = [simulation.quantizer(site).effective_bits for site in layer.sites]
-        total += layer.macs * operands[0] * operands[-1]
-    return total
 
 
 def _preprocessing(source: Model | None) -> str:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..graph import Family
+from ..graph.base import Family
+from ..graph.prepared import PreparedModel
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from ..recipes.recipe import Recipe
@@ -20,9 +21,7 @@ def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quant
     """An unfitted quantizer as ``recipe`` wants it at ``site``; ``bits`` in place of the recipe's."""
     use = recipe.use_for(site)
     cls = QUANTIZERS[use.quantizer]
-    accepted = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
-    overrides = {k: v for k, v in recipe.options.quantizer_options.items() if k in accepted}
-    return cls(use.bits if bits is None else bits, **{**use.options, **overrides})
+    return cls(use.bits if bits is None else bits, **{**use.options, **recipe.options.given_to(cls)})
 
 
 class SimulatedWeight(nn.Module):
@@ -71,17 +70,31 @@ def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tenso
 
 @dataclass
 class Simulation:
-    """``module`` as rewritten by ``family``; in the context its sites are quantized, outside it is float.
+    """A prepared model; in the context its sites are quantized, outside it is float.
 
     The quantizers live on the layers, so that they move, copy and save with the module.
     """
 
-    module: nn.Module
-    family: Family
+    prepared: PreparedModel
     recipe: Recipe
-    layers: dict[str, Layer]
-    input_size: tuple[int, int, int]  # (channels, height, width) of the calibration pictures
     _hooks: list = field(default_factory=list)
+
+    @property
+    def module(self) -> nn.Module:
+        return self.prepared.module
+
+    @property
+    def family(self) -> Family:
+        return self.prepared.family
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        return self.prepared.layers
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the calibration pictures."""
+        return self.prepared.input_size
 
     @property
     def attached(self) -> bool:

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import log2
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.checks import check_number
+from ..common.options import option
 from .base import PERCENTILES, PIECE, QUANTIZERS, Quantizer, dot, passing, plain
 from .statistics import Statistics
 
 # From one octave a code to 32 codes an octave: fine enough near 1 for 8 bits.
 STEPS = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
+BASE_CHOICES = {"√2": "sqrt2", "2": 2.0, "fitted": "fitted"}
 BASES = tuple(2.0 ** (1 / steps) for steps in STEPS)
 COARSE = 3  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**18  # values that so many bases are ranked on
+
+
+def checked_base(name: str, value: object) -> float | str | None:
+    """None, ``"fitted"``, or a number above 1; ``"sqrt2"`` is one."""
+    if value == "sqrt2":
+        return 2.0**0.5
+    if value != "fitted":
+        check_number(name, value, above=1.0, below=16.0)
+    return value
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """Of every logarithmic quantizer."""
+
+    # base of the codes; None: the recipe's
+    base: float | str | None = option(
+        None, "Base of the log codes", checked_base, name="log_base", choices=BASE_CHOICES
+    )
 
 
 @QUANTIZERS.register("log_sqrt2")
@@ -28,6 +51,7 @@ class LogSqrt2(Quantizer):
     takes the base with the least squared error, each with its best scale (after AdaLog, arXiv 2407.12951).
     """
 
+    Options = LogOptions
     SETTINGS = (*Quantizer.SETTINGS, "base")
 
     def __init__(self, bits: int, base: float | str = 2.0**0.5) -> None:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil, log2
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.options import number, option
 from .base import QUANTIZERS, passing
 from .uniform import Uniform
+
+
+@dataclass(frozen=True)
+class OutlierOptions:
+    """Which values stay exact."""
+
+    alpha: float | None = option(None, "Values above α stay exact", number(0.0))  # threshold on |x|
+    alpha_ratio: float | None = option(None, "Share of values to keep exact", number(0.0, 0.5))
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and self.alpha_ratio is not None:
+            raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
 
 
 @QUANTIZERS.register("per_patch_outlier")
@@ -25,6 +39,7 @@ class PerPatchOutlier(Uniform):
     Codes of kept values are their float32 bit patterns read as int32, which no b-bit code collides with.
     """
 
+    Options = OutlierOptions
     PARAMETERS = ("scale", "zero_point", "alpha")
     SETTINGS = (*Uniform.SETTINGS, "alpha_ratio", "kept", "seen", "channels")
 

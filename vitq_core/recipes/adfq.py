@@ -1,7 +1,8 @@
 """ADFQ-ViT (arXiv 2407.02763): its quantizers and its module-wise reconstruction."""
 
 from .baselines import IMAGE
-from .recipe import RECIPES, Options, Recipe, Use
+from .options import Options
+from .recipe import RECIPES, Recipe, Use
 
 RECIPES.register("adfq")(
     Recipe(
@@ -17,7 +18,6 @@ RECIPES.register("adfq")(
             "post_softmax": Use("log_sqrt2"),
             "*": Use("uniform"),
         },
-        applies=frozenset({"alpha", "alpha_ratio", "log_base"}),
         options=Options(effort="standard"),
     )
 )

@@ -13,7 +13,6 @@ RECIPES.register("lrp")(
         summary="CRL with mixed bits as published: one more in the first two blocks, one less in the layers "
         "that matter least to the answer.",
         passes=("allocate_paper", *CRL.passes),
-        applies=CRL.applies | {"first_blocks", "reductions", "importance"},
     )
 )
 
@@ -25,6 +24,5 @@ RECIPES.register("lrp-budget")(
         summary="CRL with mixed bits from an exact program: the average stays, and each layer gets what its "
         "relevance and its measured error call for.",
         passes=("allocate_budget", *CRL.passes),
-        applies=CRL.applies | {"importance"},
     )
 )

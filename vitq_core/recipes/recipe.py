@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..common.checks import check_number
+from ..common.options import options_of
 from ..common.registry import Registry
 from ..graph.site import WEIGHT, Site
-from .schedule import EFFORT_NAMES, SETTINGS, Schedule, schedule_for
+from ..quantizers import QUANTIZERS
+from .options import Options, check_together, known_options
+from .schedule import SETTINGS
+from .steps import ALLOCATED, PASSES, RECONSTRUCT, Pass, ordered
 
 MIN_BITS, MAX_BITS = 2, 8
-ALLOCATING = ("first_blocks", "reductions", "importance")  # options that say how bits are given out
 
 
 def check_bits(bits: object, what: str) -> int:
@@ -38,62 +40,6 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user may tune beyond the bits. ``None`` means the paper's value, which the recipe's rules hold.
-
-    ``alpha``: outlier threshold on |x|. ``alpha_ratio``: the same as a share of values kept in floating
-    point (0.005 is 0.5 %), resolved per site on the calibration pictures. ``log_base``: base of every log
-    quantizer, a number above 1, ``"sqrt2"`` or ``"fitted"``. ``clip_k``: CRL clips at mean ± k deviations;
-    None tries 1, 1.5, 2 and 3. ``collapse``: CRL then takes one scale per layer. ``first_blocks``: how many
-    blocks LRP-QViT gives a bit more (2); ``reductions=False`` takes it back nowhere. ``importance``: what
-    ranks the layers, a name of ``vq.SOURCES``. ``effort``: reconstruction, ``"none"``, ``"quick"``,
-    ``"standard"`` or ``"paper"``; ``reconstruction``: the settings of its :class:`Schedule` that are not that
-    effort's.
-    """
-
-    alpha: float | None = None
-    alpha_ratio: float | None = None
-    log_base: float | str | None = None
-    clip_k: float | None = None
-    collapse: bool = False
-    first_blocks: int | None = None
-    reductions: bool = True
-    importance: str = "relevance"
-    effort: str = "none"
-    reconstruction: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("alpha", "clip_k"):
-            check_number(name, getattr(self, name), above=0.0)
-        check_number("alpha_ratio", self.alpha_ratio, above=0.0, below=0.5)
-        if self.log_base == "sqrt2":
-            object.__setattr__(self, "log_base", 2.0**0.5)
-        if self.log_base != "fitted":
-            check_number("log_base", self.log_base, above=1.0, below=16.0)
-        for name in ("collapse", "reductions"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        if not isinstance(self.importance, str):
-            raise ValueError(f"importance must be the name of a source, got {self.importance!r}")
-        if self.effort not in EFFORT_NAMES:
-            raise ValueError(f"unknown effort {self.effort!r}; available: {', '.join(EFFORT_NAMES)}")
-        self.schedule  # noqa: B018 - wrong settings are refused now, not after calibration
-        if self.alpha is not None and self.alpha_ratio is not None:
-            raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """How to reconstruct; None: not at all."""
-        return None if self.effort == "none" else schedule_for(self.effort, self.reconstruction)
-
-    @property
-    def quantizer_options(self) -> dict[str, float]:
-        """Those that a quantizer's constructor takes, where the user set them."""
-        given = {"alpha": self.alpha, "alpha_ratio": self.alpha_ratio, "base": self.log_base}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What to do to a model. ``rules`` maps a pattern to a :class:`Use`; the first match wins.
 
@@ -106,16 +52,42 @@ class Recipe:
     summary: str
     rules: Mapping[str, Use]
     passes: tuple[str, ...] = ("calibrate",)
-    applies: frozenset[str] = frozenset()
     weight_bits: int = 4
     act_bits: int = 4
     bits: Mapping[str, tuple[int | None, int]] = field(default_factory=dict)
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, "weight_bits")
         check_bits(self.act_bits, "act_bits")
         object.__setattr__(self, "bits", _check_table(self.bits))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of all passes: an effort reconstructs at the end."""
+        added = self.options.schedule is not None and RECONSTRUCT not in self.passes
+        return (*self.passes, RECONSTRUCT) if added else self.passes
+
+    @property
+    def owners(self) -> list[type]:
+        """The quantizers and passes that may have options."""
+        quantizers = dict.fromkeys(QUANTIZERS[use.quantizer] for use in self.rules.values())
+        return [*quantizers, *(PASSES[name] for name in self.passes)]
+
+    @property
+    def applies(self) -> frozenset[str]:
+        """The names of the options that do something here."""
+        return frozenset(name for owner in self.owners for name in options_of(owner))
+
+    def plan(self) -> list[Pass]:
+        """The passes in their order. Raises ValueError where they cannot follow each other, for an unknown
+        quantizer, and for an option that nobody owns or that contradicts another.
+        """
+        for name in self.options.owned:
+            if name not in self.applies:
+                raise _unowned(name, self.name)
+        check_together(self.options, self.owners)
+        return ordered(self.steps, self.name)
 
     def use_for(self, site: Site) -> Use:
         """The quantizer of ``site``: its rule, with its bits filled in."""
@@ -138,23 +110,31 @@ class Recipe:
         """The whole recipe as JSON; :meth:`from_json` gives an equal one back."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["rules"] = {key: _asdict(use) for key, use in self.rules.items()}
-        data["applies"] = sorted(self.applies)
-        data["options"] = _asdict(self.options)
+        data["options"] = dict(self.options)
         data["bits"] = {layer: list(pair) for layer, pair in self.bits.items()}
         return json.dumps(data, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Raises ValueError for text that is not a recipe."""
+        """Raises ValueError for text that is not a recipe, or one that cannot be followed."""
         try:
             data = json.loads(text)
+            data.pop("applies", None)  # written before options had owners
             data["rules"] = {key: Use(**use) for key, use in data["rules"].items()}
-            data["options"] = Options(**data["options"])
             data["passes"] = tuple(_names(data, "passes"))
-            data["applies"] = frozenset(_names(data, "applies"))
-            return cls(**data)
+            data["options"] = _options(Options(**data["options"]))
+            recipe = cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
+        recipe.plan()
+        return recipe
+
+
+def _options(options: Options) -> Options:
+    """Without those that say what their owner does anyway."""
+    known = known_options()
+    given = {k: v for k, v in options.owned.items() if k not in known or v != known[k].default}
+    return Options(options.effort, options.reconstruction, **given)
 
 
 def _asdict(item: Any) -> dict[str, Any]:
@@ -191,37 +171,47 @@ def recipe(
 ) -> Recipe:
     """The named recipe at these bits.
 
-    ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: see
-    :class:`Options`, and :class:`Schedule` for those of the reconstruction, which ask for the standard effort
-    where neither they nor the recipe name one. Raises ValueError for an unknown
-    recipe or option, an option that does nothing in this recipe or beside a table, bits outside 2..8.
+    ``bits``: ``{layer: (weight_bits or None, act_bits)}`` for mixed precision. ``options``: ``effort``, those
+    that the recipe's quantizers and passes own (``recipe.applies``), and those of :class:`Schedule` for the
+    reconstruction, which ask for the standard effort where neither they nor the recipe name one. Raises
+    ValueError for an unknown recipe or option, an option that does nothing in this recipe or beside a table,
+    bits outside 2..8.
     """
     base = RECIPES[name]
-    known = {f.name for f in fields(Options)} - {"reconstruction"}
     settings = {name: options.pop(name) for name in list(options) if name in SETTINGS}
     for option in options:
-        if option not in known:
-            names = ", ".join(sorted(known | SETTINGS))
-            raise ValueError(f"unknown option {option!r}; available: bits, {names}")
         if option not in base.applies | {"effort"}:
-            users = [other for other in RECIPES if option in RECIPES[other].applies]
-            raise ValueError(
-                f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
-            )
-    chosen = replace(base.options, **options, **_reconstruction(base.options, options, settings))
+            raise _unowned(option, name)
     table = {} if bits is None else bits
-    if table and any(name.startswith("allocate_") for name in base.passes):
-        _refuse_allocating(options)
-    return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=chosen)
+    if table:
+        _refuse_allocating(base, options)
+    chosen = {**base.options, **options, **_reconstruction(base.options, options, settings)}
+    made = replace(
+        base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=_options(Options(**chosen))
+    )
+    made.plan()
+    return made
 
 
-def _refuse_allocating(options: Mapping[str, Any]) -> None:
-    for option in ALLOCATING:
-        if option in options:
-            raise ValueError(
-                f"bits=… already says what every layer gets, so {option}={options[option]!r} would do "
-                "nothing; give one or the other"
-            )
+def _unowned(option: str, name: str) -> ValueError:
+    known = known_options()
+    if option not in known:
+        names = ", ".join(sorted({"effort", *known, *SETTINGS}))
+        return ValueError(f"unknown option {option!r}; available: bits, {names}")
+    users = [other for other in RECIPES if option in RECIPES[other].applies]
+    return ValueError(f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}")
+
+
+def _refuse_allocating(base: Recipe, options: Mapping[str, Any]) -> None:
+    """With a table no pass gives out bits, so its options would do nothing."""
+    allocating = {
+        name for step in base.passes if ALLOCATED in PASSES[step].gives for name in options_of(PASSES[step])
+    }
+    for option in allocating & set(options):
+        raise ValueError(
+            f"bits=… already says what every layer gets, so {option}={options[option]!r} would do "
+            "nothing; give one or the other"
+        )
 
 
 def _reconstruction(base: Options, options: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

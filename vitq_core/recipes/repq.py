@@ -19,7 +19,6 @@ RECIPES.register("repq")(
         "attention on a log scale.",
         rules=RULES,
         passes=("calibrate", "reparameterize_mean"),
-        applies=frozenset({"log_base"}),
     )
 )
 
@@ -30,6 +29,5 @@ CRL = RECIPES.register("crl")(
         summary="Like RepQ-ViT, but keeps a scale per channel and only reins in the extreme ones.",
         rules=RULES,
         passes=("calibrate", "reparameterize_clip"),
-        applies=frozenset({"log_base", "clip_k", "collapse"}),
     )
 )

@@ -1,7 +1,8 @@
 """VitQ: what the papers and the field know, put together; the README shows what each part is worth."""
 
 from .baselines import IMAGE
-from .recipe import RECIPES, Options, Recipe, Use
+from .options import Options
+from .recipe import RECIPES, Recipe, Use
 
 RECIPES.register("vitq")(
     Recipe(
@@ -18,7 +19,6 @@ RECIPES.register("vitq")(
             "*": Use("uniform"),
         },
         passes=("rotate_heads", "allocate_budget", "calibrate", "reparameterize_clip"),
-        applies=frozenset({"clip_k", "collapse", "importance"}),
         options=Options(
             effort="standard",
             importance="fisher",

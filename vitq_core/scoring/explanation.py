@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..common.arithmetic import plain_arithmetic
 from ..common.monitor import Monitor, Progress
 from ..data.batches import Watched, streamed
-from ..graph.prepared import Subject, peeked, subject_of
+from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.heat_map import heat_map
 from ..lrp.propagate import Propagated, propagate
 from ..lrp.targets import Targets, check_batch_size
@@ -61,34 +61,34 @@ def relevance(
     check_batch_size(batch_size)
     watched = Watched(images)
     first, images = peeked(watched.images)
-    subject = subject_of(model, "relevance", first)
+    prepared = prepare(model, "relevance", first)
     monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
     monitor.report(0.0, "preparing")
     tally, parts = Tally(), []
-    maps = [name for block in subject.maps.blocks for name in block]
-    for batch in streamed(images, subject.input_size, batch_size):
-        batch = subject.batch(batch)
+    maps = [name for block in prepared.maps.blocks for name in block]
+    for batch in streamed(images, prepared.input_size, batch_size):
+        batch = prepared.batch(batch)
         found = propagate(
-            subject.module,
-            subject.observed,
+            prepared.module,
+            prepared.observed,
             batch,
-            targets.take(len(batch), subject.device),
+            targets.take(len(batch), prepared.device),
             to_pixels=True,
             keep=None if return_tensors else maps,
         )
         tally.add(found.scores())
-        parts.append(_kept(found, subject, return_tensors))
+        parts.append(_kept(found, prepared, return_tensors))
         monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
     targets.check_used()
     monitor.report(1.0, "done")
     heatmaps, pixel_maps, chosen = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
     tensors = _joined([part[3] for part in parts]) if return_tensors else None
-    return Relevance(tally.result("relevance", subject.names), heatmaps, pixel_maps, chosen, tensors)
+    return Relevance(tally.result("relevance", prepared.names), heatmaps, pixel_maps, chosen, tensors)
 
 
-def _kept(found: Propagated, subject: Subject, tensors: bool) -> tuple:
+def _kept(found: Propagated, prepared: PreparedModel, tensors: bool) -> tuple:
     pairs = {name: (found.relevances[name], g) for name, g in found.gradients.items()} if tensors else None
-    return heat_map(found, subject.maps), found.pixels.sum(1), found.targets, pairs
+    return heat_map(found, prepared.maps), found.pixels.sum(1), found.targets, pairs
 
 
 def _joined(batches: list[dict[str, tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -17,8 +17,8 @@ class FisherSource(Source):
     """The diagonal of the empirical Fisher information at the outputs."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        subject = self.subject
-        passed = output_gradients(subject.module, subject.names, images, targets, _log_likelihood)
+        prepared = self.prepared
+        passed = output_gradients(prepared.module, prepared.names, images, targets, _log_likelihood)
         return {
             name: (gradient * passed.outputs[name]).square().flatten(1).sum(1)
             for name, gradient in passed.gradients.items()

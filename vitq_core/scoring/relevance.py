@@ -16,7 +16,7 @@ class RelevanceSource(Source):
     """``mean((G ⊙ R)⁺)`` over the outputs of the layer."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        return propagate(self.subject.module, self.subject.observed, images, targets, keep=()).scores()
+        return propagate(self.prepared.module, self.prepared.observed, images, targets, keep=()).scores()
 
     @staticmethod
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..common.registry import Registry
-from ..graph.prepared import Subject
+from ..graph.prepared import PreparedModel
 from ..graph.site import Layer
 
 
 class Source(ABC):
     """Sees batch after batch of pictures. A higher score means: keep more bits here."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, prepared: PreparedModel) -> None:
+        self.prepared = prepared
 
     @abstractmethod
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:

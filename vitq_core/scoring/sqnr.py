@@ -19,6 +19,6 @@ class SqnrSource(Source):
     """‖O − Ô‖² / ‖O‖² with weight and inputs of one layer alone at 4 bits, ranges from the batch."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        subject, method = self.subject, recipe("percentile", BITS, BITS)
-        measured = output_noise(subject.module, subject.layers, method, images, (BITS,), len(images))
+        prepared, method = self.prepared, recipe("percentile", BITS, BITS)
+        measured = output_noise(prepared.module, prepared.layers, method, images, (BITS,), len(images))
         return {name: sum(part[BITS] for part in noise.parts) for name, noise in measured.items()}

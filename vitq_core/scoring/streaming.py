@@ -15,7 +15,7 @@ from ..common.errors import VitqError
 from ..common.files import write_atomically
 from ..common.monitor import Monitor, Progress
 from ..data.batches import Watched, streamed
-from ..graph.prepared import Subject, peeked, subject_of
+from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.targets import Targets, check_batch_size
 from ..models import Model
 from .scores import Importance, Tally, checked_state
@@ -49,28 +49,28 @@ def importance(
     check_batch_size(batch_size)
     watched = Watched(images)
     first, images = peeked(watched.images)
-    subject = subject_of(model, "importance", first)
-    monitor, total, scorer = Monitor(progress, cancel), watched.count, kind(subject)
+    prepared = prepare(model, "importance", first)
+    monitor, total, scorer = Monitor(progress, cancel), watched.count, kind(prepared)
     targets = Targets(targets, total)
-    keeper = _Keeper(state, lambda: _fingerprint(subject, source, first, targets))
+    keeper = _Keeper(state, lambda: _fingerprint(prepared, source, first, targets))
     tally, done = keeper.tally, keeper.tally.pictures
-    if done and not set(subject.names) <= tally.state.keys():
+    if done and not set(prepared.names) <= tally.state.keys():
         raise VitqError(f"{state} holds no state of an importance run; delete it: it lacks layers")
     if total is not None and done > total:
         raise VitqError(f"{state} has seen {done} pictures already, more than the {total} given")
-    targets.take(done, subject.device)
+    targets.take(done, prepared.device)
     try:
         monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "preparing")
-        for batch in streamed(images, subject.input_size, batch_size, skip=done):
-            batch = subject.batch(batch)
-            tally.add(scorer.scores(batch, targets.take(len(batch), subject.device)))
+        for batch in streamed(images, prepared.input_size, batch_size, skip=done):
+            batch = prepared.batch(batch)
+            tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
             keeper.save(SAVE_EVERY)
             monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures seen")
     finally:
         keeper.save()
     targets.check_used()
     monitor.report(1.0, "done")
-    return tally.result(source, subject.names)
+    return tally.result(source, prepared.names)
 
 
 class _Keeper:
@@ -115,10 +115,10 @@ def _checked_path(path: object) -> Path | None:
     return Path(path)
 
 
-def _fingerprint(subject: Subject, source: str, first: Tensor, targets: Targets) -> str:
+def _fingerprint(prepared: PreparedModel, source: str, first: Tensor, targets: Targets) -> str:
     """Of everything that makes a score what it is, but for the pictures after the first."""
     digest = hashlib.sha256(source.encode())
     classes = [] if targets.classes is None else [targets.classes]
-    for tensor in (*subject.module.state_dict().values(), first.float(), *classes):
+    for tensor in (*prepared.module.state_dict().values(), first.float(), *classes):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

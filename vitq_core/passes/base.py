@@ -1,0 +1,70 @@
+"""What every pass is given: the run so far. A pass changes it and gives nothing back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from ..common.monitor import Monitor
+from ..data.calibration_set import CalibrationPictures
+from ..graph.prepared import PreparedModel
+from ..graph.site import Site
+from ..quantized.report import NO_RECONSTRUCTION, Reconstruction
+from ..quantized.simulation import Simulation
+from ..recipes.recipe import Recipe
+from ..recipes.steps import Pass
+from ..reconstruction.progress import Watch
+
+O = TypeVar("O")
+
+
+@dataclass
+class Run:
+    """One call of ``quantize`` on its way through the recipe's passes.
+
+    ``given``, ``asked``: the caller's model and recipe; ``prepared``: the one copy that is worked on;
+    ``recipe``: with the bits that a pass gave out. ``rows``: activation rows [≤ 512, D] of sites, which
+    calibration keeps for passes that weigh candidates on a layer's output. ``state``: the folder for what is
+    learned, None: one of its own; ``watch`` hears of it.
+    """
+
+    given: nn.Module
+    asked: Recipe
+    prepared: PreparedModel
+    recipe: Recipe
+    pictures: CalibrationPictures
+    monitor: Monitor
+    seed: int = 0
+    state: str | Path | None = None
+    watch: Watch | None = None
+    rows: dict[Site, Tensor] = field(default_factory=dict)
+    reconstruction: Reconstruction = NO_RECONSTRUCTION
+    _simulation: Simulation | None = None
+
+    @property
+    def simulation(self) -> Simulation:
+        """The prepared model with the recipe's quantizers, from when it is first asked for."""
+        if self._simulation is None:
+            self._simulation = Simulation(self.prepared, self.recipe)
+            self._simulation.attach()
+        return self._simulation
+
+    def options(self, declared: type[O]) -> O:
+        """A pass's own options: those the recipe sets, its defaults for the others."""
+        return declared(**self.recipe.options.given_to(_Owner(declared)))
+
+    def follow(self, plan: list[Pass]) -> None:
+        """All passes, one after the other; progress is shared out by their weights."""
+        whole, total, done = self.monitor, sum(step.weight for step in plan), 0.0
+        for step in plan:
+            self.monitor = whole.part(done / total, (done + step.weight) / total)
+            step.apply(self)
+            done += step.weight
+
+
+@dataclass(frozen=True)
+class _Owner:
+    Options: type
