@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -15,7 +14,7 @@ import vitq_core as vq
 
 from .parts.cache import Cache
 from .parts.jobs import Job
-from .parts.measure import Batches, Progress, Replay, last, part_of, readable, recording, top
+from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
 from .parts.outcome import Outcome, Pair, Reference
 from .parts.settings import NO_EFFORT, RunSettings
 from .parts.sources import Source
@@ -29,8 +28,6 @@ KEPT_TEXTS = 64  # of a few kilobytes each
 # How much of a run is done when both models' pictures are read, calibration begins, and measuring begins.
 PARTS = (0.35, 0.4, 0.75)
 LEARNING_PARTS = (0.08, 0.1, 0.96)
-
-Cancel = Callable[[], bool]
 
 
 class Workbench:
@@ -118,10 +115,11 @@ class Workbench:
         part_of(progress, read, 1)(0.0, "Reading calibration pictures")
         wanted = source.calibration(settings.calibration, settings.seed)
         result = vq.quantize(
-            model, Batches(readable(wanted), model.preprocess), recipe, seed=settings.seed, cancel=job,
-            progress=part_of(progress, calibrated, done), watch=job.told,
+            model, Batches(readable(wanted, job), model.preprocess, cancel=job), recipe, seed=settings.seed,
+            cancel=job, progress=part_of(progress, calibrated, done), watch=job.told,
         )  # fmt: skip
-        loader, replay = Batches(reference.samples, model.preprocess), Replay(reference.logits)
+        loader = Batches(reference.samples, model.preprocess, cancel=job.dropped)
+        replay = Replay(reference.logits)
         with recording(result.model) as seen:
             measuring = part_of(progress, done, 1)
             evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=job.dropped)
@@ -133,8 +131,8 @@ class Workbench:
         part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
         model, source = self.model(settings.model), self.source(settings)
         wanted = source.held_out(settings.held_out)
-        samples = readable(wanted)
-        loader = Batches(samples, model.preprocess)
+        samples = readable(wanted, cancel)
+        loader = Batches(samples, model.preprocess, cancel=cancel)
         with recording(model.module) as seen:
             evaluation = vq.evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
         logits = last(seen, evaluation.n)

@@ -141,6 +141,17 @@ def test_refuses_what_is_no_picture(tmp_path: Path) -> None:
         open_picture(encoded(Image.fromarray(np.full((2, 2), 1e9, dtype=np.float32)), "TIFF"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+@pytest.mark.usefixtures("no_waiting")
+def test_refuses_pipes_and_devices_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(
+            ValueError, match=f"{path.name} is not a picture but a folder, a pipe or a device"
+        ):
+            open_picture(path)
+
+
 def test_refuses_files_over_20_mb_without_reading_them(tmp_path: Path) -> None:
     big = tmp_path / "big.png"
     with big.open("wb") as file:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vitq_core.monitor import Monitor
 
 from .sources import Sample
 
@@ -13,13 +14,24 @@ BATCH = 64
 UNKNOWN = -1
 
 Progress = Callable[[float, str], None]
+Cancel = Callable[[], bool]
 
 
 class Batches:
-    """(images [n, 3, H, W], labels [n], UNKNOWN where there is none); one batch in memory at a time."""
+    """(images [n, 3, H, W], labels [n], UNKNOWN where there is none); one batch in memory at a time.
 
-    def __init__(self, samples: Sequence[Sample], preprocess: Callable[[Any], Tensor], size: int = BATCH):
+    `cancel` is asked before every picture, which raises vq.Cancelled: a large one takes a second to decode.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        preprocess: Callable[[Any], Tensor],
+        size: int = BATCH,
+        cancel: Cancel | None = None,
+    ):
         self.samples, self.preprocess, self.size = samples, preprocess, size
+        self._monitor = Monitor(cancel=cancel)
 
     def __len__(self) -> int:
         return -(-len(self.samples) // self.size)
@@ -28,13 +40,21 @@ class Batches:
         for start in range(0, len(self.samples), self.size):
             part = self.samples[start : start + self.size]
             labels = [UNKNOWN if sample.label is None else sample.label for sample in part]
-            yield torch.stack([self.preprocess(sample.read()) for sample in part]), torch.tensor(labels)
+            yield torch.stack([self._tensor(sample) for sample in part]), torch.tensor(labels)
+
+    def _tensor(self, sample: Sample) -> Tensor:
+        self._monitor.check()
+        return self.preprocess(sample.read())
 
 
-def readable(samples: Sequence[Sample]) -> list[Sample]:
-    """Those whose picture can be decoded. Raises ValueError, with the first one's reason, where none can."""
-    kept, reasons = [], []
+def readable(samples: Sequence[Sample], cancel: Cancel | None = None) -> list[Sample]:
+    """Those whose picture can be decoded. Raises ValueError, with the first one's reason, where none can.
+
+    `cancel` is asked before every picture; raises vq.Cancelled.
+    """
+    kept, reasons, monitor = [], [], Monitor(cancel=cancel)
     for sample in samples:
+        monitor.check()
         try:
             sample.read()
         except ValueError as error:

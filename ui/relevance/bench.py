@@ -16,7 +16,7 @@ from vitq_core.graph.prepared import prepare
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
 from ..parts.layer_grid import LayerGrid, layer_grid
-from ..parts.measure import Batches, Progress, name_of, part_of, readable
+from ..parts.measure import Batches, Cancel, Progress, name_of, part_of, readable
 from ..parts.settings import RunSettings
 from ..parts.sources import Sample
 from .explained import GONE, Explained, Question, as_seen, view
@@ -24,7 +24,7 @@ from .resumable import resumed, state_file
 from .settings import Scoring
 
 if TYPE_CHECKING:
-    from ..workbench import Cancel, Workbench
+    from ..workbench import Workbench
 
 SCORED_AT_ONCE = 16  # pictures: often enough to hear that a run is cancelled
 MEASURED = 32  # pictures that the budget policy measures noise on
@@ -72,7 +72,7 @@ class RelevanceBench:
         with self.bench.turn:
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
-            batches = self._batches(scoring, scoring.count)
+            batches = self._batches(scoring, scoring.count, cancel)
             state = state_file(scoring, self.bench.source(scoring).key)
             options = {
                 "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
@@ -96,7 +96,7 @@ class RelevanceBench:
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.bench.turn:
-            batches = self._batches(scoring, min(scoring.count, MEASURED))
+            batches = self._batches(scoring, min(scoring.count, MEASURED), cancel)
             model = self.bench.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
 
@@ -145,10 +145,10 @@ class RelevanceBench:
             raise ValueError(GONE)
         return outcome.result
 
-    def _batches(self, scoring: Scoring, count: int) -> Batches:
+    def _batches(self, scoring: Scoring, count: int, cancel: Cancel | None) -> Batches:
         model, source = self.bench.model(scoring.model), self.bench.source(scoring)
-        samples = readable(source.calibration(count, scoring.seed))
-        return Batches(samples, model.preprocess, SCORED_AT_ONCE)
+        samples = readable(source.calibration(count, scoring.seed), cancel)
+        return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
 
 
 def _classes(module: nn.Module) -> int:

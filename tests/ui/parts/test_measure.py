@@ -1,0 +1,83 @@
+"""Who cancels does not wait for pictures that are still to be read."""
+
+import pytest
+import torch
+from PIL import Image
+from ui.jobs import Job
+from ui.relevance_settings import Scoring
+from ui.settings import RunSettings
+from ui.user_sources import Pools
+
+import vitq_core as vq
+from ui.parts.measure import Batches, readable
+from ui.parts.sources import Sample
+
+PICTURE = Image.new("RGB", (20, 20), "red")
+
+
+class Pictures:
+    """Samples that count how often they are read, and stop `job` at the `last` time."""
+
+    def __init__(self, count: int, last: int):
+        self.job, self.reads, self.last = Job(), 0, last
+        self.samples = [Sample(f"{i}", None, self.read) for i in range(count)]
+
+    def read(self) -> Image.Image:
+        self.reads += 1
+        if self.reads == self.last:
+            self.job.drop()
+        return PICTURE
+
+
+def test_the_next_picture_is_not_read_after_cancel():
+    pictures = Pictures(9, last=3)
+    with pytest.raises(vq.Cancelled):
+        readable(pictures.samples, pictures.job)
+    assert pictures.reads == 3
+
+
+def test_the_next_picture_of_a_batch_is_not_read_after_cancel():
+    pictures = Pictures(9, last=3)
+    with pytest.raises(vq.Cancelled):
+        list(Batches(pictures.samples, lambda picture: torch.zeros(3, 2, 2), 8, pictures.job))
+    assert pictures.reads == 3
+
+
+@pytest.fixture
+def stopped_at(bench, monkeypatch):
+    """Pictures, the same to calibrate and held out, that every source of `bench` has."""
+
+    def make(last: int) -> Pictures:
+        pictures = Pictures(4, last)
+        pools = Pools(("counted",), "", tuple(pictures.samples), tuple(pictures.samples))
+        monkeypatch.setattr(bench, "source", lambda settings: pools)
+        return pictures
+
+    return make
+
+
+# 4 held-out pictures are read twice, then 4 to calibrate twice, then the held-out ones once more.
+@pytest.mark.parametrize("last", [1, 3, 5, 7, 9, 11, 13, 15, 17, 19])
+def test_a_cancelled_run_reads_no_further_picture(bench, stopped_at, last):
+    pictures = stopped_at(last)
+    with pytest.raises(vq.Cancelled):
+        bench.quantize(RunSettings("tiny", "minmax", calibration=4, held_out=4), job=pictures.job)
+    assert pictures.reads == last
+
+
+@pytest.mark.parametrize("last", [1, 3, 5, 7])
+def test_a_cancelled_scoring_reads_no_further_picture(bench, stopped_at, last):
+    pictures = stopped_at(last)
+    with pytest.raises(vq.Cancelled):
+        bench.relevance.score(Scoring("tiny", count=4), cancel=pictures.job)
+    assert pictures.reads == last
+
+
+@pytest.mark.parametrize("last", [1, 3, 5, 7])
+def test_a_cancelled_budget_reads_no_further_picture(bench, stopped_at, last):
+    scores = bench.relevance.score(Scoring("tiny", count=2))
+    pictures = stopped_at(last)
+    options = {"policy": "budget", "avg_weight_bits": 3.5}
+    with pytest.raises(vq.Cancelled):
+        bench.relevance.allocate(Scoring("tiny", count=4), scores, options, cancel=pictures.job)
+    assert pictures.reads == last
