@@ -15,7 +15,8 @@ from .common.errors import VitqError
 from .common.monitor import Monitor, Progress
 from .data.calibration_set import CalibrationPictures
 from .graph import Family, family_of
-from .graph.copies import check_finite, module_of, private_copy, standalone
+from .graph.copies import check_finite, network_of, private_copy, standalone
+from .graph.faithful import COMPARED, check_faithful, check_given
 from .graph.rotation import rotate_heads
 from .graph.site import Layer, NormPair, Site
 from .graph.tracing import trace_layers
@@ -87,6 +88,7 @@ def quantize(
     ):
         torch.manual_seed(seed)
         _check_reconstruction(recipe, pictures, state)
+        _check_copy(module, family, pictures)
         changed = _changed(module, family, recipe)
         recipe, monitor = _allocated(changed, recipe, pictures, monitor)
         simulation = _prepare(changed, recipe, pictures.first)
@@ -119,11 +121,20 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
-    module = module_of(model, "quantize")
+    module = network_of(model, "quantize")
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already; quantize the full-precision one")
     check_finite(module)
-    return None if model is module else model, module
+    check_given(module)
+    return None if isinstance(model, nn.Module) else model, module
+
+
+def _check_copy(module: nn.Module, family: Family, pictures: CalibrationPictures) -> None:
+    """Whether what will be quantized computes what ``module`` computes, before anything takes long."""
+    few = next(iter(pictures))[:COMPARED]
+    copy = private_copy(module)
+    family.rewrite(copy)
+    check_faithful(module, copy, family, trace_layers(copy, family, few[:1]), few)
 
 
 def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:

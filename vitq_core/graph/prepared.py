@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..data.batches import checked, iterated
 from . import AttentionMaps, Family, family_of
-from .copies import check_finite, module_of, private_copy, usable
+from .copies import check_finite, network_of, private_copy, usable
+from .faithful import check_faithful, check_given
 from .site import Layer
 from .tracing import trace_layers
 
@@ -72,17 +73,19 @@ class Subject:
 def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
     """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
 
-    Raises VitqError for a model of no known family, ValueError for what is no model or takes no such picture.
+    Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what is no model or takes no such picture.
     """
-    module = module_of(model, taker)
+    module = network_of(model, taker)
     family = family_of(module)
     check_finite(module)
+    check_given(module)
     size = family.input_size(module)
     copy = private_copy(module)
     family.rewrite(copy)
     picture = usable(_blank(size) if picture is None else checked(picture, size))
     picture = picture.to(next(copy.parameters()))
     layers = trace_layers(copy, family, picture)
+    check_faithful(module, copy, family, layers, picture)
     maps = family.attention_maps(copy, tuple(picture.shape[2:]))
     return Subject(copy, family, layers, maps, tuple(picture.shape[1:]))
 

@@ -17,6 +17,9 @@ from .blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
 GELUS = ("GELU", "GELUTanh", "QuickGELU", "GeluTanh", "QuickGelu")
 
 
+MLP_LINEARS = ("fc1", "fc1_g", "fc1_x", "fc2")
+
+
 class ViT(Family):
     """Class token or pooled, with or without LayerScale, q/k norm, registers, gated or distilled."""
 
@@ -140,7 +143,8 @@ def _classifiers(module: VisionTransformer) -> list[str]:
 
 
 def _patch_embedding(module: VisionTransformer) -> list[Site]:
-    return _linear("patch_embed.proj", "image") if isinstance(module.patch_embed.proj, nn.Conv2d) else []
+    projection = getattr(module.patch_embed, "proj", nn.Identity())
+    return [] if isinstance(projection, nn.Identity) else _linear("patch_embed.proj", "image")
 
 
 def _parts(name: str, block: nn.Module) -> list[tuple[str, nn.Module, nn.Module]]:
@@ -177,7 +181,7 @@ def _attention_sites(name: str, attention: ExplicitAttention, entry: str) -> lis
 
 def _mlp_sites(name: str, mlp: nn.Module, entry: str) -> list[Site]:
     """Mlp, GluMlp and SwiGLU: every linear but the last (``fc2``) reads the entry."""
-    linears = [child for child, layer in mlp.named_children() if isinstance(layer, nn.Linear)]
+    linears = [child for child, _ in mlp.named_children() if child in MLP_LINEARS]
     if "fc2" not in linears:
         raise VitqError(f"MLP class {type(mlp).__name__} of {name} is not one the ViT family knows")
     sites = [site for linear in linears if linear != "fc2" for site in _linear(f"{name}.{linear}", entry)]
