@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from .common.monitor import Monitor, Progress
 from .data.calibration_set import CalibrationPictures
 from .graph import Family, family_of
 from .graph.copies import check_finite, network_of, private_copy, standalone
-from .graph.faithful import COMPARED, check_faithful, check_given
+from .graph.faithful import COMPARED, check_faithful, check_given, unsavable
 from .graph.rotation import rotate_heads
 from .graph.site import Layer, NormPair, Site
 from .graph.tracing import trace_layers
@@ -135,6 +136,8 @@ def _check_copy(module: nn.Module, family: Family, pictures: CalibrationPictures
     copy = private_copy(module)
     family.rewrite(copy)
     check_faithful(module, copy, family, trace_layers(copy, family, few[:1]), few)
+    if reason := unsavable(copy, family):
+        warnings.warn(f"save_quantized will refuse the result: {reason}", stacklevel=3)
 
 
 def _changed(module: nn.Module, family: Family, recipe: Recipe) -> nn.Module:

@@ -10,7 +10,6 @@ from torch.nn.utils import parametrize
 
 from ..common.errors import VitqError
 
-
 # What a module keeps its hooks in; state-dict hooks change nothing that a forward computes.
 HOOKS = (
     *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),

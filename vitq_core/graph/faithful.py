@@ -139,6 +139,17 @@ def _run_given(given: nn.Module, pictures: Tensor) -> object:
         ) from error
 
 
+def unsavable(module: nn.Module, family: Family) -> str | None:
+    """Why ``module`` could not be rebuilt from a saved description, None where nothing speaks against it."""
+    try:
+        family.config(module)
+    except VitqError as error:
+        return str(error)
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        return f"its architecture cannot be described: {error}"
+    return None
+
+
 def _own(part: nn.Module, value: object) -> bool:
     """Whether ``value`` is a method of ``part``'s own class, which a copy runs on itself."""
     function = getattr(value, "__func__", None)
@@ -241,7 +252,7 @@ def _suspects(module: nn.Module) -> str:
             f"the forward hook of {hooked[0]}{more} changes what passes and cannot be kept: "
             "remove it, or put what it does into the weights"
         )
-    return "something was changed from outside, such as an attention or a block: give the model as timm builds it"
+    return "an attention or a block was changed from outside: give the model as timm builds it"
 
 
 def _hooked(module: nn.Module) -> list[str]:

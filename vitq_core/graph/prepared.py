@@ -73,7 +73,8 @@ class Subject:
 def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
     """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
 
-    Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what is no model or takes no such picture.
+    Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what
+    is no model or takes no such picture.
     """
     module = network_of(model, taker)
     family = family_of(module)

@@ -13,6 +13,7 @@ from ..base import FAMILIES, AttentionMaps, Family
 from ..site import WEIGHT, Heads, NormPair, Site, Unit
 from . import config as vit_config
 from .blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
+from .head import is_known
 
 GELUS = ("GELU", "GELUTanh", "QuickGELU", "GeluTanh", "QuickGelu")
 
@@ -139,7 +140,16 @@ def _linear(name: str, role: str) -> list[Site]:
 
 
 def _classifiers(module: VisionTransformer) -> list[str]:
-    return [name for name in ("head", "head_dist") if isinstance(getattr(module, name, None), nn.Linear)]
+    """The linear layers that make the answer: heads, or those of a head that is a sequence of known parts."""
+    found = []
+    for name in ("head", "head_dist"):
+        head = getattr(module, name, None)
+        if isinstance(head, nn.Linear):
+            found.append(name)
+        elif isinstance(head, nn.Sequential) and is_known(head):
+            parts = head.named_modules(prefix=name)
+            found += [inner for inner, part in parts if isinstance(part, nn.Linear)]
+    return found
 
 
 def _patch_embedding(module: VisionTransformer) -> list[Site]:
