@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
+from inspect import isroutine
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def check_given(module: nn.Module) -> None:
     """
     for name, part in module.named_modules():
         for method, value in vars(part).items():
-            if callable(value) and callable(getattr(type(part), method, None)) and not _own(part, value):
+            if callable(value) and isroutine(getattr(type(part), method, None)) and not _own(part, value):
                 raise VitqError(
                     f"the {method} of {name or 'the model'} was replaced from outside; "
                     "give the model without that wrapper"
@@ -72,7 +73,8 @@ def check_layers(module: nn.Module, family: Family) -> None:
         layer = module.get_submodule(site.module)
         if site.tensor != WEIGHT or _is_plain(layer):
             continue
-        kind = "convolution" if site.role == "image" or isinstance(layer, nn.Conv2d) else "linear layer"
+        convolves = any(isinstance(part, nn.Conv2d) for part in layer.modules())
+        kind = "convolution" if convolves else "linear layer"
         raise VitqError(
             f"{site.module} is a {type(layer).__name__}, not a {kind}; merge adapters into the weights "
             f"first, so that an ordinary {kind} is there"
@@ -86,19 +88,16 @@ def check_reached(module: nn.Module, family: Family, layers: dict[str, Layer], p
             "the model's forward was replaced from outside, so that none of its layers ran; "
             "give the model without that wrapper"
         )
-    missed = {site.module: False for site in family.sites(module) if site.module not in layers}
-    missed |= {
-        site.module: True for site in family.sites(module) if site.module in missed and site.tensor == WEIGHT
-    }
+    sites = [site for site in family.sites(module) if site.module not in layers]
+    weighted = {site.module: None for site in sites if site.tensor == WEIGHT}
     reached = {_parent(name) for name in layers}
-    for name, weighted in missed.items():
-        if not weighted and _parent(name) in reached:
+    for name in (site.module for site in sites if site.module not in weighted):
+        if (parent := _parent(name)) in reached:
             raise VitqError(
-                f"the model's forward calls parts of {_parent(name)} but not {_parent(name)} itself, so that "
+                f"the model's forward calls parts of {parent} but not {parent} itself, so that "
                 f"{name} would stay in floating point; let it call the whole module"
             )
-    used = _used(module, [name for name, weighted in missed.items() if weighted], picture)
-    if used:
+    if used := _used(module, list(weighted), picture):
         raise VitqError(
             f"the model's forward uses the weight of {used[0]} without calling that layer, so it would stay "
             "in floating point; let it call the layer"
