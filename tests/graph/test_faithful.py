@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 import vitq_core as vq
+from vitq_core.graph.faithful import check_same
 
 ENTRIES = {
     "quantize": lambda model, images: vq.quantize(model, images, "minmax"),
@@ -312,6 +313,27 @@ def test_the_callers_random_numbers_and_precision_stay(tiny, pictures) -> None:
     finally:
         torch.set_float32_matmul_precision(precision)
     assert torch.equal(torch.get_rng_state(), state) and all(part.training for part in model.modules())
+
+
+class Listens(VisionTransformer):
+    heard: tuple = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        Listens.heard += ((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")),)
+        return super().forward(x)
+
+
+def test_they_are_compared_in_full_precision(tiny, pictures, monkeypatch) -> None:
+    monkeypatch.setattr(Listens, "heard", ())
+    given = tiny(**{"class": Listens})
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            check_same(given, given, pictures(given))
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    assert Listens.heard == (("highest", False), ("highest", False))
 
 
 Pair = namedtuple("Pair", "logits features")
