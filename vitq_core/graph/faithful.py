@@ -207,7 +207,10 @@ def _comparable(pictures: Tensor, gradients: bool = False) -> Iterator[None]:
         torch.enable_grad() if gradients else torch.no_grad(),
         _exact(),
     ):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # not torch.manual_seed, which seeds every accelerator too
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(0)
         yield
 
 
