@@ -252,11 +252,8 @@ def test_bad_input_is_a_sentence(model, images, make, error: type, sentence: str
     assert fingerprint(model) == before
 
 
-def test_a_pickle_is_refused_but_the_state_can_be_kept(model, images, tmp_path) -> None:
-    """torch refuses to pickle parametrized modules; ``save_quantized`` and the state dict are the ways."""
+def test_the_state_can_be_kept(model, images, tmp_path) -> None:
     result = vq.quantize(model, images, "repq")
-    with pytest.raises(RuntimeError, match="state_dict"):
-        torch.save(result.model, tmp_path / "model.pt")
     torch.save(result.model.state_dict(), tmp_path / "state.pt")
     other = deepcopy(result.model)
     for parameter in other.parameters():
@@ -295,3 +292,42 @@ def test_a_block_that_is_used_twice_and_weights_that_are_computed_work_everywher
     assert parametrize.is_parametrized(model.blocks[0].mlp.fc1) and model.blocks[1] is model.blocks[0]
     shown, wanted = (vq.relevance(each, images[:2]).heatmaps for each in (model, before))
     assert_close(shown, wanted)
+
+
+@pytest.mark.parametrize("wrap", ["parallel", "compiled"])
+def test_a_wrapper_that_adds_nothing_is_taken_off(model, images, wrap: str) -> None:
+    wrapped = nn.DataParallel(model) if wrap == "parallel" else torch.compile(model, backend="eager")
+    found = vq.quantize(wrapped, images, "repq")
+    assert torch.equal(found(images), vq.quantize(model, images, "repq")(images))
+    assert found.source is None and found.report.preprocessing == "not known: pictures came as tensors"
+
+
+@pytest.mark.parametrize("recipe", ["minmax", "vitq", "lrp-budget"])
+def test_what_would_be_lost_is_refused_before_any_work(model, images, calibrating, recipe: str) -> None:
+    model.blocks[1].attn.register_forward_hook(lambda _, __, output: output * 3)
+    heard = []
+    with pytest.raises(vq.VitqError, match=r"the forward hook of blocks\.1\.attn changes what passes"):
+        vq.quantize(model, images, calibrating(recipe), lambda share, message: heard.append(message))
+    assert heard == ["preparing"]
+
+
+def test_that_it_cannot_be_saved_is_said_before_the_work(tiny, pictures) -> None:
+    model = tiny()
+    model.head = nn.Sequential(nn.Linear(16, 5), nn.Softplus())
+    heard = []
+    with pytest.warns(UserWarning, match="save_quantized will refuse the result: the head holds a Softplus"):
+        vq.quantize(model, pictures(model), "minmax", lambda share, message: heard.append(message))
+    assert heard[-1] == "done"
+
+
+@pytest.mark.parametrize("name", ["quantize", "relevance", "importance", "allocate"])
+def test_gradient_checkpointing_is_a_setting_of_training(model, images, name: str) -> None:
+    calls = {
+        "quantize": lambda: vq.quantize(model, images, "lrp").bits,
+        "relevance": lambda: vq.relevance(model, images).heatmaps.tolist(),
+        "importance": lambda: vq.importance(model, images).layer_scores,
+        "allocate": lambda: vq.quantize(model, images, "lrp-budget").bits,
+    }
+    expected = calls[name]()
+    model.set_grad_checkpointing(True)
+    assert calls[name]() == expected and model.grad_checkpointing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from .common.checks import check_function, check_whole
 from .common.monitor import Monitor, Progress
 from .data.calibration_set import CalibrationPictures
 from .graph.base import family_of
-from .graph.copies import check_finite, module_of
+from .graph.copies import check_finite, network_of
+from .graph.faithful import COMPARED, check_given, unsavable
 from .graph.prepared import prepare
 from .graph.site import Layer
 from .passes.base import Run
@@ -68,7 +70,9 @@ def quantize(
         CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
     ):
         torch.manual_seed(seed)
-        prepared = prepare(module, "quantize", pictures.first, own_weights=True)
+        prepared = prepare(module, "quantize", next(iter(pictures))[:COMPARED], own_weights=True)
+        if reason := unsavable(prepared.module, prepared.family):
+            warnings.warn(f"save_quantized will refuse the result: {reason}", stacklevel=2)
         run = Run(module, recipe, prepared, recipe, pictures, monitor, seed, state, watch)
         for step in plan:
             if step.check is not None:
@@ -96,11 +100,12 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
-    module = module_of(model, "quantize")
+    module = network_of(model, "quantize")
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already; quantize the full-precision one")
     check_finite(module)
-    return None if model is module else model, module
+    check_given(module)
+    return None if isinstance(model, nn.Module) else model, module
 
 
 def _check_layers(recipe: Recipe, layers: dict[str, Layer]) -> None:

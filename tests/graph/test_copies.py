@@ -8,7 +8,17 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import vitq_core as vq
-from vitq_core.graph.copies import check_finite, copied, module_of, plain, private_copy, untied, usable
+from vitq_core.graph.copies import (
+    check_finite,
+    copied,
+    module_of,
+    network_of,
+    plain,
+    private_copy,
+    reference_copy,
+    untied,
+    usable,
+)
 
 
 def test_module_of(model: nn.Module, images: torch.Tensor) -> None:
@@ -151,3 +161,46 @@ def test_what_a_quantized_model_computes_its_weights_with_stays(model: nn.Module
     assert set(copy.state_dict()) == set(quantized.state_dict())
     with torch.no_grad():
         assert torch.equal(copy(images), quantized(images))
+
+
+def test_no_hook_comes_along_and_none_is_copied() -> None:
+    class Recorder:
+        def __init__(self) -> None:
+            self.seen = []
+
+        def __call__(self, module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+            self.seen.append(output)  # with its history, which cannot be copied
+
+    model, recorder = nn.Sequential(nn.Linear(3, 3)), Recorder()
+    model[0].register_forward_hook(recorder)
+    model[0].register_forward_pre_hook(lambda module, inputs: None)
+    model[0].register_full_backward_hook(
+        lambda *_: pytest.fail("our own backward passes are no one's business")
+    )
+    x = torch.randn(2, 3, requires_grad=True)
+    model(x)
+    torch.autograd.grad(private_copy(model)(x).sum(), x)
+    assert len(recorder.seen) == 1 and len(model[0]._forward_hooks) == 1
+    reference = reference_copy(model)
+    with torch.no_grad():
+        reference(x)
+    assert len(recorder.seen) == 2, "a copy to compare with has them all"
+    handle = reference[0].register_forward_hook(recorder)
+    assert len(model[0]._forward_hooks) == 1
+    handle.remove()
+
+
+@pytest.mark.parametrize("name", ["grad_checkpointing", "gradient_checkpointing"])
+def test_gradient_checkpointing_is_off_in_a_copy(name: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    setattr(model[0], name, True)
+    assert getattr(private_copy(model)[0], name) is False and getattr(model[0], name) is True
+
+
+def test_wrappers_that_add_nothing_are_taken_off(model: nn.Module) -> None:
+    compiled = torch.compile(model, backend="eager")
+    for wrapped in (model, nn.DataParallel(model), compiled, nn.DataParallel(compiled), vq.wrap_model(model)):
+        assert network_of(wrapped, "relevance") is model
+    wrapped = nn.DataParallel(model)
+    wrapped.register_forward_hook(lambda _, __, output: output + 1)
+    assert network_of(wrapped, "relevance") is wrapped

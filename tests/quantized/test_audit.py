@@ -141,3 +141,24 @@ def test_evaluation_runs_it_for_both_models(result, model, images) -> None:
     change_bits(result.model.get_submodule(LAYER))
     with pytest.raises(vq.VitqError, match="8 bits in place of 4"):
         vq.evaluate(model, [images], reference=result.model)
+
+
+def test_a_layer_that_runs_without_a_quantizer_is_named(result, images) -> None:
+    del result.model.vitq.layers["blocks.0.attn.matmul1"]
+    with pytest.raises(vq.VitqError, match=r"blocks\.0\.attn\.matmul1 runs and has no quantizer"):
+        audit(result.model, images)
+
+
+def test_nothing_quantized_is_no_success(result, images) -> None:
+    result.model.vitq.layers.clear()
+    with pytest.raises(vq.VitqError, match="none of its layers has a quantizer"):
+        audit(result.model, images)
+
+
+def test_a_layer_that_never_runs_needs_no_quantizer(tiny, pictures) -> None:
+    model = tiny(depth=2)
+    model.head_dist = nn.Linear(16, 5)
+    images = pictures(model)
+    result = vq.quantize(model, images, "minmax")
+    assert "head_dist" not in result.bits
+    audit(result.model, images)

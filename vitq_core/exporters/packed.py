@@ -87,8 +87,9 @@ def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None
     with torch.no_grad(), evaluating(module):
         if not torch.equal(module(pictures), rebuilt.to(pictures.device)(pictures)):
             raise VitqError(
-                "this model was altered after it was built: rebuilt from its architecture and weights "
-                "it computes something else, so it cannot be saved"
+                f"this model was altered after it was built, or its class {type(module).__name__} computes "
+                "something of its own: rebuilt from timm's architecture and its weights it computes "
+                "something else, so it cannot be saved"
             )
 
 

@@ -84,11 +84,22 @@ FAMILIES: Registry[Family] = Registry("model family")
 
 
 def family_of(module: nn.Module) -> Family:
-    """The family of ``module``; VitqError names the ones there are."""
+    """The family of ``module``; VitqError names the ones there are, or the model inside a wrapper."""
     for family in FAMILIES.values():
         if family.matches(module):
             return family
+    for name, part in module.named_modules():
+        if any(family.matches(part) for family in FAMILIES.values()):
+            raise VitqError(
+                f"no model family knows {type(module).__name__}, but it holds a {type(part).__name__}: "
+                f"give its {_spoken(name)}, and do to pictures and outputs yourself what the other parts do"
+            )
     raise VitqError(
         f"no model family knows {type(module).__name__}; known: {', '.join(sorted(FAMILIES))} "
         "(timm VisionTransformer models)"
     )
+
+
+def _spoken(name: str) -> str:
+    """``.model`` or ``part '1'``, as Python writes it."""
+    return f".{name}" if all(part.isidentifier() for part in name.split(".")) else f"part {name!r}"

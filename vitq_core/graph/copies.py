@@ -10,6 +10,14 @@ from torch.nn.utils import parametrize
 
 from ..common.errors import VitqError
 
+# What a module keeps its hooks in; state-dict hooks change nothing that a forward computes.
+HOOKS = (
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks"),
+)
+# Settings of training: they recompute activations in the backward pass, which our own passes must not see.
+CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
+
 
 def module_of(model: object, taker: str) -> nn.Module:
     """The module of a Model, of a quantized result, or itself; ValueError in ``taker``'s name otherwise."""
@@ -19,6 +27,24 @@ def module_of(model: object, taker: str) -> nn.Module:
         if isinstance(getattr(model, name, None), nn.Module):
             return getattr(model, name)
     raise ValueError(f"{taker} takes a model of load_model or an nn.Module, got {type(model).__name__}")
+
+
+def network_of(model: object, taker: str) -> nn.Module:
+    """As :func:`module_of`, and out of wrappers that add nothing to what it computes."""
+    module = module_of(model, taker)
+    while (inner := _wrapped(module)) is not None:
+        module = inner
+    return module
+
+
+def _wrapped(module: nn.Module) -> nn.Module | None:
+    """What a data-parallel or compiled module runs; None for every other and where hooks come between."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return module.module
+    # Its class lives in torch._dynamo, which takes seconds to import.
+    return module._modules.get("_orig_mod") if type(module).__name__ == "OptimizedModule" else None
 
 
 @torch.no_grad()
@@ -34,17 +60,42 @@ def private_copy(module: nn.Module) -> nn.Module:
 
     Nothing requires grad, and nothing done to its structure shows in ``module``.
     """
+    return standalone(module, _shared_tensors(module))
+
+
+def standalone(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
+    """A float32 copy in evaluation mode in which nothing is tied, hooked or computed at every use.
+
+    A quantized model keeps its hooks: they quantize.
+    """
+    hooks = {} if hasattr(module, "vitq") else _hooks(module, keep=False)
+    copy = plain(untied(copied(module, {**(memo or {}), **hooks}).float().eval()))
+    for part in copy.modules():
+        for setting in CHECKPOINTING:
+            if getattr(part, setting, False) is True:
+                setattr(part, setting, False)
+    return copy
+
+
+def reference_copy(module: nn.Module) -> nn.Module:
+    """A float32 copy in evaluation mode to compare with: hooks and all. Weights and hooks are shared."""
+    return copied(module, {**_shared_tensors(module), **_hooks(module, keep=True)}).float().eval()
+
+
+def _shared_tensors(module: nn.Module) -> dict[int, object]:
+    """What deepcopy takes in place of the module's tensors."""
     shared: dict[int, object] = {}
     for parameter in module.parameters():
         shared[id(parameter)] = nn.Parameter(usable(parameter), requires_grad=False)
     for buffer in module.buffers():
         shared[id(buffer)] = usable(buffer)
-    return standalone(module, shared)
+    return shared
 
 
-def standalone(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
-    """A float32 copy in evaluation mode in which nothing is tied or computed at every use."""
-    return plain(untied(copied(module, memo).float().eval()))
+def _hooks(module: nn.Module, keep: bool) -> dict[int, object]:
+    """What deepcopy takes in place of the module's tables of hooks: the same hooks, or none."""
+    tables = [vars(part)[name] for part in module.modules() for name in HOOKS]
+    return {id(table): type(table)(table if keep else ()) for table in tables}
 
 
 def copied(module: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..data.batches import checked, iterated
 from .base import AttentionMaps, Family, family_of
-from .copies import check_finite, module_of, private_copy, standalone, usable
+from .copies import check_finite, network_of, private_copy, standalone, usable
+from .faithful import check_faithful, check_given
 from .site import Layer
 from .tracing import trace_layers
 
@@ -67,23 +68,27 @@ class PreparedModel:
 
 
 def prepare(
-    model: object, caller: str, picture: Tensor | None = None, own_weights: bool = False
+    model: object, caller: str, pictures: Tensor | None = None, own_weights: bool = False
 ) -> PreparedModel:
-    """``picture``: [1, C, H, W], what the model will see; None where the model itself says its size.
+    """``pictures``: a few [N, C, H, W] of those that the model will see, on which the copy is compared with
+    it; None where the model itself says their size.
 
     ``own_weights``: the copy's weights are its own, to be changed; otherwise they are shared with ``model``.
-    Raises VitqError for a model of no known family, ValueError for what is no model, takes no such picture or
-    is quantized already where it is to be changed.
+    Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what
+    is no model or takes no such pictures.
     """
-    module = module_of(model, caller)
+    module = network_of(model, caller)
     family = family_of(module)
     check_finite(module)
+    check_given(module)
     size = family.input_size(module)
     copy = standalone(module).requires_grad_(False) if own_weights else private_copy(module)
     family.rewrite(copy)
-    picture = usable(_blank(size) if picture is None else checked(picture, size))
-    picture = picture.to(next(copy.parameters()))
-    return PreparedModel(copy, family, trace_layers(copy, family, picture), tuple(picture.shape[1:]))
+    pictures = usable(_blank(size) if pictures is None else checked(pictures, size))
+    pictures = pictures.to(next(copy.parameters()))
+    layers = trace_layers(copy, family, pictures[:1])
+    check_faithful(module, copy, family, layers, pictures)
+    return PreparedModel(copy, family, layers, tuple(pictures.shape[1:]))
 
 
 def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:

@@ -18,7 +18,8 @@ from .simulation import Simulation, quantize_inputs
 def audit(module: nn.Module, images: Tensor) -> None:
     """Check a quantized ``module`` on ``images`` [N, C, H, W] (one is used); VitqError names what fails."""
     simulation: Simulation = module.vitq
-    complaints = [
+    complaints = [] if simulation.layers else ["none of its layers has a quantizer"]
+    complaints += [
         text for layer in simulation.layers.values() for text in _check_layer(module, simulation, layer)
     ]
     if not complaints:
@@ -72,15 +73,19 @@ def _weight_is_current(target: nn.Module) -> bool:
 
 
 def _check_used(module: nn.Module, simulation: Simulation, picture: Tensor) -> list[str]:
-    """Run one picture and see that every activation quantizer took part."""
+    """Run one picture: every activation quantizer takes part, and no layer of the family without one does."""
     used: set[int] = set()
     sites = [site for layer in simulation.layers.values() for site in layer.inputs]
     quantizers = {site: quantizer_of(module, simulation, site) for site in sites}
-    hooks = [q.register_forward_hook(lambda q, *_: used.add(id(q))) for q in quantizers.values()]
+    bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers)
+    others = {name: module.get_submodule(name) for name in sorted(bare)}
+    watched = [*quantizers.values(), *others.values()]
+    hooks = [part.register_forward_hook(lambda part, *_: used.add(id(part))) for part in watched]
     try:
         with torch.no_grad():
             module(picture)
     finally:
         for hook in hooks:
             hook.remove()
-    return [f"the quantizer of {site} is never used" for site, q in quantizers.items() if id(q) not in used]
+    unused = [f"the quantizer of {site} is never used" for site, q in quantizers.items() if id(q) not in used]
+    return unused + [f"{name} runs and has no quantizer" for name, part in others.items() if id(part) in used]

@@ -15,6 +15,7 @@ from ..graph.prepared import PreparedModel
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from ..recipes.recipe import Recipe
+from .pickling import make_picklable
 
 
 def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quantizer:
@@ -118,6 +119,7 @@ class Simulation:
             if layer.weight is not None:
                 weight = SimulatedWeight(make_quantizer(self.recipe, layer.weight))
                 parametrize.register_parametrization(target, WEIGHT, weight)
+                make_picklable(target)
 
     def detach(self) -> None:
         """Take everything down again: the float model, as it is after the passes that ran."""

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from PIL import Image
-from ui.jobs import Job
-from ui.relevance_settings import Scoring
-from ui.settings import RunSettings
-from ui.user_sources import Pools
 
 import vitq_core as vq
+from ui.parts.jobs import Job
 from ui.parts.measure import Batches, readable
+from ui.parts.settings import RunSettings
 from ui.parts.sources import Sample
+from ui.parts.user_sources import Pools
+from ui.relevance.settings import Scoring
 
 PICTURE = Image.new("RGB", (20, 20), "red")
 

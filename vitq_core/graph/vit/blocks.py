@@ -27,7 +27,8 @@ class ExplicitAttention(nn.Module):
         adopt(self, attention)
         self.gate = getattr(attention, "gate", None)  # timm keeps None where there is none
         self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
-        self.scale = attention.scale
+        # timm's fused path takes 1/√d whatever ``scale`` says
+        self.scale = attention.head_dim**-0.5 if attention.fused_attn else attention.scale
         self.matmul1, self.softmax, self.matmul2 = MatMul(), nn.Softmax(dim=-1), MatMul()
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ...common.errors import VitqError
+from .head import build_head, describe_head
 
 # Where a class named in a saved file may come from: a file can name architectures, never arbitrary code.
 SOURCES = (timm.layers, nn, vit, timm.models.deit)
@@ -28,6 +29,7 @@ def describe(module: vit.VisionTransformer) -> dict[str, Any]:
         **_pooling(module),
         **_block(block),
         "block": _block_class(block),
+        **_head(module),
     }
     _verify(module, config)
     return config
@@ -41,7 +43,8 @@ def construct(config: dict[str, Any]) -> vit.VisionTransformer:
     block_fn = resolve(block["name"], nn.Module)
     norm, mlp = arguments.pop("norm"), arguments.pop("mlp")
     embed_norm = arguments.pop("embed_norm")
-    return cls(
+    heads = arguments.pop("heads", {})
+    module = cls(
         **arguments,
         act_layer=resolve(mlp["act"], nn.Module),
         mlp_layer=partial(resolve(mlp["name"], nn.Module), **mlp["options"]),
@@ -50,6 +53,12 @@ def construct(config: dict[str, Any]) -> vit.VisionTransformer:
         block_fn=partial(block_fn, **block["options"]) if block["options"] else block_fn,
         weight_init="skip",
     )
+    for name in heads:
+        setattr(module, name, build_head(heads[name]))
+    if "head" in heads:
+        linears = [part for part in module.head.modules() if isinstance(part, nn.Linear)]
+        module.num_classes = linears[-1].out_features if linears else 0
+    return module
 
 
 def resolve(name: str, kind: type) -> type:
@@ -88,8 +97,15 @@ def _pooling(module: vit.VisionTransformer) -> dict[str, Any]:
         "global_pool": module.global_pool,
         "pool_include_prefix": module.pool_include_prefix,
         "fc_norm": pooled,
-        "final_norm": pooled or not isinstance(module.norm, nn.Identity),
+        "final_norm": pooled or not isinstance(getattr(module, "norm", nn.Identity()), nn.Identity),
     }
+
+
+def _head(module: vit.VisionTransformer) -> dict[str, Any]:
+    """Only what timm's constructor does not make of ``num_classes``."""
+    heads = {name: getattr(module, name) for name in ("head", "head_dist") if hasattr(module, name)}
+    own = {name: head for name, head in heads.items() if not isinstance(head, (nn.Linear, nn.Identity))}
+    return {"heads": {name: describe_head(head) for name, head in own.items()}} if own else {}
 
 
 def _block(block: nn.Module) -> dict[str, Any]:
@@ -136,7 +152,12 @@ def _norm_layer(norm: dict[str, Any]) -> Any:
 
 
 def _class_name(module: nn.Module) -> str:
-    return type(module).__name__
+    """timm's class that it is, or is derived from; saving checks that the two compute the same."""
+    return next(
+        cls.__name__
+        for cls in type(module).__mro__
+        if any(getattr(source, cls.__name__, None) is cls for source in SOURCES)
+    )
 
 
 def _block_class(block: nn.Module) -> dict[str, Any]:

@@ -13,8 +13,12 @@ from ..base import FAMILIES, AttentionMaps, Family
 from ..site import WEIGHT, Heads, NormPair, Site, Unit
 from . import config as vit_config
 from .blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
+from .head import is_known
 
 GELUS = ("GELU", "GELUTanh", "QuickGELU", "GeluTanh", "QuickGelu")
+
+
+MLP_LINEARS = ("fc1", "fc1_g", "fc1_x", "fc2")
 
 
 class ViT(Family):
@@ -136,11 +140,21 @@ def _linear(name: str, role: str) -> list[Site]:
 
 
 def _classifiers(module: VisionTransformer) -> list[str]:
-    return [name for name in ("head", "head_dist") if isinstance(getattr(module, name, None), nn.Linear)]
+    """The linear layers that make the answer: heads, or those of a head that is a sequence of known parts."""
+    found = []
+    for name in ("head", "head_dist"):
+        head = getattr(module, name, None)
+        if isinstance(head, nn.Linear):
+            found.append(name)
+        elif isinstance(head, nn.Sequential) and is_known(head):
+            parts = head.named_modules(prefix=name)
+            found += [inner for inner, part in parts if isinstance(part, nn.Linear)]
+    return found
 
 
 def _patch_embedding(module: VisionTransformer) -> list[Site]:
-    return _linear("patch_embed.proj", "image") if isinstance(module.patch_embed.proj, nn.Conv2d) else []
+    projection = getattr(module.patch_embed, "proj", nn.Identity())
+    return [] if isinstance(projection, nn.Identity) else _linear("patch_embed.proj", "image")
 
 
 def _parts(name: str, block: nn.Module) -> list[tuple[str, nn.Module, nn.Module]]:
@@ -177,7 +191,7 @@ def _attention_sites(name: str, attention: ExplicitAttention, entry: str) -> lis
 
 def _mlp_sites(name: str, mlp: nn.Module, entry: str) -> list[Site]:
     """Mlp, GluMlp and SwiGLU: every linear but the last (``fc2``) reads the entry."""
-    linears = [child for child, layer in mlp.named_children() if isinstance(layer, nn.Linear)]
+    linears = [child for child, _ in mlp.named_children() if child in MLP_LINEARS]
     if "fc2" not in linears:
         raise VitqError(f"MLP class {type(mlp).__name__} of {name} is not one the ViT family knows")
     sites = [site for linear in linears if linear != "fc2" for site in _linear(f"{name}.{linear}", entry)]
