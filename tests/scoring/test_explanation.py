@@ -341,7 +341,7 @@ UNUSABLE = {
     "uint8 later": (lambda x: [x, x.to(torch.uint8)], r"preprocessed floats, got torch\.uint8"),
     "array": (lambda x: x.numpy(), "must be a float tensor .* got ndarray"),
     "path": (lambda x: "pictures/", "must be a float tensor .* got str"),
-    "dict": (lambda x: [{"pixel_values": x}], "must be a float tensor .* got dict"),
+    "dict": (lambda x: [{"x": x}], "must hold its pictures as 'pixel_values' or .*; it has 'x'"),
     "nothing": (lambda x: None, "must be a tensor or an iterable of batches, got NoneType"),
     "number": (lambda x: 5, "must be a tensor or an iterable of batches, got int"),
 }

@@ -9,7 +9,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import checked, iterated
+from ..common.batch import checked, unpacked
+from ..data.batches import iterated
+from ..tasks import Task, task_of
 from . import AttentionMaps, Family, family_of
 from .copies import check_finite, module_of, private_copy, usable
 from .site import Layer
@@ -28,6 +30,7 @@ class Subject:
     layers: dict[str, Layer]
     maps: AttentionMaps
     input_size: tuple[int, int, int]
+    task: Task
 
     @property
     def names(self) -> list[str]:
@@ -84,7 +87,7 @@ def subject_of(model: object, taker: str, picture: Tensor | None) -> Subject:
     picture = picture.to(next(copy.parameters()))
     layers = trace_layers(copy, family, picture)
     maps = family.attention_maps(copy, tuple(picture.shape[2:]))
-    return Subject(copy, family, layers, maps, tuple(picture.shape[1:]))
+    return Subject(copy, family, layers, maps, tuple(picture.shape[1:]), task_of(module, model))
 
 
 def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
@@ -93,7 +96,7 @@ def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
         return checked(images, None)[:1] if len(images) else _nothing(), images
     batches = iterated(images)
     for batch in batches:
-        pictures = checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, None)
+        pictures = checked(unpacked(batch)[0], None)
         if len(pictures):
             return pictures[:1], chain([batch], batches)
     return _nothing(), images

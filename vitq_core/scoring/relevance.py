@@ -16,7 +16,10 @@ class RelevanceSource(Source):
     """``mean((G ⊙ R)⁺)`` over the outputs of the layer."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        return propagate(self.subject.module, self.subject.observed, images, targets, keep=()).scores()
+        subject = self.subject
+        return propagate(
+            subject.module, subject.observed, images, targets, keep=(), task=subject.task
+        ).scores()
 
     @staticmethod
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:
