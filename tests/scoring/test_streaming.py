@@ -414,7 +414,7 @@ def test_models_that_cannot_be_explained_say_so(images, tiny) -> None:
     for what, error, sentence in (
         ("demo-vit", ValueError, "importance takes a model of load_model or an nn.Module, got str"),
         (torch.nn.Linear(2, 2), vq.VitqError, "no model family knows Linear"),
-        (tiny(global_pool="", num_classes=3), vq.VitqError, r"this model gives \(12, 5, 3\)"),
+        (tiny(global_pool="", num_classes=3), vq.VitqError, r"must give logits .*, got \[12, 5, 3\]"),
     ):
         with pytest.raises(error, match=sentence):
             vq.importance(what, images)

@@ -97,7 +97,7 @@ def test_what_is_not_finite_is_refused(task, module, batches, value: float) -> N
 
 @pytest.mark.parametrize("answer", [None, "cat", (torch.zeros(2, 3),), torch.zeros(3)])
 def test_what_is_no_answer_is_refused(task: Task, answer: object) -> None:
-    with pytest.raises(vq.VitqError, match="the twin .*must give"):
+    with pytest.raises(vq.VitqError, match=r"the twin .*must give"):
         task.outputs(answer, "the twin")
 
 

@@ -133,7 +133,7 @@ UNKNOWN = "classification"  # what a module is taken for that says nothing of it
 
 
 def task_of(module: nn.Module, *given: object) -> Task:
-    """The task of ``module``: what ``given`` say (Models, results of ``quantize``), else what it is built for.
+    """The task of ``module``: what ``given`` say (Models, results of ``quantize``), else by its build.
 
     Of several that say something the first counts; None and plain modules are passed over.
     """
