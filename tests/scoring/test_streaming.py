@@ -80,7 +80,7 @@ def test_any_split_gives_numpys_mean_and_standard_error(
         assert mean == pytest.approx(values.mean(), rel=1e-6)
         error = values.std(ddof=1) / len(values) ** 0.5
         assert found.standard_errors[layer] == pytest.approx(error, rel=1e-6, abs=1e-12)
-    same(found, whole, rel=1e-5)
+    same(found, whole, rel=1e-4)  # batches of other sizes are summed in another order, in single precision
 
 
 @pytest.mark.parametrize("targets", [None, 3, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]])

@@ -156,6 +156,15 @@ def test_every_recipe_quantizes_a_tower(tower: VisionTransformer, pictures: Call
     assert 0.9 < found.cosine < 1 and 0.8 < found.token_cosine < 1
 
 
+@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+def test_every_recipe_can_learn_on_a_tower(tower: VisionTransformer, pictures: Callable, recipe: str) -> None:
+    images = pictures(tower, 8)
+    options = {"iterations": 2, "batch_size": 4, "weighting": "fisher"}
+    result = vq.quantize(tower, images, vq.recipe(recipe, 4, 4, **options))
+    assert len(result.report.units) >= 5
+    assert 0.5 < vq.evaluate(result.model, images, tower).cosine < 1
+
+
 @pytest.mark.parametrize("weighting", ["none", "fisher"])
 @pytest.mark.parametrize("recipe", ["adfq", "vitq"])
 def test_reconstruction_learns_features(headless, pictures, recipe: str, weighting: str) -> None:
