@@ -161,7 +161,7 @@ def test_every_recipe_can_learn_on_a_tower(tower: VisionTransformer, pictures: C
     images = pictures(tower, 8)
     options = {"iterations": 2, "batch_size": 4, "weighting": "fisher"}
     result = vq.quantize(tower, images, vq.recipe(recipe, 4, 4, **options))
-    assert len(result.report.units) >= 5
+    assert len(result.report.units) >= 3  # the patch embedding and two blocks, or their parts
     assert 0.5 < vq.evaluate(result.model, images, tower).cosine < 1
 
 
