@@ -36,7 +36,7 @@ def fingerprint(model: nn.Module) -> list:
 def test_every_recipe_quantizes_every_variant(variant, pictures, calibrating, recipe: str, bits: int) -> None:
     images = pictures(variant, 2)
     if variant(images).ndim != 2 and any(step.startswith("allocate") for step in vq.RECIPES[recipe].passes):
-        pytest.skip("relevance explains classifiers; tests/test_lrp_recipes.py sees that it says so")
+        pytest.skip("a classifier that does not pool; tests/recipes/test_lrp.py sees that it says so")
     before, given = fingerprint(variant), images.clone()
     result = vq.quantize(variant, images, calibrating(recipe, bits, bits))
     assert fingerprint(variant) == before

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vitq_core.data.batches import PIECE, Watched, checked, iterated, length_of, streamed
+from vitq_core.common.batch import PIECE, checked
+from vitq_core.data.batches import Watched, iterated, length_of, streamed
 
 SIZE = (3, 4, 4)
 
@@ -25,6 +26,11 @@ STREAMS = {
     "list": (lambda x: [x[:2], x[2:]], [[0, 1], [2, 3, 4], [5, 6]]),
     "generator": (lambda x: (x[i : i + 1] for i in range(7)), [[i] for i in range(7)]),
     "pairs": (lambda x: [(x[:4], torch.zeros(4)), [x[4:], "labels"]], [[0, 1, 2], [3], [4, 5, 6]]),
+    "dicts": (
+        lambda x: [{"pixel_values": x[:4], "labels": torch.zeros(4)}, {"image": x[4:]}],
+        [[0, 1, 2], [3], [4, 5, 6]],
+    ),
+    "one dict": (lambda x: {"labels": torch.zeros(7), "images": x}, [[0, 1, 2], [3, 4, 5], [6]]),
     "alone in a tuple": (lambda x: [(x,)], [[0, 1, 2], [3, 4, 5], [6]]),
 }
 
@@ -121,6 +127,7 @@ class Unsized(Dataset):
 
 def test_length_is_asked_for_gently(pictures: Tensor) -> None:
     assert length_of([pictures]) == length_of(DataLoader(pictures, 7)) == 1
+    assert length_of({"pixel_values": pictures, "labels": 0}) == 1
     assert length_of(iter([pictures])) is length_of(Unsized()) is length_of(3) is None
 
 

@@ -73,7 +73,7 @@ BAD = {
     "one picture": (torch.zeros(SIZE), r"must be a float tensor .* got \(3, 4, 4\)"),
     "single pictures": (list(random(3)), r"must be a float tensor .* got \(3, 4, 4\)"),
     "arrays": ([np.zeros((2, *SIZE))], "must be a float tensor .* got ndarray"),
-    "dictionary": ([{"pixel_values": random(2)}], "must be a float tensor .* got dict"),
+    "dictionary": ([{"pictures": random(2)}], "must hold its pictures as 'pixel_values' .* has 'pictures'"),
     "text": ("pictures", "must be a float tensor .* got str"),
     "empty pair": ([()], "must be a float tensor .* got tuple"),
     "nothing": (None, "an iterable of batches, got NoneType"),

@@ -14,8 +14,6 @@ from vitq_core.graph.prepared import prepare
 from vitq_core.lrp.propagate import (
     Propagated,
     captured,
-    check_targets,
-    checked_logits,
     positive_mean,
     propagate,
 )
@@ -432,27 +430,3 @@ class Ending(TwoRoads):
 def test_a_statement_in_place_that_shows_in_the_logits_is_refused() -> None:
     with pytest.raises(vq.VitqError, match=r"cannot follow this model's forward; .* tensors in place"):
         propagate(Ending(), ["used"], torch.ones(2, 3), torch.tensor([1, 0]))
-
-
-@pytest.mark.parametrize(
-    ("logits", "sentence"),
-    [
-        (torch.zeros(2, 5, 3), r"give \[N, classes\]; this model gives \(2, 5, 3\)"),
-        (torch.zeros(3), r"this model gives \(3,\)"),
-        ((torch.zeros(2, 3),), "this model gives tuple"),
-        (None, "this model gives NoneType"),
-        (torch.tensor([[1.0, float("nan")]]), "not finite numbers"),
-        (torch.tensor([[1.0, float("inf")]]), "not finite numbers"),
-    ],
-)
-def test_outputs_that_cannot_be_explained(logits: object, sentence: str) -> None:
-    with pytest.raises(vq.VitqError, match=sentence):
-        checked_logits(logits)
-
-
-@pytest.mark.parametrize(("targets", "wrong"), [([0, 5], 5), ([-1, 2], -1), ([-3, 9], 9)])
-def test_targets_out_of_range(targets: list[int], wrong: int) -> None:
-    with pytest.raises(
-        ValueError, match=f"target class {wrong} is out of range: the model has classes 0 to 4"
-    ):
-        check_targets(torch.tensor(targets), 5)

@@ -358,3 +358,61 @@ def test_wrapping_needs_a_module_and_its_size() -> None:
         wrap_model({})
     with pytest.raises(ValueError, match="Flatten does not say its picture size; give it as size=224"):
         wrap_model(torch.nn.Flatten())
+
+
+def test_labels_name_what_the_head_gives() -> None:
+    module = timm.create_model("vit_tiny_patch16_224", num_classes=3, **ARGS)
+    module.head = torch.nn.Linear(24, 4)  # as one does to learn four other classes: num_classes stays 3
+    assert wrap_model(module, labels=list("abcd")).classes == 4
+    with pytest.raises(ValueError, match="the model has 4 classes but 3 labels were given"):
+        wrap_model(module, labels=NAMES)
+    module.head = torch.nn.Identity()
+    assert wrap_model(module).classes == 0
+    with pytest.raises(
+        ValueError, match="the model has no head, so it has no classes that labels could name"
+    ):
+        wrap_model(module, labels=NAMES)
+
+
+# Tasks
+
+
+def test_a_folder_without_a_head_holds_features(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "tower")
+    weights = load_file(folder / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "head" not in k}, folder / "model.safetensors")
+    pretrained = {**config()["pretrained_cfg"], "num_classes": 0}
+    changes = {"num_classes": 0, "label_names": None, "pretrained_cfg": pretrained}
+    (folder / "config.json").write_text(json.dumps(config(**changes)))
+    model = load_model(folder)
+    assert (model.info.task, model.labels, model.classes) == ("features", None, 0)
+    features = model.predict(Image.new("RGB", (50, 40), "green"))
+    assert features.shape == (24,) and not features.requires_grad
+
+
+def test_a_picture_is_answered_by_name(folder: Path) -> None:
+    model, picture = load_model(folder), Image.new("RGB", (50, 40), "green")
+    assert model.info.task == "classification"
+    answers = model.predict(picture)
+    chances = model.module(model.preprocess(picture)[None]).softmax(-1)[0].tolist()
+    assert dict(answers) == pytest.approx(dict(zip(NAMES, chances, strict=True)))
+    assert [chance for _, chance in answers] == sorted(chances, reverse=True)
+
+
+# Devices
+
+
+def test_a_model_is_moved_where_it_is_wanted(folder: Path) -> None:
+    kinds = {name: load_model(folder, device=name).module.head.weight.device.type for name in ("cpu", "meta")}
+    assert kinds == {"cpu": "cpu", "meta": "meta"}
+    module = timm.create_model("vit_tiny_patch16_224", num_classes=3, **ARGS).to("meta")
+    assert wrap_model(module).module.head.weight.is_meta, "it stays where it is"
+    plain = timm.create_model("vit_tiny_patch16_224", num_classes=3, **ARGS)
+    assert wrap_model(plain, device=torch.device("meta")).module.head.weight.is_meta
+
+
+@pytest.mark.parametrize("device", ["tpu7", "cuda:99", 3.5, ""])
+def test_a_device_that_is_not_there_is_a_sentence(folder: Path, device: object) -> None:
+    for make in (load_model, lambda _, device: wrap_model(torch.nn.Linear(1, 1), size=4, device=device)):
+        with pytest.raises(ValueError, match="device must be one of this machine's"):
+            make(folder, device=device)

@@ -13,6 +13,7 @@ from vitq_core.graph import family_of
 from vitq_core.graph.prepared import PreparedModel
 from vitq_core.graph.tracing import trace_layers
 from vitq_core.quantized.simulation import Simulation
+from vitq_core.tasks import task_of
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def rewritten(model: VisionTransformer) -> VisionTransformer:
 def simulation_of(module: VisionTransformer, images: Tensor, recipe: str = "percentile") -> Simulation:
     family = family_of(module)
     layers = trace_layers(module, family, images[:1])
-    prepared = PreparedModel(module, family, layers, tuple(images.shape[1:]))
+    prepared = PreparedModel(module, family, layers, tuple(images.shape[1:]), task_of(module))
     return Simulation(prepared, vq.recipe(recipe))
 
 

@@ -48,7 +48,7 @@ def test_the_mean_weight_is_1_and_the_seed_decides(twin, images) -> None:
     assert any(not torch.equal(first[unit.name], other[unit.name]) for unit in UNITS)
 
 
-def test_only_classifiers_are_weighed(images) -> None:
+def test_a_classifier_without_pooling_cannot_be_weighed(images) -> None:
     class Tokens(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -60,5 +60,5 @@ def test_only_classifiers_are_weighed(images) -> None:
     with Cache() as cache:
         rows = cache.rows(len(images))
         rows.append(images)
-        with pytest.raises(vq.VitqError, match="classifiers only"):
+        with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[\d+, 48, 4\]"):
             fisher_weights(Tokens(), [Unit("head")], rows, 0, torch.device("cpu"))

@@ -63,9 +63,10 @@ def test_a_batch_is_explained_as_each_of_its_pictures(
 ) -> None:
     images = pictures(explicable, 3)
     found = vq.relevance(explicable, images, return_tensors=True)
+    targets = [None] * 3 if found.targets is None else found.targets.tolist()
     alone = [
-        vq.relevance(explicable, image[None], int(target), return_tensors=True)
-        for image, target in zip(images, found.targets, strict=True)
+        vq.relevance(explicable, image[None], target, return_tensors=True)
+        for image, target in zip(images, targets, strict=True)
     ]
     for name, both in found.tensors.items():
         for kind, tensor in enumerate(both):
@@ -120,7 +121,7 @@ def test_the_order_of_pictures_does_not_matter(model, images) -> None:
 def test_a_model_that_does_not_pool_is_no_classifier(tiny: Callable, pictures: Callable, count: int) -> None:
     model = tiny(global_pool="", num_classes=3)
     with pytest.raises(
-        vq.VitqError, match=r"explains classifiers, which give \[N, classes\]; .* gives \(\d, 5, 3\)"
+        vq.VitqError, match=r"taken for a classifier and must give logits \[N, classes\], got \[\d, 5, 3\]"
     ):
         vq.relevance(model, pictures(model, count))
 
@@ -341,7 +342,7 @@ UNUSABLE = {
     "uint8 later": (lambda x: [x, x.to(torch.uint8)], r"preprocessed floats, got torch\.uint8"),
     "array": (lambda x: x.numpy(), "must be a float tensor .* got ndarray"),
     "path": (lambda x: "pictures/", "must be a float tensor .* got str"),
-    "dict": (lambda x: [{"pixel_values": x}], "must be a float tensor .* got dict"),
+    "dict": (lambda x: [{"x": x}], "must hold its pictures as 'pixel_values' or .*; it has 'x'"),
     "nothing": (lambda x: None, "must be a tensor or an iterable of batches, got NoneType"),
     "number": (lambda x: 5, "must be a tensor or an iterable of batches, got int"),
 }
@@ -356,7 +357,7 @@ def test_unusable_pictures(model, images, name: str) -> None:
 
 def test_pictures_so_large_that_the_model_overflows(model, images) -> None:
     with pytest.raises(
-        vq.VitqError, match="outputs that are not finite numbers; there is nothing to explain"
+        vq.VitqError, match="outputs that are not finite numbers; there is nothing to explain or quantize"
     ):
         vq.relevance(model, images * 1e30)
 

@@ -164,3 +164,21 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path) -> None:
     for name in ("nowhere.json", ".", "bytes"):
         with pytest.raises(ValueError, match="importance cannot be read from"):
             Importance.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 17, 40])
+def test_two_tallies_merged_are_one_of_both_streams(cut: int) -> None:
+    values = np.random.default_rng(0).normal(1e3, 1e-2, (40, 2))
+    parts = [Tally(), Tally()]
+    for tally, rows in zip(parts, (values[:cut], values[cut:]), strict=True):
+        for piece in np.array_split(rows, 3):
+            if len(piece):
+                tally.add({"a": torch.from_numpy(piece[:, 0]), "b": torch.from_numpy(piece[:, 1])})
+    first, other = parts
+    before = json.dumps(other.state)
+    first.merge(other)
+    assert first.pictures == 40 and json.dumps(other.state) == before
+    for column, name in enumerate("ab"):
+        assert first.mean(name) == pytest.approx(values[:, column].mean(), rel=1e-12)
+        error = values[:, column].std(ddof=1) / 40**0.5
+        assert first.standard_error(name) == pytest.approx(error, rel=1e-6)  # 1e3 beside 1e-2

@@ -80,7 +80,7 @@ def test_any_split_gives_numpys_mean_and_standard_error(
         assert mean == pytest.approx(values.mean(), rel=1e-6)
         error = values.std(ddof=1) / len(values) ** 0.5
         assert found.standard_errors[layer] == pytest.approx(error, rel=1e-6, abs=1e-12)
-    same(found, whole, rel=1e-5)
+    same(found, whole, rel=1e-4)  # batches of other sizes are summed in another order, in single precision
 
 
 @pytest.mark.parametrize("targets", [None, 3, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]])
@@ -414,7 +414,7 @@ def test_models_that_cannot_be_explained_say_so(images, tiny) -> None:
     for what, error, sentence in (
         ("demo-vit", ValueError, "importance takes a model of load_model or an nn.Module, got str"),
         (torch.nn.Linear(2, 2), vq.VitqError, "no model family knows Linear"),
-        (tiny(global_pool="", num_classes=3), vq.VitqError, r"this model gives \(12, 5, 3\)"),
+        (tiny(global_pool="", num_classes=3), vq.VitqError, r"must give logits .*, got \[12, 5, 3\]"),
     ):
         with pytest.raises(error, match=sentence):
             vq.importance(what, images)

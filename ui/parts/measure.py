@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
 from vitq_core.common.monitor import Monitor
 
 from .sources import Sample

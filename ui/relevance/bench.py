@@ -62,7 +62,7 @@ class RelevanceBench:
             module = private_copy(model.module)
         weighted = {name: layer.weight is not None for name, layer in prepared.layers.items()}
         grid = layer_grid(weighted, prepared.blocks)
-        classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or _classes(module))]
+        classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or model.classes)]
         return Frame(module, blank, grid, classes)
 
     def score(
@@ -149,10 +149,6 @@ class RelevanceBench:
         model, source = self.bench.model(scoring.model), self.bench.source(scoring)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
-
-
-def _classes(module: nn.Module) -> int:
-    return getattr(module, "num_classes", 0)
 
 
 def _megabytes(frame: Frame) -> float:

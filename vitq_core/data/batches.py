@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-import torch
 from torch import Tensor
 
-PIECE = 32  # pictures checked at a time
-
-
-def checked(images: object, size: tuple[int, int, int] | None) -> Tensor:
-    """``images`` without its history. Raises ValueError for what a model of input ``size`` cannot take."""
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"pictures must be a float tensor [N, channels, height, width], got {shape}")
-    if not images.is_floating_point():
-        raise ValueError(f"pictures must be preprocessed floats, got {images.dtype}; use model.preprocess")
-    if size is not None and tuple(images.shape[1:]) != size:
-        raise ValueError(f"the model takes pictures of {size}, got {tuple(images.shape[1:])}")
-    if not all(torch.isfinite(piece).all() for piece in images.split(PIECE)):
-        raise ValueError("the pictures contain NaN or infinite values")
-    return images.detach()
+from ..common.batch import checked, unpacked
 
 
 def iterated(batches: object) -> Iterator:
-    """``iter(batches)``, or a ValueError."""
+    """``iter(batches)``, or a ValueError. A dict is a single batch."""
     try:
-        return iter(batches)
+        return iter((batches,) if isinstance(batches, Mapping) else batches)
     except TypeError as error:
         kind = type(batches).__name__
         raise ValueError(f"pictures must be a tensor or an iterable of batches, got {kind}") from error
@@ -42,7 +27,7 @@ def streamed(
     """
     wanted = skip
     for batch in (images,) if isinstance(images, Tensor) else iterated(images):
-        pictures = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        pictures, _ = unpacked(batch)
         passed = min(skip, len(pictures)) if isinstance(pictures, Tensor) else 0
         skip -= passed
         rest = checked(pictures, size)[passed:]
@@ -55,7 +40,7 @@ def streamed(
 def length_of(batches: object) -> int | None:
     """How many batches there are, where they know it."""
     try:
-        return len(batches)
+        return 1 if isinstance(batches, Mapping) else len(batches)
     except (TypeError, NotImplementedError):
         return None
 

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from .batches import checked, iterated
+from ..common.batch import checked, unpacked
+from .batches import iterated
 from .chunks import TensorStore
 
 CHUNK = 32  # pictures a forward pass of calibration takes
 
 
 class CalibrationPictures:
-    """``images``: [N, 3, H, W] floats, or an iterable of such batches or (images, labels) pairs, read once.
+    """``images``: [N, 3, H, W] floats, or an iterable of what loaders give (``common.batch``), read once.
 
     They come out on ``device``, the model's. Raises ValueError for an empty set, a wrong shape, integers and
     values that are not finite.
@@ -50,7 +51,7 @@ class CalibrationPictures:
     def _chunks(self, batches: Iterable) -> Iterator[Tensor]:
         rest = None
         for batch in iterated(batches):
-            images = checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, self._size)
+            images = checked(unpacked(batch)[0], self._size)
             if rest is not None and rest.shape[1:] != images.shape[1:]:
                 sizes = f"{tuple(rest.shape[1:])} and {tuple(images.shape[1:])}"
                 raise ValueError(f"all calibration pictures must have one size, got {sizes}")

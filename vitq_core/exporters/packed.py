@@ -30,6 +30,7 @@ from ..quantized.result import QuantizeResult, layer_bits
 from ..quantized.simulation import Simulation
 from ..quantized.tensors import CODES, float_tensors, quantizer_tensors
 from ..recipes.recipe import Recipe
+from ..tasks import task_of
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "vitq.json"
@@ -133,7 +134,7 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> Quantiz
         module = family.build(description["config"]).requires_grad_(False)
     recipe = Recipe.from_json(json.dumps(description["recipe"]))
     layers = {layer["name"]: _layer(layer) for layer in description["layers"]}
-    prepared = PreparedModel(module, family, layers, tuple(description["input_size"]))
+    prepared = PreparedModel(module, family, layers, tuple(description["input_size"]), task_of(module))
     simulation = Simulation(prepared, recipe)
     simulation.attach()
     _restore_quantizers(simulation, description["quantizers"], tensors)

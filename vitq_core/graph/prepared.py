@@ -10,7 +10,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import checked, iterated
+from ..common.batch import checked, unpacked
+from ..data.batches import iterated
+from ..tasks import Task, task_of
 from .base import AttentionMaps, Family, family_of
 from .copies import check_finite, network_of, private_copy, standalone, usable
 from .faithful import check_faithful, check_given
@@ -29,6 +31,7 @@ class PreparedModel:
     family: Family
     layers: dict[str, Layer]
     input_size: tuple[int, int, int]
+    task: Task
 
     @property
     def names(self) -> list[str]:
@@ -88,7 +91,7 @@ def prepare(
     pictures = pictures.to(next(copy.parameters()))
     layers = trace_layers(copy, family, pictures[:1])
     check_faithful(module, copy, family, layers, pictures)
-    return PreparedModel(copy, family, layers, tuple(pictures.shape[1:]))
+    return PreparedModel(copy, family, layers, tuple(pictures.shape[1:]), task_of(module, model))
 
 
 def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
@@ -97,7 +100,7 @@ def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
         return checked(images, None)[:1] if len(images) else _nothing(), images
     batches = iterated(images)
     for batch in batches:
-        pictures = checked(batch[0] if isinstance(batch, (tuple, list)) and batch else batch, None)
+        pictures = checked(unpacked(batch)[0], None)
         if len(pictures):
             return pictures[:1], chain([batch], batches)
     return _nothing(), images

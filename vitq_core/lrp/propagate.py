@@ -1,4 +1,4 @@
-"""One batch: the gradient of the target logits and their relevance, at the output of every layer."""
+"""One batch: the gradient of what is explained and its relevance, at the output of every layer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.errors import VitqError
+from ..tasks import Outputs, Task, task_of
 from .mode import Recording, RelevanceMode
 
 NOT_FOLLOWED = "relevance cannot follow this model's forward; does it change tensors in place?"
-Objective = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], targets [B]) → [B]
+Objective = Callable[[Outputs, Tensor | None], Tensor]  # (answer of the model, targets) → [B]
 
 
 @dataclass
 class Propagated:
     """``gradients``, ``relevances``: {name: [B, …]}; ``pixels``: relevance of the pictures [B, C, H, W].
 
-    ``scored``: {name: [B]}, the scores of those that were not kept.
+    ``scored``: {name: [B]}, the scores of those that were not kept. ``targets``: None where there are none.
     """
 
-    targets: Tensor
+    targets: Tensor | None
     gradients: dict[str, Tensor]
     relevances: dict[str, Tensor]
     pixels: Tensor | None = None
@@ -41,12 +43,15 @@ def positive_mean(gradient: Tensor, relevance: Tensor) -> Tensor:
 
 
 class Passed(NamedTuple):
-    """A forward and backward pass: ``gradients`` of the objective and ``outputs``, {name: [B, …]}."""
+    """A forward and backward pass: ``gradients`` of the objective and ``outputs``, {name: [B, …]}.
 
-    targets: Tensor
+    ``answer``: what the model as a whole gave.
+    """
+
+    targets: Tensor | None
     gradients: dict[str, Tensor]
     outputs: dict[str, Tensor]
-    logits: Tensor
+    answer: Outputs
 
 
 def propagate(
@@ -56,31 +61,36 @@ def propagate(
     targets: Tensor | None = None,
     to_pixels: bool = False,
     keep: Collection[str] | None = None,
+    task: Task | None = None,
 ) -> Propagated:
-    """Explain the logit of ``targets`` [B] (the predictions by default) for ``images`` [B, C, H, W].
+    """Explain the objective of the module's task for ``images`` [B, C, H, W]: a class's logit, the features.
 
-    ``names``: the submodules at whose outputs to look; of those not in ``keep`` (all) only the scores stay,
-    which takes far less memory. The module must not require grad anywhere.
+    ``targets`` [B]: which class; the predictions by default. ``names``: the submodules at whose outputs to
+    look; of those not in ``keep`` (all) only the scores stay, which takes far less memory. ``task``: what the
+    module's build shows by default. The module must not require grad anywhere.
     """
+    task = task_of(module) if task is None else task
     with Recording() as recording:
-        passed = output_gradients(module, names, images, targets, _logit)
-    targets, gradients, expected = passed.targets, passed.gradients, passed.logits
+        passed = output_gradients(module, names, images, targets, task.objective, task)
+    targets, gradients, expected = passed.targets, passed.gradients, passed.answer
     del passed
     pictures = images.detach().requires_grad_()
     with torch.enable_grad(), _in_place_as_a_sentence():
         with captured(module, names) as outputs, RelevanceMode(recording.products):
-            logits = module(pictures)
-        _check_followed(logits, expected)
+            answer = task.run(module, Batch((pictures,)))
+        start = task.shares(expected, targets)
+        ends = [answer[name] for name in start]
+        for name, end in zip(start, ends, strict=True):
+            _check_followed(end, expected[name])
         kept = {name: outputs[name] for name in outputs if keep is None or name in keep}
         # 0 until its relevance arrives, and for good where none does.
-        scored = dict.fromkeys((n for n in names if n not in kept), logits.new_zeros(len(logits)))
+        scored = dict.fromkeys((n for n in names if n not in kept), ends[0].new_zeros(len(images)))
         for name in outputs.keys() & scored.keys():
             outputs[name].register_hook(_scoring(name, gradients, scored))
         outputs.clear()
         recording.products.clear()
-        start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)
         wanted = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
-        found = torch.autograd.grad(logits, wanted, start, allow_unused=True)
+        found = torch.autograd.grad(ends, wanted, list(start.values()), allow_unused=True)
     own = {name: gradients[name] for name in kept}
     return Propagated(targets, own, _filled(kept, found), found[-1] if to_pixels else None, scored)
 
@@ -95,17 +105,22 @@ def _scoring(name: str, gradients: dict[str, Tensor], scored: dict[str, Tensor])
 
 
 def output_gradients(
-    module: nn.Module, names: list[str], images: Tensor, targets: Tensor | None, objective: Objective
+    module: nn.Module,
+    names: list[str],
+    images: Tensor,
+    targets: Tensor | None,
+    objective: Objective,
+    task: Task,
 ) -> Passed:
-    """Of the objective for ``targets`` [B] or the predictions, at the outputs of ``names``."""
+    """Of the objective for ``targets`` [B] or the task's own, at the outputs of ``names``."""
     with torch.enable_grad(), captured(module, names) as outputs:
-        logits = checked_logits(module(images.detach().requires_grad_()))
-        targets = logits.argmax(1) if targets is None else check_targets(targets, logits.shape[1])
+        answer = task.run(module, Batch((images.detach().requires_grad_(),)))
+        targets = task.targets(answer, targets)
         found = torch.autograd.grad(
-            objective(logits, targets).sum(), list(outputs.values()), allow_unused=True
+            objective(answer, targets).sum(), list(outputs.values()), allow_unused=True
         )
-    plain = {name: output.detach() for name, output in outputs.items()}
-    return Passed(targets, _filled(outputs, found), plain, logits.detach())
+    plain, answer = ({name: part.detach() for name, part in parts.items()} for parts in (outputs, answer))
+    return Passed(targets, _filled(outputs, found), plain, answer)
 
 
 def _filled(outputs: dict[str, Tensor], found: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
@@ -124,33 +139,10 @@ def _in_place_as_a_sentence() -> Iterator[None]:
         raise VitqError(NOT_FOLLOWED) from error
 
 
-def _check_followed(logits: Tensor, expected: Tensor) -> None:
+def _check_followed(answer: Tensor, expected: Tensor) -> None:
     """The rules must explain what the model computes: an in-place statement of its forward would be lost."""
-    if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+    if not torch.allclose(answer, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise VitqError(NOT_FOLLOWED)
-
-
-def _logit(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.gather(1, targets[:, None])
-
-
-def checked_logits(logits: object) -> Tensor:
-    """Raises VitqError for what is not [B, classes] or not finite."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise VitqError(f"relevance explains classifiers, which give [N, classes]; this model gives {got}")
-    if not torch.isfinite(logits).all():
-        raise VitqError("the model gives outputs that are not finite numbers; there is nothing to explain")
-    return logits
-
-
-def check_targets(targets: Tensor, classes: int) -> Tensor:
-    """Raises ValueError for a class the model does not have."""
-    lowest, highest = int(targets.min()), int(targets.max())
-    if lowest < 0 or highest >= classes:
-        wrong = highest if highest >= classes else lowest
-        raise ValueError(f"target class {wrong} is out of range: the model has classes 0 to {classes - 1}")
-    return targets
 
 
 @contextmanager

@@ -1,15 +1,25 @@
-"""Which class of each picture is explained."""
+"""Which class of each picture is explained, where a model has classes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from ..tasks import Task
+
 
 def check_batch_size(batch_size: object) -> None:
     """Raises ValueError for what is no whole number above 0."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+
+
+def check_takes(task: Task, targets: object) -> None:
+    """Raises ValueError for ``targets`` of a model that has nothing to choose from."""
+    if targets is not None and not task.takes_targets:
+        raise ValueError(
+            f"targets name classes, and this model has none (its task is {task.name}); leave targets out"
+        )
 
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..common.errors import VitqError
+from ..tasks import classes_of
 from .hub import CONFIG, WEIGHTS, brief
 
 # What a configuration that does not fit its architecture or its weights makes timm and torch raise.
@@ -68,7 +69,7 @@ def _check_weights(folder: Path, name: str) -> None:
 
 def _check_loaded(module: nn.Module, name: str) -> None:
     """timm keeps a random head when the numbers of classes differ; that must not pass for a trained model."""
-    said, has = module.pretrained_cfg.get("num_classes"), getattr(module, "num_classes", None)
+    said, has = module.pretrained_cfg.get("num_classes"), classes_of(module)
     if said is not None and has != said:
         raise VitqError(f"the {CONFIG} of {name} says {said} classes but builds a model of {has}")
     if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):

@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import torch
+from PIL import Image
 from torch import nn
 
 from ..common.errors import VitqError
+from ..common.modes import evaluating
 from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing, default_crop
+from ..tasks import classes_of, task_of
 from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
 from .checkpoint import read_checkpoint
 from .hub import fetch_model
@@ -23,8 +28,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Model:
     """A network with what is needed to use it.
 
-    `module` maps [B, 3, H, W] to logits [B, classes]; `preprocess(picture)` makes its [3, H, W]; `labels`
-    names the classes if they are known; `load_model(info.id)` gives it again unless it was made in memory.
+    `module` maps [B, 3, H, W] to logits [B, classes], or to features where it has no head (`info.task`);
+    `preprocess(picture)` makes its [3, H, W]; `labels` names the classes if they are known;
+    `load_model(info.id)` gives it again unless it was made in memory.
     """
 
     module: nn.Module = field(repr=False)
@@ -37,13 +43,40 @@ class Model:
         """PIL picture → normalised float tensor [3, H, W]."""
         return self.preprocessing
 
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart; 0 where it has no head, or does not show one."""
+        return classes_of(self.module) or 0
 
-def load_model(model_id: str | Path) -> Model:
+    def predict(self, picture: Image.Image) -> Any:
+        """The answer for one picture, worked out on the model's own device.
+
+        Classification: the five most probable [(label, probability)], best first. Features: a tensor [D].
+        Raises ValueError for what is no picture, VitqError for outputs that are not finite.
+        """
+        if not isinstance(picture, Image.Image):
+            raise ValueError(f"predict takes a PIL picture, got {type(picture).__name__}")
+        task = task_of(self.module, self)
+        batch = task.collate(self.preprocess(picture)[None]).on(self.module)
+        with evaluating(self.module), torch.no_grad():
+            outputs = task.run(self.module, batch)
+        return task.present(outputs, self.labels)
+
+
+def load_model(model_id: str | Path, device: str | torch.device | None = None) -> Model:
     """The model of an id of `list_models()`, a folder in timm's format, `hf-hub:user/name` or `timm/name`.
 
-    The module is in evaluation mode, float32, its parameters without gradients. Nothing is downloaded twice.
-    Raises ValueError for an unknown id and VitqError for one that cannot be downloaded or read.
+    The module is in evaluation mode, float32, its parameters without gradients, on `device` or the CPU.
+    Nothing is downloaded twice. Raises ValueError for an unknown id or device and VitqError for a model that
+    cannot be downloaded or read.
     """
+    device = _checked_device(device)
+    model = _load(model_id)
+    _move(model.module, device)
+    return model
+
+
+def _load(model_id: str | Path) -> Model:
     info = find_model(str(model_id))
     if info is not None and info.bundled:
         return _load_bundled(info)
@@ -63,8 +96,10 @@ def wrap_model(
     size: int | tuple[int, int] | None = None,
     crop_pct: float | None = None,
     interpolation: str = "bicubic",
+    device: str | torch.device | None = None,
 ) -> Model:
-    """A module in memory as a Model; it is put in evaluation mode and otherwise left as it is.
+    """A module in memory as a Model; it is put in evaluation mode, moved to `device` if one is named, and
+    otherwise left as it is.
 
     `size` in pixels, or (height, width), is read from `module.patch_embed.img_size` where that exists;
     `crop_pct` is 0.875, or 1 below 128 pixels. Raises ValueError for what does not fit.
@@ -75,11 +110,28 @@ def wrap_model(
     preprocessing = Preprocessing(size=pixels, interpolation=interpolation, mean=mean, std=std)
     _check_size(preprocessing.size, module)
     preprocessing = _with_crop(preprocessing, crop_pct)
-    name = type(module).__name__
-    info = ModelInfo(
-        name, name, "classification", _params(module), False, "memory", "A model given in memory."
-    )
-    return Model(module.eval(), preprocessing, _checked_labels(labels, module), info)
+    labels, name = _checked_labels(labels, module), type(module).__name__
+    task = task_of(module).name
+    info = ModelInfo(name, name, task, _params(module), False, "memory", "A model given in memory.")
+    _move(module, _checked_device(device))
+    return Model(module.eval(), preprocessing, labels, info)
+
+
+def _checked_device(device: object) -> torch.device | None:
+    """ValueError for what names no device of this machine."""
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"device must be one of this machine's, such as 'cpu', got {device!r:.80}"
+        ) from error
+
+
+def _move(module: nn.Module, device: torch.device | None) -> None:
+    if device is not None:
+        module.to(device)
 
 
 def _check_size(size: tuple[int, int], module: nn.Module) -> None:
@@ -111,10 +163,11 @@ def _read(folder: Path, info: ModelInfo) -> Model:
     config = module.pretrained_cfg
     try:
         preprocessing = Preprocessing.from_timm(config)
-        labels = checkpoint_labels(config, module.num_classes)
+        labels = checkpoint_labels(config, classes_of(module) or 0)
     except (ValueError, TypeError, KeyError) as error:
         raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
-    return Model(module, preprocessing, labels, replace(info, params=_params(module)))
+    info = replace(info, params=_params(module), task=task_of(module).name)
+    return Model(module, preprocessing, labels, info)
 
 
 def _repository(model_id: str) -> str:
@@ -130,8 +183,9 @@ def _repository(model_id: str) -> str:
 
 
 def _outside(model_id: str, source: str) -> ModelInfo:
+    """What parameters and task it has is known once it is read."""
     title = Path(source).name
-    return ModelInfo(model_id, title, "classification", 0, False, source, f"A model from {source}.")
+    return ModelInfo(model_id, title, "", 0, False, source, f"A model from {source}.")
 
 
 def _input_size(module: nn.Module) -> tuple[int, int]:
@@ -148,8 +202,10 @@ def _checked_labels(labels: Sequence[str] | None, module: nn.Module) -> list[str
         return None
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"labels must be a list of class names, got {labels!r:.80}")
-    classes = getattr(module, "num_classes", None)
-    if classes and classes != len(labels):
+    classes = classes_of(module)
+    if classes == 0:
+        raise ValueError("the model has no head, so it has no classes that labels could name; leave them out")
+    if classes is not None and classes != len(labels):
         raise ValueError(f"the model has {classes} classes but {len(labels)} labels were given")
     return list(labels)
 

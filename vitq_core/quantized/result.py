@@ -26,7 +26,7 @@ class QuantizeResult:
     source: Model | None = None  # what was quantized, where it came as a Model: labels and preprocessing
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The quantized model's output, [N, classes]."""
+        """The quantized model's output, of the original's shape."""
         return self.model(images)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import VitqError
+from ..common.batch import Batch
 from ..data.store import Rows
 from ..graph.site import Unit
+from ..tasks import task_of
 from .unit_inputs import CHUNK
 
 
 def fisher_weights(
     model: nn.Module, units: list[Unit], pictures: Rows, seed: int, device: torch.device
 ) -> dict[str, Tensor]:
-    """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers.
+    """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers (a
+    model of features has a normal distribution around them).
 
     As BRECQ (arXiv 2102.05426) weighs its errors, but averaged over the pictures.
     """
@@ -29,7 +31,7 @@ def fisher_weights(
 def _gradients(
     model: nn.Module, units: list[Unit], images: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    outputs: dict[str, Tensor] = {}
+    outputs, task = {}, task_of(model)
 
     def keep(name: str, output: Tensor) -> Tensor:
         outputs[name] = output if output.requires_grad else output.requires_grad_()
@@ -43,12 +45,8 @@ def _gradients(
     ]
     try:
         with torch.enable_grad():
-            logits = model(images)
-            if logits.ndim != 2:
-                raise VitqError("errors are weighed by Fisher information in classifiers only")
-            chances = logits.log_softmax(-1)
-            answers = torch.multinomial(chances.detach().exp().cpu(), 1, generator=generator)
-            likelihood = chances.gather(1, answers.to(images.device)).sum()
+            answer = task.run(model, Batch((images,)))
+            likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
             gradients = torch.autograd.grad(likelihood, list(outputs.values()))
     finally:
         for hook in hooks:

@@ -14,7 +14,7 @@ from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.heat_map import heat_map
 from ..lrp.propagate import Propagated, propagate
-from ..lrp.targets import Targets, check_batch_size
+from ..lrp.targets import Targets, check_batch_size, check_takes
 from ..models import Model
 from .scores import Importance, Tally
 
@@ -25,14 +25,15 @@ class Relevance:
     Only the former, which weigh attention by its gradient, tell one class from another: the rules that lead
     to the pixels forget which class they started from (transformer attribution's own finding for plain LRP).
 
-    ``targets`` [N]: the classes explained. ``importance``: the layers' scores with their standard errors.
+    ``targets`` [N]: the classes explained; None for a model without classes, whose features are explained.
+    ``importance``: the layers' scores with their standard errors.
     ``tensors``: {layer, or ``….attn.softmax``: (relevance, gradient)}, each [N, …], if they were asked for.
     """
 
     importance: Importance
     heatmaps: Tensor
     pixel_maps: Tensor
-    targets: Tensor
+    targets: Tensor | None
     tensors: dict[str, tuple[Tensor, Tensor]] | None = None
 
     @property
@@ -51,17 +52,19 @@ def relevance(
     progress: Progress | None = None,
     cancel: object = None,
 ) -> Relevance:
-    """Layer-wise relevance propagation (arXiv 2012.09838, 2401.11243) from the target class to the pixels.
+    """Layer-wise relevance propagation (arXiv 2012.09838, 2401.11243) from the answer to the pixels.
 
     ``model``: of ``load_model``, a module, or what ``quantize`` returned; it is left as it was. ``images``:
     [N, 3, H, W] or an iterable of batches. ``targets``: a class, one for each picture, or the predictions.
-    Raises ValueError for unusable pictures or a class out of range, VitqError for a model of no known family
-    or one that is no classifier.
+    A model of features is explained as a whole: by half of their squared norm, in which each has its share.
+    Raises ValueError for unusable pictures, a class out of range or targets of a model without classes,
+    VitqError for a model of no known family or one that does not answer as its task asks for.
     """
     check_batch_size(batch_size)
     watched = Watched(images)
     first, images = peeked(watched.images)
     prepared = prepare(model, "relevance", first)
+    check_takes(prepared.task, targets)
     monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
     monitor.report(0.0, "preparing")
     tally, parts = Tally(), []
@@ -75,13 +78,15 @@ def relevance(
             targets.take(len(batch), prepared.device),
             to_pixels=True,
             keep=None if return_tensors else maps,
+            task=prepared.task,
         )
         tally.add(found.scores())
         parts.append(_kept(found, prepared, return_tensors))
         monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
     targets.check_used()
     monitor.report(1.0, "done")
-    heatmaps, pixel_maps, chosen = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
+    heatmaps, pixel_maps = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
+    chosen = torch.cat([part[2] for part in parts]) if prepared.task.takes_targets else None
     tensors = _joined([part[3] for part in parts]) if return_tensors else None
     return Relevance(tally.result("relevance", prepared.names), heatmaps, pixel_maps, chosen, tensors)
 

@@ -2,28 +2,44 @@
 
 For comparison with relevance. ``Σ (∂ log p(target) / ∂O ⊙ O)²`` per picture: the diagonal of the empirical
 Fisher information at the output, in units of the output's own size, so that layers of all scales compare.
+Where a model has no targets to choose from, the answer is drawn: for features a random direction v, and
+``Σ (∂(v·f) / ∂O ⊙ O)²``, whose mean is the diagonal of JᵀJ.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from zlib import crc32
+
+import torch
 from torch import Tensor
 
 from ..lrp.propagate import output_gradients
+from ..tasks import Outputs
 from .sources import SOURCES, Source
 
 
 @SOURCES.register("fisher")
 class FisherSource(Source):
-    """The diagonal of the empirical Fisher information at the outputs."""
+    """The diagonal of the Fisher information at the outputs."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        prepared = self.prepared
-        passed = output_gradients(prepared.module, prepared.names, images, targets, _log_likelihood)
+        prepared, likelihood = self.prepared, partial(self._likelihood, images)
+        passed = output_gradients(prepared.module, prepared.names, images, targets, likelihood, prepared.task)
         return {
             name: (gradient * passed.outputs[name]).square().flatten(1).sum(1)
             for name, gradient in passed.gradients.items()
         }
 
+    def _likelihood(self, images: Tensor, answer: Outputs, targets: Tensor | None) -> Tensor:
+        answers = self._drawn(images, answer) if targets is None else targets
+        return self.prepared.task.likelihood(answer, answers)
 
-def _log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.log_softmax(1).gather(1, targets[:, None])
+    def _drawn(self, images: Tensor, answer: Outputs) -> Tensor:
+        """An answer for each picture, drawn from its pixels: the same one in whatever batch it comes."""
+        drawn = []
+        for index, picture in enumerate(images.detach().cpu()):
+            generator = torch.Generator().manual_seed(crc32(picture.contiguous().numpy().tobytes()))
+            one = {name: part[index : index + 1] for name, part in answer.items()}
+            drawn.append(self.prepared.task.sample(one, generator))
+        return torch.cat(drawn)

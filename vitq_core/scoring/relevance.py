@@ -16,7 +16,10 @@ class RelevanceSource(Source):
     """``mean((G ⊙ R)⁺)`` over the outputs of the layer."""
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        return propagate(self.prepared.module, self.prepared.observed, images, targets, keep=()).scores()
+        prepared = self.prepared
+        return propagate(
+            prepared.module, prepared.observed, images, targets, keep=(), task=prepared.task
+        ).scores()
 
     @staticmethod
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:

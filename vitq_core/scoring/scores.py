@@ -115,6 +115,11 @@ class Tally:
             count, mean = len(values), float(values.mean())
             self._merge(name, count, mean, float((values - mean).square().sum()))
 
+    def merge(self, other: Tally) -> None:
+        """Add what ``other`` has seen, as if its pictures had come here."""
+        for name, (count, mean, squares) in other.state.items():
+            self._merge(name, count, mean, squares)
+
     def _merge(self, name: str, count: int, mean: float, squares: float) -> None:
         seen, old, before = self.state.get(name, (0, 0.0, 0.0))
         total, shift = seen + count, mean - old

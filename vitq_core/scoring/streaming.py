@@ -16,7 +16,7 @@ from ..common.files import write_atomically
 from ..common.monitor import Monitor, Progress
 from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
-from ..lrp.targets import Targets, check_batch_size
+from ..lrp.targets import Targets, check_batch_size, check_takes
 from ..models import Model
 from .scores import Importance, Tally, checked_state
 from .sources import SOURCES
@@ -41,7 +41,7 @@ def importance(
 
     ``state``: a file that keeps what was gathered, also when cancelled or killed; with the same model, source
     and pictures in the same order the next call goes on from there. Raises ValueError and VitqError as
-    :func:`vitq_core.lrp` does, and VitqError for a state of another run.
+    :func:`vitq_core.relevance` does, and VitqError for a state of another run.
     """
     if not isinstance(source, str):
         raise ValueError(f"unknown importance source {source!r:.80}; available: {', '.join(sorted(SOURCES))}")
@@ -50,6 +50,7 @@ def importance(
     watched = Watched(images)
     first, images = peeked(watched.images)
     prepared = prepare(model, "importance", first)
+    check_takes(prepared.task, targets)
     monitor, total, scorer = Monitor(progress, cancel), watched.count, kind(prepared)
     targets = Targets(targets, total)
     keeper = _Keeper(state, lambda: _fingerprint(prepared, source, first, targets))

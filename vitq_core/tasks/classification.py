@@ -1,47 +1,87 @@
-"""Counting hits, agreement and divergence batch by batch."""
+"""One answer of many: logits, measured by hits, agreement and divergence."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..common.records import Record
+from ..common.errors import VitqError
+from .base import TASKS, Evaluation, Metrics, Outputs, Task, check_finite, shape_of
+from .heads import classes_of
 
-
-@dataclass(frozen=True, eq=False)
-class Evaluation(Record):
-    """What `evaluate` measured; also a mapping.
-
-    `top1`, `top5`: shares (0..1) of the labelled pictures whose label is the first, or among the first five
-    (all, with fewer classes) predictions; None without labels. `n`: pictures seen. `agreement`: share of all
-    pictures with the reference's first prediction, `kl`: mean KL(reference ‖ module) in nats; None without a
-    reference.
-    """
-
-    top1: float | None
-    top5: float | None
-    n: int
-    agreement: float | None = None
-    kl: float | None = None
+LOGITS = "logits"
+SHOWN = 5  # answers that a single picture is given
 
 
-class Tally:
-    """Sums over the pictures so far; `result()` divides them."""
+class Classification(Task):
+    """``logits`` [B, classes]. What is explained is the target's logit; the prediction is the default."""
+
+    name = "classification"
+    takes_targets = True
+
+    def matches(self, module: nn.Module) -> bool:
+        return bool(classes_of(module))
+
+    def outputs(self, answer: object, who: str = "the model") -> Outputs:
+        if not isinstance(answer, Tensor) or answer.ndim != 2:
+            raise VitqError(
+                f"{who} is taken for a classifier and must give logits [N, classes], got {shape_of(answer)}"
+            )
+        check_finite(answer, who)
+        return {LOGITS: answer}
+
+    def metrics(self) -> ClassificationMetrics:
+        return ClassificationMetrics()
+
+    def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor:
+        logits = outputs[LOGITS]
+        return logits.argmax(1) if given is None else check_targets(given, logits.shape[1])
+
+    def objective(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return outputs[LOGITS].gather(1, targets[:, None])[:, 0]
+
+    def shares(self, outputs: Outputs, targets: Tensor) -> Outputs:
+        return {LOGITS: torch.zeros_like(outputs[LOGITS]).scatter_(1, targets[:, None], 1.0)}
+
+    def sample(self, outputs: Outputs, generator: torch.Generator) -> Tensor:
+        chances = outputs[LOGITS].detach().log_softmax(-1).exp()
+        answers = torch.multinomial(chances.cpu(), 1, generator=generator)
+        return answers[:, 0].to(chances.device)
+
+    def likelihood(self, outputs: Outputs, answers: Tensor) -> Tensor:
+        return outputs[LOGITS].log_softmax(-1).gather(1, answers[:, None])[:, 0]
+
+    def present(self, outputs: Outputs, labels: Sequence[str] | None) -> list[tuple[str, float]]:
+        """The five most probable (name, probability), best first."""
+        chances = outputs[LOGITS][0].float().softmax(-1)
+        values, indices = chances.topk(min(SHOWN, len(chances)))
+        names = [labels[i] if labels else f"class {i}" for i in indices.tolist()]
+        return list(zip(names, values.tolist(), strict=True))
+
+
+TASKS.register(Classification.name)(Classification())
+
+
+class ClassificationMetrics(Metrics):
+    """Counts of hits and of agreement, and the sum of divergences."""
 
     def __init__(self) -> None:
-        self.n = self.labelled = self.first = self.in_five = self.same = 0
-        self.divergence: float | None = None
+        self.n = self.labelled = self.first = self.in_five = self.compared = self.same = 0
+        self.divergence = 0.0
 
-    def add(self, logits: Tensor, labels: Tensor | None, theirs: Tensor | None) -> None:
-        """Count a batch: logits [B, classes], labels [B] (-1 for none), the reference's logits."""
+    def add(self, outputs: Outputs, truth: Any, reference: Outputs | None) -> None:
+        """``truth``: labels [B], -1 for none."""
+        logits = outputs[LOGITS].float()
         self.n += len(logits)
-        if labels is not None:
-            self._add_labels(logits, labels)
-        if theirs is not None:
-            self._add_reference(logits, theirs)
+        if truth is not None:
+            self._add_labels(logits, truth)
+        if reference is not None:
+            self._add_reference(logits, reference[LOGITS].float())
 
-    def _add_labels(self, logits: Tensor, labels: Tensor) -> None:
+    def _add_labels(self, logits: Tensor, labels: Any) -> None:
         labels = _checked_labels(labels, logits).to(logits.device)
         known = labels >= 0
         best = logits[known].topk(min(5, logits.shape[1]), dim=1).indices
@@ -50,26 +90,39 @@ class Tally:
         self.first += int(hits[:, 0].sum())
         self.in_five += int(hits.any(1).sum())
 
-    def _add_reference(self, logits: Tensor, theirs: Tensor) -> None:
-        if logits.shape != theirs.shape:
+    def _add_reference(self, logits: Tensor, reference: Tensor) -> None:
+        if logits.shape != reference.shape:
             raise ValueError(
-                f"the model has {logits.shape[1]} classes but the reference has {theirs.shape[1]}"
+                f"the model has {logits.shape[1]} classes but the reference has {reference.shape[1]}"
             )
-        theirs = theirs.to(logits.device)
-        self.same += int((logits.argmax(1) == theirs.argmax(1)).sum())
+        reference = reference.to(logits.device)
+        self.compared += len(logits)
+        self.same += int((logits.argmax(1) == reference.argmax(1)).sum())
         # In double precision: a good quantization's divergence drowns in single precision's rounding.
-        log_q, log_p = (x.double().log_softmax(1) for x in (logits, theirs))
-        self.divergence = (self.divergence or 0.0) + float((log_p.exp() * (log_p - log_q)).sum())
+        log_q, log_p = (x.double().log_softmax(1) for x in (logits, reference))
+        self.divergence += float((log_p.exp() * (log_p - log_q)).sum())
 
-    def result(self) -> Evaluation:
-        """What was counted; ValueError when there were no pictures."""
-        if self.n == 0:
-            raise ValueError("there is nothing to evaluate: the loader gave no pictures")
-        share = (lambda count: count / self.labelled) if self.labelled else (lambda count: None)
-        if self.divergence is None:
-            return Evaluation(share(self.first), share(self.in_five), self.n)
-        kl = max(self.divergence / self.n, 0.0)
-        return Evaluation(share(self.first), share(self.in_five), self.n, self.same / self.n, kl)
+    def merge(self, other: ClassificationMetrics) -> None:
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def measured(self) -> Evaluation:
+        top1, top5 = (_share(hits, self.labelled) for hits in (self.first, self.in_five))
+        agreement, kl = (_share(total, self.compared) for total in (self.same, self.divergence))
+        return Evaluation(top1, top5, self.n, agreement, None if kl is None else max(kl, 0.0))
+
+
+def _share(total: float, count: int) -> float | None:
+    return total / count if count else None
+
+
+def check_targets(targets: Tensor, classes: int) -> Tensor:
+    """``targets`` [B]. Raises ValueError for a class the model does not have."""
+    lowest, highest = int(targets.min()), int(targets.max())
+    if lowest < 0 or highest >= classes:
+        wrong = highest if highest >= classes else lowest
+        raise ValueError(f"target class {wrong} is out of range: the model has classes 0 to {classes - 1}")
+    return targets
 
 
 def _checked_labels(labels: Any, logits: Tensor) -> Tensor:

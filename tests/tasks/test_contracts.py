@@ -1,0 +1,196 @@
+"""What every task keeps to, on a model that it knows: new entries of ``TASKS`` need a model here, no test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import vitq_core as vq
+from vitq_core.common.batch import Batch
+from vitq_core.tasks import TASKS, Evaluation, Outputs, Task, task_of
+from vitq_core.tasks.base import UNKNOWN
+
+MODELS = {"classification": {}, "features": {"num_classes": 0}}  # task → arguments of the tiny model
+
+
+@pytest.fixture(params=sorted(TASKS))
+def task(request: pytest.FixtureRequest) -> Task:
+    return TASKS[request.param]
+
+
+@pytest.fixture
+def module(task: Task, tiny: Callable) -> nn.Module:
+    assert task.name in MODELS, f"give the contract test a model of task {task.name}"
+    return tiny(depth=2, **MODELS[task.name])
+
+
+@pytest.fixture
+def batches(task: Task, module: nn.Module, pictures: Callable) -> list[Batch]:
+    """Five of two pictures."""
+    return [task.collate(part) for part in pictures(module, 10).split(2)]
+
+
+def answers(task: Task, module: nn.Module, batch: Batch) -> Outputs:
+    with torch.no_grad():
+        return task.run(module, batch)
+
+
+def altered(module: nn.Module) -> nn.Module:
+    """The same model, a bit off."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(
+                0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.ndim))
+            )
+    return module
+
+
+def test_names(task: Task) -> None:
+    assert TASKS[task.name] is task and UNKNOWN in TASKS
+
+
+def test_a_model_is_of_one_task(task: Task, module: nn.Module) -> None:
+    assert [other.name for other in TASKS.values() if other.matches(module)] == [task.name]
+    assert task_of(module) is task
+
+
+def test_what_a_caller_says_of_a_model_wins(task: Task, module: nn.Module, tiny: Callable) -> None:
+    other = next(name for name in sorted(TASKS) if name != task.name)
+    model = vq.wrap_model(module)
+    assert model.info.task == task.name
+    renamed = replace(model, info=replace(model.info, task=other))
+    assert task_of(module, renamed).name == task_of(module, module, None, renamed).name == other
+    assert task_of(module, None, module) is task
+
+
+def test_outputs_are_named_tensors_with_a_row_for_each_picture(task, module, batches) -> None:
+    for part in answers(task, module, batches[0]).values():
+        assert isinstance(part, Tensor) and len(part) == 2 and torch.isfinite(part).all()
+
+
+def test_a_model_is_left_as_it_was(task, module, batches) -> None:
+    before = [(name, id(part), sorted(vars(part))) for name, part in module.named_modules()]
+    answers(task, module, batches[0])
+    assert before == [(name, id(part), sorted(vars(part))) for name, part in module.named_modules()]
+
+
+def test_arguments_and_keywords_reach_the_model(task, module, batches) -> None:
+    images = batches[0].args[0]
+    expected = answers(task, module, batches[0])
+    found = answers(task, module, Batch((), {"x": images}))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(task, module, batches, value: float) -> None:
+    batch = Batch((torch.full_like(batches[0].args[0], value),))
+    with pytest.raises(vq.VitqError, match="the reference gives outputs that are not finite"):
+        task.run(module, batch, "the reference")
+
+
+@pytest.mark.parametrize("answer", [None, "cat", (torch.zeros(2, 3),), torch.zeros(3)])
+def test_what_is_no_answer_is_refused(task: Task, answer: object) -> None:
+    with pytest.raises(vq.VitqError, match=r"the twin .*must give"):
+        task.outputs(answer, "the twin")
+
+
+def test_shares_add_up_to_one(task, module, batches) -> None:
+    outputs = answers(task, module, batches[0])
+    shares = task.shares(outputs, task.targets(outputs, None))
+    assert shares.keys() <= outputs.keys()
+    total = sum(part.flatten(1).double().sum(1) for part in shares.values())
+    torch.testing.assert_close(total, torch.ones(2, dtype=torch.float64))
+
+
+def test_shares_are_what_each_number_adds_to_the_objective(task, module, batches) -> None:
+    """Output times gradient, of the whole."""
+    outputs = {name: part.requires_grad_() for name, part in answers(task, module, batches[0]).items()}
+    targets = task.targets(outputs, None)
+    shares = task.shares(outputs, targets)
+    parts = [outputs[name] for name in shares]
+    found = torch.autograd.grad(task.objective(outputs, targets).sum(), parts)
+    products = [(part * gradient).detach() for part, gradient in zip(parts, found, strict=True)]
+    total = sum(product.flatten(1).sum(1) for product in products)
+    for share, product in zip(shares.values(), products, strict=True):
+        torch.testing.assert_close(share, product / total.reshape(-1, *[1] * (product.ndim - 1)))
+
+
+def test_the_objective_is_a_number_for_each_picture_alone(task, module, batches) -> None:
+    outputs = answers(task, module, batches[0])
+    both = task.objective(outputs, task.targets(outputs, None))
+    assert both.shape == (2,) and both[0] != both[1]
+    one = {name: part[1:] for name, part in outputs.items()}
+    torch.testing.assert_close(task.objective(one, task.targets(one, None)), both[1:])
+
+
+def test_draws_follow_the_seed(task, module, batches) -> None:
+    outputs = answers(task, module, task.collate(torch.cat([batch.args[0] for batch in batches])))
+    draws = [task.sample(outputs, torch.Generator().manual_seed(seed)) for seed in (0, 0, *range(1, 9))]
+    assert len(draws[0]) == 10 and torch.equal(*draws[:2])
+    assert any(not torch.equal(*pair) for pair in pairwise(draws[1:]))
+    assert task.likelihood(outputs, draws[0]).shape == (10,)
+
+
+def test_no_pictures_are_nothing_to_evaluate(task: Task) -> None:
+    with pytest.raises(ValueError, match="there is nothing to evaluate"):
+        task.metrics().result()
+
+
+def streamed(task: Task, module: nn.Module, twin: nn.Module, batches: list[Batch]):
+    metrics = task.metrics()
+    for batch in batches:
+        metrics.add(answers(task, module, batch), None, answers(task, twin, batch))
+    return metrics
+
+
+def alike(found: Evaluation, expected: Evaluation) -> None:
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert found[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
+        else:
+            assert found[name] == value, name
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_two_halves_merged_are_the_whole(task, module, tiny, batches, cut: int) -> None:
+    twin = altered(tiny(depth=2, **MODELS[task.name]))
+    first, rest = (streamed(task, module, twin, part) for part in (batches[:cut], batches[cut:]))
+    first.merge(rest)
+    whole = streamed(task, module, twin, batches)
+    assert first.n == 10
+    alike(first.result(), whole.result())
+    assert sum(value is not None for value in whole.result().values()) > 1
+
+
+def test_merging_keeps_what_only_one_has_compared(task, module, batches) -> None:
+    alone, compared = task.metrics(), streamed(task, module, module, batches[:2])
+    alone.add(answers(task, module, batches[4]), None, None)
+    alone.merge(compared)
+    found, expected = alone.result(), compared.result()
+    assert found.n == 6
+    alike(replace(found, n=4), expected)
+
+
+def test_a_reference_of_another_width_is_a_sentence(task, module, tiny, batches) -> None:
+    other = tiny(**{"embed_dim": 32, **({"num_classes": 4} | MODELS[task.name])})
+    with pytest.raises(ValueError, match="the reference"):
+        streamed(task, module, other, batches)
+
+
+def test_a_picture_is_answered(task, module) -> None:
+    model, picture = vq.wrap_model(module, mean=(0.5,) * 3, std=(0.5,) * 3), Image.new("RGB", (40, 30), "red")
+    module.train()
+    with torch.no_grad():
+        expected = task.run(model.module.eval(), Batch((model.preprocess(picture)[None],)))
+    module.train()
+    assert str(model.predict(picture)) == str(task.present(expected, None))
+    assert module.training, "as it was"
+    with pytest.raises(ValueError, match="predict takes a PIL picture, got str"):
+        model.predict("cat.png")

@@ -1,0 +1,163 @@
+"""What the engine must know of what a model is for. One file a task; ``TASKS`` finds them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.batch import Batch, checked, unpacked
+from ..common.errors import VitqError
+from ..common.records import Record
+from ..common.registry import Registry
+
+Outputs = dict[str, Tensor]  # what a model answers, by name: [B, …] each
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Record):
+    """What ``evaluate`` measured; also a mapping. What a task does not measure is None.
+
+    Classification: ``top1``, ``top5``: shares (0..1) of the labelled pictures whose label is the first, or
+    among the first five (all, with fewer classes) predictions; None without labels. ``agreement``: share of
+    all pictures with the reference's first prediction, ``kl``: mean KL(reference ‖ module) in nats; None
+    without a reference.
+
+    Features, all None without a reference: ``cosine`` of the features with the reference's, a mean over the
+    pictures; ``token_cosine``: of the patch tokens, a mean over tokens and pictures; ``min_cosine``: the
+    least of any patch token of any picture; ``class_token_cosine``. The last three are None for a model that
+    does not show such tokens.
+
+    ``n``: pictures seen.
+    """
+
+    top1: float | None
+    top5: float | None
+    n: int
+    agreement: float | None = None
+    kl: float | None = None
+    cosine: float | None = None
+    token_cosine: float | None = None
+    class_token_cosine: float | None = None
+    min_cosine: float | None = None
+
+
+class Metrics(ABC):
+    """Sums over the pictures so far, in constant memory."""
+
+    n = 0  # pictures seen
+
+    @abstractmethod
+    def add(self, outputs: Outputs, truth: Any, reference: Outputs | None) -> None:
+        """Count a batch; ``truth`` and ``reference`` where there are any. Raises ValueError for a ``truth``
+        or a ``reference`` that does not fit ``outputs``."""
+
+    @abstractmethod
+    def merge(self, other: Metrics) -> None:
+        """Add what ``other``, of the same task, has seen: the same as one that saw both streams."""
+
+    @abstractmethod
+    def measured(self) -> Evaluation:
+        """What was counted of at least one picture."""
+
+    def result(self) -> Evaluation:
+        """What was counted; ValueError when there were no pictures."""
+        if self.n == 0:
+            raise ValueError("there is nothing to evaluate: the loader gave no pictures")
+        return self.measured()
+
+
+class Task(ABC):
+    """One for each kind of answer. ``takes_targets``: a caller may choose what is explained (a class)."""
+
+    name: str
+    takes_targets = False
+
+    @abstractmethod
+    def matches(self, module: nn.Module) -> bool:
+        """Whether ``module`` shows by its build that this is what it is for."""
+
+    def collate(self, given: object) -> Batch:
+        """What a loader gives as what a model is called with. ValueError for what cannot be meant."""
+        pictures, labels = unpacked(given)
+        return Batch((checked(pictures, None),), truth=labels)
+
+    def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
+        """What ``module`` answers, checked by :meth:`outputs`."""
+        return self.outputs(module(*batch.args, **batch.kwargs), who)
+
+    @abstractmethod
+    def outputs(self, answer: object, who: str = "the model") -> Outputs:
+        """``answer`` of a model by name. Raises VitqError, calling the model ``who``, for what is no answer
+        of this task or not finite."""
+
+    @abstractmethod
+    def metrics(self) -> Metrics:
+        """Fresh ones, with no picture seen."""
+
+    @abstractmethod
+    def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor | None:
+        """What of ``outputs`` is explained: ``given`` [B], checked, or the model's own choice; None where
+        there is nothing to choose. Raises ValueError for a target that the model does not have."""
+
+    @abstractmethod
+    def objective(self, outputs: Outputs, targets: Tensor | None) -> Tensor:
+        """[B]: what is explained, as one number for each picture, to be differentiated."""
+
+    @abstractmethod
+    def shares(self, outputs: Outputs, targets: Tensor | None) -> Outputs:
+        """Where relevance starts: each number's share in the objective, 1 in all for each picture.
+
+        Names only outputs that have a share.
+        """
+
+    @abstractmethod
+    def sample(self, outputs: Outputs, generator: torch.Generator) -> Tensor:
+        """An answer for each picture, drawn as the model gives it, for the Fisher information."""
+
+    @abstractmethod
+    def likelihood(self, outputs: Outputs, answers: Tensor) -> Tensor:
+        """[B]: log-likelihood of ``answers``, or what has its gradient, to be differentiated."""
+
+    @abstractmethod
+    def present(self, outputs: Outputs, labels: Sequence[str] | None) -> Any:
+        """The answer for a single picture as a program wants it; ``labels`` name the classes."""
+
+
+TASKS: Registry[Task] = Registry("task")
+UNKNOWN = "classification"  # what a module is taken for that says nothing of itself
+
+
+def task_of(module: nn.Module, *given: object) -> Task:
+    """The task of ``module``: what ``given`` say (Models, results of ``quantize``), else by its build.
+
+    Of several that say something the first counts; None and plain modules are passed over.
+    """
+    said = next((task for task in map(_said, given) if task is not None), None)
+    if said is not None:
+        return TASKS[said]
+    return next((task for task in TASKS.values() if task.matches(module)), TASKS[UNKNOWN])
+
+
+def _said(model: object) -> str | None:
+    """By the description of a Model, or of the one that was quantized."""
+    if isinstance(model, nn.Module):
+        return None
+    return getattr(getattr(getattr(model, "source", None) or model, "info", None), "task", None)
+
+
+def check_finite(answer: Tensor, who: str) -> None:
+    """Raises VitqError, calling the model ``who``, for values that are not finite."""
+    if not torch.isfinite(answer.detach()).all():
+        raise VitqError(
+            f"{who} gives outputs that are not finite numbers; there is nothing to measure or explain"
+        )
+
+
+def shape_of(answer: object) -> str:
+    """For a sentence: the shape of a tensor, the type of anything else."""
+    return str(list(answer.shape)) if isinstance(answer, Tensor) else type(answer).__name__
