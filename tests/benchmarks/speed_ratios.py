@@ -1,0 +1,181 @@
+"""Is this checkout as fast as another one? Ratios of times, above 1 where this one is slower.
+
+    python -m tests.benchmarks.speed_ratios --against ../other --out ratios.json
+
+Every measurement is a process of its own in one of the two checkouts, through public names alone; they take
+turns, because machines are shared and noisy. A process warms up where that is not what is measured, and gives
+the median of its repeats; a ratio is that of two processes in a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROOT = Path(__file__).parents[2]
+REPEATS = 3  # in one process
+FEW, MANY = 4, 24  # iterations: their difference leaves out what a run costs beside its iterations
+Measure = Callable[[], float]  # seconds
+MEASURES: dict[str, Measure] = {}
+
+
+def measure(title: str) -> Callable[[Measure], Measure]:
+    def register(function: Measure) -> Measure:
+        MEASURES[title] = function
+        return function
+
+    return register
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.measure:
+        print(json.dumps(MEASURES[arguments.measure]()))
+        return
+    found = {}
+    print(f"{'':<38} this  other  ratio  (lowest to highest of {arguments.rounds})", flush=True)
+    for title in arguments.only or MEASURES:
+        found[title] = compare(title, arguments.against, arguments.rounds)
+        print(row(title, found[title]), flush=True)
+        if arguments.out:
+            arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", type=Path, help="the other checkout")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of processes for each measurement")
+    parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="some measurements; default: all")
+    parser.add_argument("--out", type=Path, help="JSON with every time")
+    parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)  # what a process is told
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {arguments.rounds}")
+    if not arguments.measure and not (arguments.against and (arguments.against / "vitq_core").is_dir()):
+        parser.error(
+            f"--against must name another checkout, one that holds vitq_core, got {arguments.against}"
+        )
+    return arguments
+
+
+def compare(title: str, other: Path, rounds: int) -> dict[str, list[float]]:
+    """Seconds of ``this`` checkout and the ``other``, in turns, and their ``ratios``."""
+    pairs = [(in_process(title, ROOT), in_process(title, other)) for _ in range(rounds)]
+    this, that = (list(times) for times in zip(*pairs, strict=True))
+    return {"this": this, "other": that, "ratios": [a / b for a, b in pairs]}
+
+
+def in_process(title: str, checkout: Path) -> float:
+    """Seconds that a fresh process in ``checkout`` measured; SystemExit with what it said where it failed."""
+    checkout = checkout.resolve()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "VITQ_HOME": home}
+        command = [sys.executable, str(Path(__file__).resolve()), "--measure", title]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{title} in {checkout}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def row(title: str, found: dict[str, list[float]]) -> str:
+    this, other, ratios = (found[name] for name in ("this", "other", "ratios"))
+    return (
+        f"{title:<35} {spoken(median(this)):>8} {spoken(median(other)):>7}  {median(ratios):.3f}  "
+        f"({min(ratios):.3f} to {max(ratios):.3f})"
+    )
+
+
+def spoken(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+# -- what a process measures ----------------------------------------------------------------------------
+
+
+def took(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def repeated(run: Callable[[], object]) -> float:
+    run()
+    return median(took(run) for _ in range(REPEATS))
+
+
+def pictures(count: int) -> Tensor:
+    import torch  # not above: a start is measured with its imports
+
+    torch.set_num_threads(1)
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def quantizing(recipe: str, **options: object) -> Callable[[], object]:
+    """A run on demo-vit with 32 pictures."""
+    import vitq_core as vq
+
+    model, images, chosen = vq.load_model("demo-vit"), pictures(32), vq.recipe(recipe, 4, 4, **options)
+    return lambda: vq.quantize(model, images, chosen)
+
+
+@measure("calibrate adfq")
+def calibrate_adfq() -> float:
+    return repeated(quantizing("adfq", effort="none"))
+
+
+@measure("calibrate vitq, bits included")
+def calibrate_vitq() -> float:
+    return repeated(quantizing("vitq", effort="none"))
+
+
+@measure("simulated forward, 64 pictures")
+def forward() -> float:
+    import torch
+
+    model, images = quantizing("vitq", effort="none")().model, pictures(64)
+    with torch.inference_mode():
+        return repeated(lambda: model(images))
+
+
+@measure("relevance, 16 pictures")
+def relevance() -> float:
+    import vitq_core as vq
+
+    model, images = vq.load_model("demo-vit"), pictures(16)
+    return repeated(lambda: vq.relevance(model, images))
+
+
+@measure("an iteration of adfq, all units")
+def iteration() -> float:
+    few, many = (quantizing("adfq", iterations=n, batch_size=8) for n in (FEW, MANY))
+    few()
+    return (took(many) - took(few)) / (MANY - FEW)
+
+
+@measure("import vitq_core")
+def start_engine() -> float:
+    return took(lambda: import_module("vitq_core"))
+
+
+@measure("start of the app")
+def start_app() -> float:
+    return took(lambda: import_module("ui.studio").build_studio())
+
+
+if __name__ == "__main__":
+    main()
