@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from .mode import Recording, RelevanceMode
 
 NOT_FOLLOWED = "relevance cannot follow this model's forward; does it change tensors in place?"
@@ -164,9 +165,5 @@ def captured(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]
 
         return hook
 
-    hooks = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
+    with hooked(*((module.get_submodule(name), keep(name)) for name in names)):
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from .simulation import Simulation, quantize_inputs
@@ -76,11 +77,7 @@ def _check_used(module: nn.Module, simulation: Simulation, picture: Tensor) -> l
     used: set[int] = set()
     sites = [site for layer in simulation.layers.values() for site in layer.inputs]
     quantizers = {site: quantizer_of(module, simulation, site) for site in sites}
-    hooks = [q.register_forward_hook(lambda q, *_: used.add(id(q))) for q in quantizers.values()]
-    try:
-        with torch.no_grad():
-            module(picture)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [(quantizer, lambda q, *_: used.add(id(q))) for quantizer in quantizers.values()]
+    with torch.no_grad(), hooked(*hooks):
+        module(picture)
     return [f"the quantizer of {site} is never used" for site, q in quantizers.items() if id(q) not in used]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from ..data.store import Rows
 from ..graph.site import Unit
 from .unit_inputs import CHUNK
@@ -36,21 +37,15 @@ def _gradients(
         return outputs[name]
 
     hooks = [
-        model.get_submodule(unit.name).register_forward_hook(
-            lambda _, __, output, n=unit.name: keep(n, output)
-        )
+        (model.get_submodule(unit.name), lambda _, __, output, name=unit.name: keep(name, output))
         for unit in units
     ]
-    try:
-        with torch.enable_grad():
-            logits = model(images)
-            if logits.ndim != 2:
-                raise VitqError("errors are weighed by Fisher information in classifiers only")
-            chances = logits.log_softmax(-1)
-            answers = torch.multinomial(chances.detach().exp().cpu(), 1, generator=generator)
-            likelihood = chances.gather(1, answers.to(images.device)).sum()
-            gradients = torch.autograd.grad(likelihood, list(outputs.values()))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad(), hooked(*hooks):
+        logits = model(images)
+        if logits.ndim != 2:
+            raise VitqError("errors are weighed by Fisher information in classifiers only")
+        chances = logits.log_softmax(-1)
+        answers = torch.multinomial(chances.detach().exp().cpu(), 1, generator=generator)
+        likelihood = chances.gather(1, answers.to(images.device)).sum()
+        gradients = torch.autograd.grad(likelihood, list(outputs.values()))
     return dict(zip(outputs, gradients, strict=True))
