@@ -71,11 +71,8 @@ def readable(samples: Sequence[Sample], cancel: Cancel | None = None) -> list[Sa
 def recording(module: nn.Module) -> Iterator[list[Tensor]]:
     """The logits of every forward pass inside: one evaluation serves the numbers and the gallery."""
     seen: list[Tensor] = []
-    hook = module.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach().float()))
-    try:
+    with module.register_forward_hook(lambda module, inputs, logits: seen.append(logits.detach().float())):
         yield seen
-    finally:
-        hook.remove()
 
 
 def last(seen: Sequence[Tensor], count: int) -> Tensor:

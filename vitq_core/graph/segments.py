@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from ..common.hooks import hooked
+
 
 class _Captured(Exception):
     def __init__(self, value: Tensor) -> None:
@@ -17,15 +19,8 @@ class _Captured(Exception):
 def runs_as_chain(module: nn.Module, chain: list[nn.Module], picture: Tensor) -> bool:
     """Whether each module of the chain runs once, on nothing but what the one before returned."""
     passed: list[tuple[nn.Module, tuple, Tensor]] = []
-    hooks = [
-        link.register_forward_hook(lambda link, inputs, output: passed.append((link, inputs, output)))
-        for link in chain
-    ]
-    try:
+    with hooked(*((link, lambda *call: passed.append(call)) for link in chain)):
         module(picture)
-    finally:
-        for hook in hooks:
-            hook.remove()
     order = [link for link, _, _ in passed] == chain
     handed_on = all(len(inputs) == 1 for _, inputs, _ in passed) and all(
         after[1][0] is before[2] for before, after in pairwise(passed)
@@ -40,13 +35,11 @@ def stem(module: nn.Module, chain: list[nn.Module]) -> Callable[[Tensor], Tensor
         raise _Captured(inputs[0])
 
     def run(pictures: Tensor) -> Tensor:
-        hook = chain[0].register_forward_pre_hook(capture)
         try:
-            module(pictures)
+            with hooked(before=[(chain[0], capture)]):
+                module(pictures)
         except _Captured as captured:
             return captured.value
-        finally:
-            hook.remove()
         raise RuntimeError("the model's forward does not run the chain its family names")
 
     return run

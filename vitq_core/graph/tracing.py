@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..common.hooks import hooked
 from . import Family
 from .site import Layer, Site
 
@@ -56,15 +57,12 @@ class _Trace:
 
 def _run(module: nn.Module, names: list[str], picture: Tensor) -> _Trace:
     trace = _Trace()
-    hooks = [module.get_submodule(name).register_forward_hook(trace.hook(name)) for name in names]
+    hooks = [(module.get_submodule(name), trace.hook(name)) for name in names]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), hooked(*hooks):
             module(picture)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"the model cannot take pictures of {tuple(picture.shape[1:])}: {error}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     return trace
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..common.batch import Batch
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from ..tasks import Outputs, Task, task_of
 from .mode import Recording, RelevanceMode
 
@@ -156,9 +157,5 @@ def captured(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]
 
         return hook
 
-    hooks = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
+    with hooked(*((module.get_submodule(name), keep(name)) for name in names)):
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -6,12 +6,13 @@ that every site sees all pictures, memory does not grow with their number, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
+from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..data.chunks import TensorStore
@@ -69,17 +70,9 @@ class _Watcher:
         self.rows: dict[Site, Tensor] = {}
         self._done = 0
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        hooks = []
-        for name in self._simulation.layers:
-            layer = self._simulation.layer(name)
-            hooks.append(layer.register_forward_pre_hook(self._hook(name), prepend=True))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+    def watching(self) -> AbstractContextManager:
+        layers = self._simulation.layers
+        return hooked(before=[(self._simulation.layer(name), self._hook(name)) for name in layers])
 
     def _hook(self, name: str) -> Callable:
         def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from .simulation import Simulation, quantize_inputs
@@ -80,12 +81,8 @@ def _check_used(module: nn.Module, simulation: Simulation, picture: Tensor) -> l
     bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers)
     others = {name: module.get_submodule(name) for name in sorted(bare)}
     watched = [*quantizers.values(), *others.values()]
-    hooks = [part.register_forward_hook(lambda part, *_: used.add(id(part))) for part in watched]
-    try:
-        with torch.no_grad():
-            module(picture)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [(part, lambda part, *_: used.add(id(part))) for part in watched]
+    with torch.no_grad(), hooked(*hooks):
+        module(picture)
     unused = [f"the quantizer of {site} is never used" for site, q in quantizers.items() if id(q) not in used]
     return unused + [f"{name} runs and has no quantizer" for name, part in others.items() if id(part) in used]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..graph.site import Layer, Site
 from ..quantizers import Quantizer
@@ -62,13 +63,8 @@ def output_noise(
 
         return hook
 
-    hooks = [module.get_submodule(name).register_forward_hook(watch(name)) for name in layers]
-    try:
-        with torch.no_grad():
-            module(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad(), hooked(*((module.get_submodule(name), watch(name)) for name in layers)):
+        module(images)
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 
 import torch
 from torch import Tensor, nn
 
+from ..common.hooks import hooked
 from ..graph.site import Unit
 from ..quantized.simulation import Simulation
 from ..quantizers import Quantizer
@@ -183,11 +184,10 @@ class _Batches:
 
 def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tensor, index: Tensor) -> Tensor:
     maps: list[Tensor] = []
-    with ExitStack() as stack:
-        for name in unit.softmaxes if schedule.kl_lambda is not None else ():
-            softmax = module.get_submodule(name.removeprefix(f"{unit.name}."))
-            stack.callback(softmax.register_forward_hook(lambda *call: maps.append(call[2])).remove)
-        stack.enter_context(torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x)))
+    names = unit.softmaxes if schedule.kl_lambda is not None else ()
+    softmaxes = [module.get_submodule(name.removeprefix(f"{unit.name}.")) for name in names]
+    precision = torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x))
+    with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
         output = module(x, **feed.options)
     loss = output_loss(output.float(), feed.wanted[index].to(x.device), feed.weights)
     for ours, theirs in zip(maps, feed.maps, strict=False):

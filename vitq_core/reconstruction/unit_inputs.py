@@ -8,7 +8,7 @@ segment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
+from ..common.hooks import hooked
 from ..data.store import Cache, Rows
 from ..graph.segments import runs_as_chain, stem, tail
 from ..graph.site import Unit
@@ -144,29 +145,22 @@ class _Watched:
         self, model: nn.Module, unit: Unit, cache: Cache, count: int, temperature: float | None = None
     ) -> None:
         self._model, self._unit, self._temperature = model, unit, temperature
+        self._target = model.get_submodule(unit.name)
         self.inputs, self.outputs = cache.rows(count), cache.rows(count)
         self._softmaxes = () if temperature is None else unit.softmaxes
         self.maps = [cache.rows(count) for _ in self._softmaxes]
         self.options: dict[str, Any] = {}
 
-    def until_input(self) -> ExitStack:
-        return self._hooked(self._enter_and_stop)
+    def until_input(self) -> AbstractContextManager:
+        return hooked(before=[(self._target, self._enter_and_stop)], with_kwargs=True)
 
-    def until_output(self) -> ExitStack:
-        stack = self._hooked(self._enter)
-        target = self._model.get_submodule(self._unit.name)
-        stack.callback(target.register_forward_hook(self._leave).remove)
-        for name, rows in zip(self._softmaxes, self.maps, strict=True):
-            hook = self._model.get_submodule(name).register_forward_hook(partial(self._keep_map, rows))
-            stack.callback(hook.remove)
-        return stack
-
-    def _hooked(self, enter: Callable) -> ExitStack:
-        stack = ExitStack()
-        target = self._model.get_submodule(self._unit.name)
-        hook = target.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
-        stack.callback(hook.remove)
-        return stack
+    def until_output(self) -> AbstractContextManager:
+        maps = [
+            (self._model.get_submodule(name), partial(self._keep_map, rows))
+            for name, rows in zip(self._softmaxes, self.maps, strict=True)
+        ]
+        hooks = [(self._target, self._leave), *maps]
+        return hooked(*hooks, before=[(self._target, self._enter)], with_kwargs=True)
 
     def _enter(self, _: nn.Module, inputs: tuple, options: dict[str, Any]) -> None:
         if len(inputs) != 1 or any(isinstance(value, Tensor) for value in options.values()):
@@ -218,14 +212,7 @@ def _link(name: str) -> Run:
 
 def _reached_before(model: nn.Module, link: nn.Module, units: list[Unit], picture: Tensor) -> list[Unit]:
     reached: list[Unit] = []
-    hooks = [
-        model.get_submodule(unit.name).register_forward_hook(lambda *_, unit=unit: reached.append(unit))
-        for unit in units
-    ]
-    try:
-        with torch.no_grad():
-            stem(model, [link])(picture)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [(model.get_submodule(unit.name), lambda *_, unit=unit: reached.append(unit)) for unit in units]
+    with torch.no_grad(), hooked(*hooks):
+        stem(model, [link])(picture)
     return reached

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.batch import Batch
+from ..common.hooks import hooked
 from ..data.store import Rows
 from ..graph.site import Unit
 from ..tasks import task_of
@@ -38,17 +39,11 @@ def _gradients(
         return outputs[name]
 
     hooks = [
-        model.get_submodule(unit.name).register_forward_hook(
-            lambda _, __, output, n=unit.name: keep(n, output)
-        )
+        (model.get_submodule(unit.name), lambda _, __, output, name=unit.name: keep(name, output))
         for unit in units
     ]
-    try:
-        with torch.enable_grad():
-            answer = task.run(model, Batch((images,)))
-            likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
-            gradients = torch.autograd.grad(likelihood, list(outputs.values()))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad(), hooked(*hooks):
+        answer = task.run(model, Batch((images,)))
+        likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
+        gradients = torch.autograd.grad(likelihood, list(outputs.values()))
     return dict(zip(outputs, gradients, strict=True))
