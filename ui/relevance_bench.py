@@ -20,7 +20,7 @@ from .layer_grid import LayerGrid, layer_grid
 from .measure import Batches, Progress, name_of, part_of, readable
 from .relevance_settings import Scoring
 from .resumable import resumed, state_file
-from .settings import RunSettings
+from .settings import RunSettings, a_name
 from .sources import Sample
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RelevanceBench:
         self._uniform: Cache[vq.TableCost] = Cache(256)
 
     def frame(self, model_id: str) -> Frame:
-        return self._frames.get_or_make(model_id, lambda: self._look(model_id))
+        return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
 
     def _look(self, model_id: str) -> Frame:
         with self.bench.turn:

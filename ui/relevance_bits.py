@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from vitq_core.checks import is_name
+
 from . import bits_table, html, relevance_html, relevance_plots
 from .bits_table import ALL, BitsTable
 from .form_parts import LIGHT, verdicts
@@ -183,6 +185,8 @@ def _importance(scores: Scores | None, model: str) -> Any:
     return scores.importance
 
 
-def _policy_chosen(policy: str) -> list[Any]:
+def _policy_chosen(policy: Any) -> Any:
+    if not is_name(policy, NOTES):
+        return gr.skip()
     shown = [gr.update(visible=policy == name) for name in ("paper", "budget")]
     return [html.note(NOTES[policy]), *shown]

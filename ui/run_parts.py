@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 
 from . import html
+from .runs import sentence
 from .session import Workbench
 from .settings import RunSettings
 
@@ -69,5 +70,8 @@ def packed(bench: Workbench, done: RunSettings | None) -> Any:
     """The download button of a run that just ended, None where it failed or was cancelled."""
     if done is None:
         return gr.skip()
-    path = bench.download(done)
+    try:
+        path = bench.download(done)
+    except Exception as error:
+        raise gr.Error(sentence(error), print_exception=False) from error
     return gr.update(value=path and str(path), interactive=path is not None)

@@ -18,7 +18,7 @@ from .jobs import Job
 from .measure import Batches, Progress, Replay, last, part_of, readable, recording, top
 from .outcome import Outcome, Pair, Reference
 from .relevance_bench import RelevanceBench
-from .settings import NO_EFFORT, RunSettings
+from .settings import NO_EFFORT, RunSettings, a_name
 from .sources import Source
 from .user_sources import changed, choose_source
 
@@ -48,10 +48,12 @@ class Workbench:
         self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
 
     def model(self, model_id: str) -> Any:
-        return self._models.get_or_make(model_id, lambda: vq.load_model(model_id))
+        return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
 
-    def has_model(self, model_id: str) -> bool:
+    def has_model(self, model_id: Any) -> bool:
         """Whether it needs no download: bundled, or in memory."""
+        if not isinstance(model_id, str):
+            return False
         bundled = any(info.id == model_id and info.bundled for info in vq.list_models())
         return bundled or self._models.get(model_id) is not None
 

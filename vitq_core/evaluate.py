@@ -39,7 +39,7 @@ def evaluate(
     module = module_of(module, "evaluate")
     reference = None if reference is None else module_of(reference, "evaluate")
     total, batches = _length(loader), _batches(loader)
-    tally, monitor = Tally(), Monitor(cancel=cancel)
+    tally, monitor = Tally(), Monitor(progress, cancel)  # it refuses what is no function
     with evaluating(module), evaluating(reference), torch.inference_mode():
         for done, (images, labels) in enumerate(batches):
             monitor.check()

@@ -194,8 +194,9 @@ def _allocated(
 
 
 def _run_passes(simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor) -> None:
-    first, *rest = (step for step in simulation.recipe.passes if step not in {**CHANGES, **ALLOCATIONS})
-    if first != "calibrate" or not set(rest) <= set(PASSES):
+    steps = [step for step in simulation.recipe.passes if step not in {**CHANGES, **ALLOCATIONS}]
+    first, rest = steps[:1], steps[1:]
+    if first != ["calibrate"] or not set(rest) <= set(PASSES):
         raise VitqError(
             f"recipe {simulation.recipe.name!r} must calibrate, then use passes of: {', '.join(PASSES)}"
         )

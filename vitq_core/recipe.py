@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .checks import check_number
+from .checks import check_name, check_number, check_options, check_share, check_whole, is_name
 from .registry import Registry
 from .schedule import EFFORT_NAMES, SETTINGS, Schedule, schedule_for
 from .site import WEIGHT, Site
@@ -20,7 +20,7 @@ ALLOCATING = ("first_blocks", "reductions", "importance")  # options that say ho
 def check_bits(bits: object, what: str) -> int:
     """``bits`` as an int, or a ValueError that names ``what`` and the range."""
     if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
-        raise ValueError(f"{what} must be a whole number from {MIN_BITS} to {MAX_BITS}, got {bits!r}")
+        raise ValueError(f"{what} must be a whole number from {MIN_BITS} to {MAX_BITS}, got {bits!r:.80}")
     return bits
 
 
@@ -66,17 +66,21 @@ class Options:
         for name in ("alpha", "clip_k"):
             check_number(name, getattr(self, name), above=0.0)
         check_number("alpha_ratio", self.alpha_ratio, above=0.0, below=0.5)
-        if self.log_base == "sqrt2":
+        named = isinstance(self.log_base, str)  # an array's == is no yes or no
+        if named and self.log_base == "sqrt2":
             object.__setattr__(self, "log_base", 2.0**0.5)
-        if self.log_base != "fitted":
+        elif not named or self.log_base != "fitted":
             check_number("log_base", self.log_base, above=1.0, below=16.0)
         for name in ("collapse", "reductions"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r:.80}")
+        if self.first_blocks is not None:
+            check_share("first_blocks", self.first_blocks, most=1000)
+            check_whole("first_blocks", self.first_blocks)
         if not isinstance(self.importance, str):
-            raise ValueError(f"importance must be the name of a source, got {self.importance!r}")
-        if self.effort not in EFFORT_NAMES:
-            raise ValueError(f"unknown effort {self.effort!r}; available: {', '.join(EFFORT_NAMES)}")
+            raise ValueError(f"importance must be the name of a source, got {self.importance!r:.80}")
+        check_name("effort", self.effort, EFFORT_NAMES)
+        check_options("reconstruction", self.reconstruction, sorted(SETTINGS), "setting")
         self.schedule  # noqa: B018 - wrong settings are refused now, not after calibration
         if self.alpha is not None and self.alpha_ratio is not None:
             raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
@@ -147,13 +151,17 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """Raises ValueError for text that is not a recipe."""
         try:
-            data = json.loads(text)
-            data["rules"] = {key: Use(**use) for key, use in data["rules"].items()}
-            data["options"] = Options(**data["options"])
+            data = _with_fields(cls, json.loads(text), "the recipe")
+            for name in ("options", "passes", "applies"):
+                if name not in data:
+                    raise TypeError(f"the recipe lacks {name!r}")
+            rules = {key: _with_fields(Use, use, key) for key, use in _table(data["rules"], "rules").items()}
+            data["rules"] = {key: Use(**use) for key, use in rules.items()}
+            data["options"] = Options(**_with_fields(Options, data["options"], "options"))
             data["passes"] = tuple(_names(data, "passes"))
             data["applies"] = frozenset(_names(data, "applies"))
             return cls(**data)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (TypeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
 
 
@@ -168,15 +176,33 @@ def _names(data: dict[str, Any], key: str) -> list[str]:
     return names
 
 
+def _table(data: Any, what: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise TypeError(f"{what} must be an object with names, got {data!r:.80}")
+    return data
+
+
+def _with_fields(kind: type, data: Any, what: str) -> dict[str, Any]:
+    """``data`` where it has the fields that ``kind`` needs, and no other. TypeError otherwise."""
+    known = [f.name for f in fields(kind)]
+    for name in _table(data, what):
+        if name not in known:
+            raise TypeError(f"{what} has an unknown field {name!r:.80}; available: {', '.join(known)}")
+    for f in fields(kind):
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in data:
+            raise TypeError(f"{what} lacks {f.name!r}")
+    return data
+
+
 def _check_table(table: Mapping[str, Any]) -> dict[str, tuple[int | None, int]]:
     if not isinstance(table, Mapping):
         raise ValueError("bits must be a table {layer: (weight_bits or None, act_bits)}")
     checked = {}
     for layer, pair in table.items():
         if not isinstance(layer, str):
-            raise ValueError(f"the keys of bits must be layer names, got {layer!r}")
+            raise ValueError(f"the keys of bits must be layer names, got {layer!r:.80}")
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(f"bits[{layer!r}] must be (weight_bits or None, act_bits), got {pair!r}")
+            raise ValueError(f"bits[{layer!r}] must be (weight_bits or None, act_bits), got {pair!r:.80}")
         weight, act = pair
         weight = weight if weight is None else check_bits(weight, f"bits[{layer!r}] weight")
         checked[layer] = (weight, check_bits(act, f"bits[{layer!r}] activation"))
@@ -209,7 +235,7 @@ def recipe(
                 f"option {option!r} does nothing in recipe {name!r}; it works in: {', '.join(users)}"
             )
     chosen = replace(base.options, **options, **_reconstruction(base.options, options, settings))
-    table = {} if bits is None else bits
+    table = _check_table({} if bits is None else bits)
     if table and any(name.startswith("allocate_") for name in base.passes):
         _refuse_allocating(options)
     return replace(base, weight_bits=weight_bits, act_bits=act_bits, bits=table, options=chosen)
@@ -228,7 +254,7 @@ def _reconstruction(base: Options, options: Mapping[str, Any], settings: Mapping
     """The options that ``settings`` of the reconstruction make; they alone ask for the standard effort."""
     if not settings:
         return {}
-    if options.get("effort") == "none":
+    if is_name(options.get("effort"), ("none",)):
         raise ValueError(f"option {next(iter(settings))!r} does nothing with effort='none'")
     merged = {"reconstruction": {**base.reconstruction, **settings}}
     return merged if "effort" in options or base.effort != "none" else {**merged, "effort": "standard"}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import streamed
+from ..checks import check_name
 from ..importance.sources import SOURCES
 from ..layer_scores import Importance
 from ..models import Model
@@ -67,8 +68,7 @@ def allocate_bits(
     limits = {
         "avg_weight_bits": avg_weight_bits, "avg_act_bits": avg_act_bits, "size_mb": size_mb, "gbops": gbops,
     }  # fmt: skip
-    if policy not in POLICIES:
-        raise ValueError(f"unknown policy {policy!r}; available: {', '.join(POLICIES)}")
+    check_name("policy", policy, POLICIES)
     monitor.report(0.0, "preparing")
     if policy == "paper":
         _refuse({**limits, "recipe": recipe}, policy, "budget")

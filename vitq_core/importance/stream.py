@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..batches import Watched, streamed
 from ..errors import VitqError
-from ..files import write_atomically
+from ..files import given_path, write_atomically
 from ..layer_scores import Importance, Tally, checked_state
 from ..models import Model
 from ..monitor import Monitor, Progress
@@ -43,8 +43,6 @@ def importance(
     and pictures in the same order the next call goes on from there. Raises ValueError and VitqError as
     :func:`vitq_core.relevance` does, and VitqError for a state of another run.
     """
-    if not isinstance(source, str):
-        raise ValueError(f"unknown importance source {source!r:.80}; available: {', '.join(sorted(SOURCES))}")
     kind = SOURCES[source]
     check_batch_size(batch_size)
     watched = Watched(images)
@@ -110,9 +108,10 @@ class _Keeper:
 def _checked_path(path: object) -> Path | None:
     if path is None:
         return None
-    if not isinstance(path, (str, Path)) or not str(path) or Path(path).is_dir():
+    file = given_path(path, "state", "file")
+    if file.is_dir():
         raise ValueError(f"state must be the name of a file, got {path!r:.80}")
-    return Path(path)
+    return file
 
 
 def _fingerprint(subject: Subject, source: str, first: Tensor, targets: Targets) -> str:

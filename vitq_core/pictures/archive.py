@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from ..files import given_path
 from .decoding import MAX_BYTES
 
 
@@ -60,7 +61,7 @@ class Archive:
 
 def open_storage(path: str | Path) -> Folder | Archive:
     """The folder or zip archive at `path`; ValueError when it is neither."""
-    path = Path(path).expanduser()
+    path = given_path(path, "the folder or zip of pictures")
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..files import given_path
+
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 
@@ -49,7 +51,7 @@ def _read(source: str | Path | bytes, name: str | None) -> tuple[bytes, str]:
         data, name = bytes(source), name or "the picture"
         _check_bytes(len(data), name)
         return data, name
-    path = Path(source)
+    path = given_path(source, name or "the picture")
     name = name or path.name
     try:
         _check_bytes(path.stat().st_size, name)
