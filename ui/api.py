@@ -8,7 +8,7 @@ import gradio as gr
 from PIL import Image
 
 import vitq_core as vq
-from vitq_core.pictures import open_picture
+from vitq_core.experiment import open_picture
 
 from .parts.forms import first_recipe, model_choices
 from .parts.raw_image import raw_image

@@ -16,7 +16,7 @@ from .parts.cache import Cache
 from .parts.jobs import Job
 from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
 from .parts.outcome import Outcome, Pair, Reference
-from .parts.settings import NO_EFFORT, RunSettings
+from .parts.settings import NO_EFFORT, RunSettings, a_name
 from .parts.sources import Source
 from .parts.user_sources import changed, choose_source
 from .relevance.bench import RelevanceBench
@@ -45,10 +45,12 @@ class Workbench:
         self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
 
     def model(self, model_id: str) -> Any:
-        return self._models.get_or_make(model_id, lambda: vq.load_model(model_id))
+        return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
 
-    def has_model(self, model_id: str) -> bool:
+    def has_model(self, model_id: Any) -> bool:
         """Whether it needs no download: bundled, or in memory."""
+        if not isinstance(model_id, str):
+            return False
         bundled = any(info.id == model_id and info.bundled for info in vq.list_models())
         return bundled or self._models.get(model_id) is not None
 

@@ -45,7 +45,7 @@ def evaluate(
     network = module_of(module, "evaluate")
     other = None if reference is None else module_of(reference, "evaluate")
     task, total = task_of(network, module, reference), _length(loader)
-    metrics, monitor = task.metrics(), Monitor(cancel=cancel)
+    metrics, monitor = task.metrics(), Monitor(progress, cancel)  # it refuses what is no function
     with evaluating(network), evaluating(other), torch.inference_mode():
         for done, batch in enumerate(_batches(loader, task)):
             monitor.check()

@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 
 import vitq_core as vq
-from vitq_core.recipes.schedule import EFFORT_NAMES, EFFORTS, Schedule
+from vitq_core import EFFORTS, Schedule
+from vitq_core.experiment import EFFORT_NAMES, is_name
 
 from ..parts.forms import LIGHT, Fields
 from ..parts.settings import MAX_ITERATIONS, NO_EFFORT, number_in, whole
@@ -56,15 +57,15 @@ def follow_effort(fields: Fields, note: gr.HTML) -> None:
     effort.change(_effort_chosen, [effort, fields["calibration"]], counted, **LIGHT)
 
 
-def _effort_chosen(effort: str, calibration: float | None) -> tuple[Any, Any]:
+def _effort_chosen(effort: Any, calibration: Any) -> tuple[Any, Any]:
     """A number of pictures that some effort asks for follows the effort; one that a person chose stays."""
-    follows = calibration in {pictures_for(name) for name in EFFORT_NAMES}
+    follows = calibration in [pictures_for(name) for name in EFFORT_NAMES]
     count = pictures_for(effort) if follows else gr.skip()
     return gr.update(interactive=effort != NO_EFFORT), count
 
 
-def pictures_for(effort: str) -> int:
-    return EFFORTS[effort].pictures if effort in EFFORTS else FEW_PICTURES
+def pictures_for(effort: Any) -> int:
+    return EFFORTS[effort].pictures if is_name(effort, EFFORTS) else FEW_PICTURES
 
 
 def efforts_list(model_id: str, chosen: str, iterations: Any = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vitq_core.reconstruction.progress import spoken
+from vitq_core.experiment import spoken
 
 from ..parts.curves import curve
 from ..parts.forms import LIGHT

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from vitq_core.quantized.report import RECONSTRUCTED
+from vitq_core.experiment import RECONSTRUCTED
 
 
 def learned(row: Any) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import vitq_core as vq
-from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
+from vitq_core.experiment import MAX_BITS, MIN_BITS
 
 from .layer_grid import LayerGrid
 

@@ -1,13 +1,14 @@
 """What the forms of several tabs share: the model, the pictures, the bits, and the sentences beside them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
+from vitq_core.experiment import is_name
 
 from . import markup
 from .settings import NO_EFFORT
@@ -27,6 +28,7 @@ OTHERS_PICTURES = {
 }
 
 Fields = dict[str, Component]
+T = TypeVar("T")
 
 
 def verdicts(
@@ -55,8 +57,13 @@ def model_sentence(model_id: str) -> str:
     return next((info.summary for info in vq.list_models() if info.id == model_id), "")
 
 
-def recipe_sentence(name: str, effort: str = NO_EFFORT) -> str:
-    """What a method does, and what it lacks where it is published with learning and nothing is learned."""
+def recipe_sentence(name: Any, effort: Any = NO_EFFORT) -> str:
+    """What a method does, and what it lacks where it is published with learning and nothing is learned.
+
+    Empty for what is no method's name: programs may send anything, and the form says what is wrong with it.
+    """
+    if name not in vq.RECIPES:
+        return ""
     recipe = vq.RECIPES[name]
     lacks = recipe.options.effort != NO_EFFORT and effort == NO_EFFORT
     return recipe.summary + (ALONE if lacks else "")
@@ -77,6 +84,13 @@ def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Sli
 
 def _as_it_is(payload: Any) -> Any:
     return payload
+
+
+def at(pictures: Sequence[T], index: Any) -> T:
+    """The picture that a gallery's event names. ValueError for an index that no click sends."""
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(pictures):
+        raise ValueError(f"There is no such picture in the gallery; pick one of its {len(pictures)}.")
+    return pictures[index]
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,8 @@ def _pictures_note(model_id: str, place: str) -> str:
     return markup.note(pictures_sentence(model_id, place))
 
 
-def pictures_sentence(model_id: str, place: str) -> str:
+def pictures_sentence(model_id: Any, place: Any) -> str:
+    """Empty for what is no place."""
     if place == "own":
         return OWN_SCENES if draws_scenes(model_id) else OWN_PHOTOGRAPHS
-    return OTHERS_PICTURES[place]
+    return OTHERS_PICTURES[place] if is_name(place, OTHERS_PICTURES) else ""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitq_core.common.monitor import Monitor
+from vitq_core.experiment import Monitor
 
 from .sources import Sample
 

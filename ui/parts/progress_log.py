@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vitq_core.quantized.report import LEARNING
+from vitq_core.experiment import LEARNING
 
 
 class Told:

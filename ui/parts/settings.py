@@ -1,11 +1,12 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.recipes.schedule import EFFORT_NAMES, EFFORTS
+from vitq_core import EFFORTS
+from vitq_core.experiment import EFFORT_NAMES, is_name, is_number
 
 MAX_CALIBRATION = 1024
 MAX_HELD_OUT = 2000
@@ -15,6 +16,10 @@ MAX_ITERATIONS = 100_000
 NO_EFFORT = "none"
 MAX_BLOCKS = 1000  # the engine names the model's own number of blocks
 LOG_BASES = {"√2": "sqrt2", "2": 2.0}
+ALPHA_MODES = ("paper", "alpha", "ratio")
+CLIPS = ("auto", "1", "1.5", "2", "3")
+THE_PAPERS = "the paper's"
+PLACES = ("own", "folder", "uploads")
 
 # On both tabs: how much is learned, and from which pictures.
 RUN_FIELDS = ("effort", "iterations", "calibration", "held_out", "seed", "pictures", "folder", "uploads")
@@ -88,7 +93,11 @@ class RunSettings:
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:
-    """The settings that valid form `values` (keys: FIELDS) ask for, without options the recipe lacks."""
+    """The settings that form `values` (keys: FIELDS) ask for, without options the recipe lacks.
+
+    Raises ValueError for values with `problems`: a program may call a handler without the form's own check.
+    """
+    refuse(problems(values))
     applies = vq.RECIPES[values["recipe"]].applies
     options = {name: value for name, value in _options(values).items() if name in applies}
     return RunSettings(
@@ -112,8 +121,10 @@ def learning(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"effort": effort, "iterations": iterations if iterations is None else int(iterations)}
 
 
-def effort_of(values: Mapping[str, Any]) -> str:
-    return values.get("effort") or NO_EFFORT
+def effort_of(values: Mapping[str, Any]) -> Any:
+    """As it was given; where nothing was, none."""
+    given = values.get("effort")
+    return NO_EFFORT if given is None else given
 
 
 def number_in(text: Any) -> Any:
@@ -128,10 +139,16 @@ def number_in(text: Any) -> Any:
 
 def places(values: Mapping[str, Any]) -> dict[str, Any]:
     """Where the pictures come from. What stands in the boxes of an unused place counts for nothing."""
-    place = values.get("pictures") or "own"
+    place = place_of(values)
     if place == "folder":
         return {"pictures": place, "folder": values["folder"].strip()}
     return {"pictures": place, "uploads": tuple(values["uploads"])} if place == "uploads" else {}
+
+
+def place_of(values: Mapping[str, Any]) -> Any:
+    """As it was given; where nothing was, the studio's own pictures."""
+    given = values.get("pictures")
+    return "own" if given is None else given
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,36 +183,79 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the form's values: {field: a sentence}; empty when they can be run."""
     found = {
         "model": one_of(values.get("model"), [info.id for info in vq.list_models()]),
-        "recipe": one_of(values.get("recipe"), list(vq.RECIPES)),
+        "recipe": one_of(values.get("recipe"), vq.RECIPES),
         "weight_bits": whole(values.get("weight_bits"), 2, 8),
         "act_bits": whole(values.get("act_bits"), 2, 8),
         "alpha": _threshold(values),
         "first_blocks": _first_blocks(values),
-        "effort": one_of(effort_of(values), list(EFFORT_NAMES)),
+        **_wrong_choices(values),
+        "effort": one_of(effort_of(values), EFFORT_NAMES),
         "iterations": _iterations(values),
         "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION) or _too_few(values),
         "held_out": whole(values.get("held_out"), 1, MAX_HELD_OUT),
         "seed": whole(values.get("seed"), 0, MAX_SEED),
-        "folder": "Name a folder or a .zip of pictures." if _lacks(values, "folder") else "",
-        "uploads": "Upload pictures or a .zip first." if _lacks(values, "uploads") else "",
+        "pictures": one_of(place_of(values), PLACES),
+        "folder": _folder(values),
+        "uploads": _uploads(values),
     }
     return {field: sentence for field, sentence in found.items() if sentence}
 
 
-def one_of(value: Any, known: list[str]) -> str:
-    return "" if value in known else f"Choose one of {', '.join(known)}."
+def refuse(wrong: Mapping[str, str]) -> None:
+    """Raises ValueError, with a sentence for each field, where something is wrong."""
+    if wrong:
+        raise ValueError(" ".join(f"{field}: {sentence}" for field, sentence in wrong.items()))
 
 
-def _lacks(values: Mapping[str, Any], place: str) -> bool:
-    given = values.get(place)
-    return values.get("pictures") == place and not (given.strip() if isinstance(given, str) else given)
+def a_name(model_id: Any) -> str:
+    """`model_id`, or a ValueError for what is no text: nothing may be looked up or kept under that."""
+    if not isinstance(model_id, str):
+        refuse({"model": one_of(model_id, [info.id for info in vq.list_models()])})
+    return model_id
+
+
+def one_of(value: Any, known: Iterable[str]) -> str:
+    return "" if is_name(value, known) else f"Choose one of {', '.join(known)}."
+
+
+def yes_or_no(value: Any) -> str:
+    return "" if isinstance(value, bool) else "Either yes (true) or no (false)."
+
+
+def _wrong_choices(values: Mapping[str, Any]) -> dict[str, str]:
+    """Of the method's own options, as far as the recipe has them; what is left out is the paper's."""
+    checks = {
+        "alpha_mode": ("alpha", lambda value: one_of(value, ALPHA_MODES)),
+        "clip_k": ("clip_k", lambda value: one_of(value, CLIPS)),
+        "collapse": ("collapse", yes_or_no),
+        "log_base": ("log_base", lambda value: one_of(value, (THE_PAPERS, *LOG_BASES))),
+        "reductions": ("reductions", yes_or_no),
+        "importance": ("importance", lambda value: one_of(value, vq.SOURCES)),
+    }
+    return {
+        field: check(values[field])
+        for field, (option, check) in checks.items()
+        if values.get(field) is not None and _applies(values, option)
+    }
+
+
+def _folder(values: Mapping[str, Any]) -> str:
+    given = values.get("folder")
+    named = isinstance(given, str) and given.strip()
+    wanted = is_name(place_of(values), ("folder",))
+    return "Name a folder or a .zip of pictures." if wanted and not named else ""
+
+
+def _uploads(values: Mapping[str, Any]) -> str:
+    given = values.get("uploads")
+    files = isinstance(given, (list, tuple)) and given and all(isinstance(path, str) for path in given)
+    wanted = is_name(place_of(values), ("uploads",))
+    return "Upload pictures or a .zip first." if wanted and not files else ""
 
 
 def whole(value: Any, low: int, high: int) -> str:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (
-        "" if number and value % 1 == 0 and low <= value <= high else f"A whole number from {low} to {high}."
-    )
+    fits = is_number(value) and value % 1 == 0 and low <= value <= high
+    return "" if fits else f"A whole number from {low} to {high}."
 
 
 def _applies(values: Mapping[str, Any], option: str) -> bool:
@@ -208,15 +268,15 @@ def _first_blocks(values: Mapping[str, Any]) -> str:
 
 
 def _iterations(values: Mapping[str, Any]) -> str:
-    iterations = number_in(values.get("iterations"))
-    if effort_of(values) not in EFFORTS or iterations is None or not whole(iterations, 1, MAX_ITERATIONS):
+    iterations, learns = number_in(values.get("iterations")), is_name(effort_of(values), EFFORTS)
+    if not learns or iterations is None or not whole(iterations, 1, MAX_ITERATIONS):
         return ""
     return f"A whole number from 1 to {MAX_ITERATIONS}, or nothing for the effort's own."
 
 
 def _too_few(values: Mapping[str, Any]) -> str:
     effort = effort_of(values)
-    needed = EFFORTS[effort].batch_size if effort in EFFORTS else 1
+    needed = EFFORTS[effort].batch_size if is_name(effort, EFFORTS) else 1
     if values["calibration"] >= needed:
         return ""
     return f"{effort.capitalize()} effort learns from {needed} pictures at a time: give at least {needed}."
@@ -226,8 +286,9 @@ def _threshold(values: Mapping[str, Any]) -> str:
     mode, value = values.get("alpha_mode"), values.get("alpha")
     if not _applies(values, "alpha"):
         return ""
-    if mode == "alpha" and not (isinstance(value, (int, float)) and value > 0):
+    number = is_number(value)
+    if mode == "alpha" and not (number and 0 < value < float("inf")):
         return "Enter a threshold above 0, for example 5."
-    if mode == "ratio" and not (isinstance(value, (int, float)) and 0 < value < 50):
+    if mode == "ratio" and not (number and 0 < value < 50):
         return "Enter a share between 0 and 50 %, for example 0.5."
     return ""

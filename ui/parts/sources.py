@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 import vitq_core as vq
-from vitq_core.pictures import open_picture
+from vitq_core.experiment import open_picture
 
 # The person's seed is added to it; those of the training and the held-out scenes are far below.
 CALIBRATION_SEEDS = 1000
@@ -59,16 +59,16 @@ class Scenes:
         return _render(count, CALIBRATION_SEEDS + seed, self.size)
 
     def held_out(self, count: int) -> list[Sample]:
-        from vitq_core.demo.scenes import HELD_OUT_SEED
+        from vitq_core.experiment import scenes
 
-        return _render(count, HELD_OUT_SEED, self.size)
+        return _render(count, scenes.HELD_OUT_SEED, self.size)
 
 
 @lru_cache(maxsize=16)
 def _render(count: int, seed: int, size: int) -> list[Sample]:
-    from vitq_core.demo.scenes import scene_batch
+    from vitq_core.experiment import scenes
 
-    images, labels = scene_batch(range(count), seed, size)
+    images, labels = scenes.scene_batch(range(count), seed, size)
     pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().numpy()
     return [_in_memory(f"scene {i}", int(labels[i]), Image.fromarray(pixels[i])) for i in range(count)]
 
@@ -156,9 +156,9 @@ def draws_scenes(model_id: str) -> bool:
 
 def builtin_source(model: Any) -> Source:
     """What the studio itself can offer for `model`: its scenes, or else the photographs at hand."""
-    from vitq_core.demo.scenes import LABELS
+    from vitq_core.experiment import scenes
 
-    if model.labels and list(model.labels) == list(LABELS):
+    if model.labels and list(model.labels) == list(scenes.LABELS):
         return Scenes(min(model.preprocessing.size))
     photographs = package_photographs()
     if not photographs:

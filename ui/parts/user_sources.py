@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitq_core.pictures import PictureFolder, open_picture
+from vitq_core.experiment import PictureFolder, given_path, open_picture
 
 from .settings import RunSettings
 from .sources import Sample, Source, builtin_source
@@ -28,8 +28,10 @@ def default_folder() -> str:
 
 def changed(folder: str) -> float:
     """When a folder or zip last changed; 0 where there is none."""
-    path = Path(folder).expanduser()
-    return path.stat().st_mtime if folder and path.exists() else 0.0
+    try:
+        return given_path(folder, "the folder").stat().st_mtime
+    except (ValueError, OSError):  # no such thing: what is wrong is said where it is read
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def choose_source(model: Any, settings: RunSettings) -> Source:
 def _allowed(folder: str) -> Path:
     if not folders_allowed():
         raise ValueError("On a public server folders cannot be named; upload pictures instead.")
-    return Path(folder).expanduser()
+    return given_path(folder, "the folder or zip of pictures")
 
 
 def upload_source(model: Any, files: list[Path]) -> Source:

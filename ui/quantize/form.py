@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
+from vitq_core.experiment import is_name
 
 from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..parts import markup, settings
@@ -111,7 +112,8 @@ def _options(fields: Fields) -> None:
 
 
 def _outliers(fields: Fields) -> None:
-    modes = [("the paper's", "paper"), ("absolute α", "alpha"), ("share of values", "ratio")]
+    names = (settings.THE_PAPERS, "absolute α", "share of values")
+    modes = list(zip(names, settings.ALPHA_MODES, strict=True))
     with gr.Row(equal_height=True):
         fields["alpha_mode"] = gr.Radio(modes, value="paper", label="Outlier threshold (ADFQ)", min_width=200)
         fields["alpha"] = gr.Number(
@@ -121,11 +123,12 @@ def _outliers(fields: Fields) -> None:
 
 def _clipping(fields: Fields) -> None:
     fields["log_base"] = gr.Radio(
-        ["the paper's", *settings.LOG_BASES], value="the paper's", label="Base of the log codes"
+        [settings.THE_PAPERS, *settings.LOG_BASES], value=settings.THE_PAPERS, label="Base of the log codes"
     )
     with gr.Row(equal_height=True):
-        ks = ["auto", "1", "1.5", "2", "3"]
-        fields["clip_k"] = gr.Dropdown(ks, value="auto", label="Clip at k deviations (CRL)", min_width=140)
+        fields["clip_k"] = gr.Dropdown(
+            list(settings.CLIPS), value="auto", label="Clip at k deviations (CRL)", min_width=140
+        )
         fields["collapse"] = gr.Checkbox(False, label="One scale per layer (CRL)", min_width=140)
 
 
@@ -155,7 +158,9 @@ def _explain_method(form: Form) -> None:
     mode.change(_alpha_mode_chosen, mode, fields["alpha"], **LIGHT)
 
 
-def _recipe_chosen(recipe: str, alpha_mode: str) -> list[Any]:
+def _recipe_chosen(recipe: Any, alpha_mode: Any) -> Any:
+    if recipe not in vq.RECIPES:
+        return gr.skip()
     applies = vq.RECIPES[recipe].applies
     usable = {name: name in applies for name in OPTIONS}
     usable["alpha_mode"] = usable["alpha"]
@@ -171,5 +176,7 @@ def _recipe_note(recipe: str, effort: str) -> str:
     return markup.note(recipe_sentence(recipe, effort))
 
 
-def _alpha_mode_chosen(mode: str) -> Any:
+def _alpha_mode_chosen(mode: Any) -> Any:
+    if not is_name(mode, ALPHA_LABELS):
+        return gr.skip()
     return gr.update(label=ALPHA_LABELS[mode], value=DEFAULT_ALPHA[mode], interactive=mode != "paper")

@@ -7,21 +7,20 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-import vitq_core as vq
-from vitq_core.pictures import open_picture
+from vitq_core.experiment import open_picture
 
 from ..parts import markup
-from ..parts.forms import LIGHT
+from ..parts.forms import LIGHT, at
 from ..parts.jobs import Job
 from ..parts.measure import Progress
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
 from ..parts.sources import package_photographs
 from ..running.run_parts import ended, packed
-from ..running.runs import HEAVY, Run, Updates, check_settings
+from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
 from .form import Form, build_form
-from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
+from .results import GALLERY_LIMIT, IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
 STOPPED = markup.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
 SHOW_PICTURE = (
@@ -115,10 +114,17 @@ class Page:
 
     def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
         outcome = self._outcome(shown)
-        return show_sample(self.results, outcome, outcome.order[event.index])
+        try:
+            return show_sample(self.results, outcome, at(outcome.order[:GALLERY_LIMIT], event.index))
+        except Exception as error:
+            return self._failed(error)
 
     def try_photograph(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
-        return self._classify(package_photographs()[event.index], shown)
+        try:
+            path = at(package_photographs(), event.index)
+        except ValueError as error:
+            return self._failed(error)
+        return self._classify(path, shown)
 
     def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
         return self._classify(Path(path), shown) if path else gr.skip()
@@ -128,10 +134,13 @@ class Page:
         try:
             picture = open_picture(path)
             pair = self.bench.classify(outcome.settings, picture)
-        except (vq.VitqError, ValueError) as error:
-            banner = markup.banner("error", "That picture did not work.", str(error))
-            return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
+        except Exception as error:
+            return self._failed(error)
         return show_pair(self.results, outcome, pair, picture, path.name)
+
+    def _failed(self, error: Exception) -> Updates:
+        banner = markup.banner("error", "That picture did not work.", sentence(error))
+        return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
 
     def _outcome(self, shown: RunSettings | None) -> Outcome:
         outcome = self.bench.outcome(shown) if shown else None

@@ -10,14 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.graph.copies import private_copy
-from vitq_core.graph.prepared import prepare
+from vitq_core.experiment import prepare, private_copy
 
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
 from ..parts.layer_grid import LayerGrid, layer_grid
 from ..parts.measure import Batches, Cancel, Progress, name_of, part_of, readable
-from ..parts.settings import RunSettings
+from ..parts.settings import RunSettings, a_name
 from ..parts.sources import Sample
 from .explained import GONE, Explained, Question, as_seen, view
 from .resumable import resumed, state_file
@@ -52,7 +51,7 @@ class RelevanceBench:
         self._uniform: Cache[vq.TableCost] = Cache(256)
 
     def frame(self, model_id: str) -> Frame:
-        return self._frames.get_or_make(model_id, lambda: self._look(model_id))
+        return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
 
     def _look(self, model_id: str) -> Frame:
         with self.bench.turn:

@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from vitq_core.experiment import is_name
+
 from ..parts import bits_table, markup
 from ..parts.bits_table import ALL, BitsTable
 from ..parts.forms import LIGHT, verdicts
@@ -179,6 +181,8 @@ def _importance(scores: Scores | None, model: str) -> Any:
     return scores.importance
 
 
-def _policy_chosen(policy: str) -> list[Any]:
+def _policy_chosen(policy: Any) -> Any:
+    if not is_name(policy, NOTES):
+        return gr.skip()
     shown = [gr.update(visible=policy == name) for name in ("paper", "budget")]
     return [markup.note(NOTES[policy]), *shown]

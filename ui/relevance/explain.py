@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
-from vitq_core.pictures import open_picture
+import vitq_core as vq
+from vitq_core.experiment import open_picture
 
 from ..parts import markup
 from ..parts.forms import verdicts
 from ..parts.raw_image import raw_image
-from ..parts.settings import RunSettings
+from ..parts.settings import RunSettings, one_of, refuse, whole
 from ..quantize.results import SHOWN_SIDE
 from ..running.runs import HEAVY, Data, Updates, sentence
 from ..workbench import Workbench
@@ -25,6 +27,7 @@ from .score import ScoreSection
 from .settings import gallery_of, gallery_problems
 
 PREDICTION = -1
+MAX_CLASS = 1_000_000  # the engine names the model's own number of classes
 PREDICTED = ("what each model predicts", PREDICTION)
 QUIET = {**HEAVY, "show_progress": "hidden", "trigger_mode": "always_last"}
 SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
@@ -148,11 +151,12 @@ class ExplainSection:
     def answer(self, question: Question, kind: str) -> Updates:
         """Both models' maps for a picture, or the sentence that says why not."""
         try:
+            _check(question, kind)
             picture = self._read(question)
             explained = self.bench.relevance.explain(question, picture)
+            return {**self._shown(explained, kind, question), self.picture: _fitting(picture)}
         except Exception as error:
             return {self.picture: None, self.verdict: _failed(error), self.maps: ""}
-        return {**self._shown(explained, kind, question), self.picture: _fitting(picture)}
 
     def _read(self, question: Question) -> Image.Image:
         where, *which = question.picture
@@ -175,6 +179,16 @@ class ExplainSection:
             self.verdict: "",
             self.maps: relevance_html.maps(None, MAPS[0]),
         }
+
+
+def _check(question: Question, kind: Any) -> None:
+    """ValueError for what the page's own boxes never send."""
+    wrong = {
+        "Model": one_of(question.model, [info.id for info in vq.list_models()]),
+        "Map": one_of(kind, MAPS),
+        "Class": "" if question.target is None else whole(question.target, 0, MAX_CLASS),
+    }
+    refuse({name: said for name, said in wrong.items() if said})
 
 
 def _fitting(picture: Image.Image) -> Image.Image:

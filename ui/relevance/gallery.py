@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
 
 from ..parts import markup
+from ..parts.forms import at
 from ..parts.measure import name_of
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings
 from ..parts.sources import Sample
-from ..quantize.results import small, thumbnails
+from ..quantize.results import GALLERY_LIMIT, small, thumbnails
 from ..workbench import Workbench
 from .explained import GONE, Question
 
 UNQUANTIZED = "Held-out pictures. Once something is quantized, those whose prediction flipped come first."
+
+EMPTY = "There is no picture in the gallery yet; press Show held-out pictures first."
 
 
 class Gallery:
@@ -37,8 +42,10 @@ class Gallery:
         classes = self.bench.relevance.frame(model_id).classes
         return None if sample.label is None else name_of(sample.label, classes)
 
-    def question(self, settings: RunSettings, index: int) -> Question:
-        """About the picture at a place of the gallery."""
+    def question(self, settings: RunSettings | None, index: Any) -> Question:
+        """About the picture at a place of the gallery. ValueError where nothing is there."""
+        if settings is None:
+            raise ValueError(EMPTY)
         sample = self.sample(settings, index)
         quantized = settings if settings.table else None
         where, truth = ("sample", settings, index), self.truth(sample, settings.model)
@@ -46,9 +53,9 @@ class Gallery:
 
     def sample(self, settings: RunSettings, index: int) -> Sample:
         if not settings.table:
-            return self.bench.relevance.samples(settings)[index]
+            return at(self.bench.relevance.samples(settings), index)
         outcome = self._outcome(settings)
-        return outcome.reference.samples[outcome.order[index]]
+        return outcome.reference.samples[at(outcome.order[:GALLERY_LIMIT], index)]
 
     def _outcome(self, settings: RunSettings) -> Outcome:
         outcome = self.bench.outcome(settings)

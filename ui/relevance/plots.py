@@ -9,7 +9,7 @@ from math import ceil, floor, isfinite, log10, nan
 import plotly.graph_objects as go
 
 import vitq_core as vq
-from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
+from vitq_core.experiment import MAX_BITS, MIN_BITS
 
 from ..parts.bits_table import BitsTable
 from ..parts.layer_grid import OTHER, LayerGrid

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import vitq_core as vq
-from vitq_core.common.home import vitq_home
+from vitq_core.experiment import vitq_home
 
 from .settings import Scoring
 

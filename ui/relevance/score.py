@@ -1,12 +1,12 @@
 """The relevance page's first step: which layers matter to the answers."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
+from vitq_core.experiment import given_path
 
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
@@ -182,9 +182,10 @@ def _sources() -> list[str]:
 
 def read_text(path: str | None) -> str:
     """What an uploaded file says. Raises ValueError for what cannot be text of a sensible size."""
-    if not path or Path(path).stat().st_size > LARGEST_FILE:
-        raise ValueError("Upload one file of less than 20 MB.")
+    file = given_path(path, "the uploaded file")
     try:
-        return Path(path).read_text()
+        if file.stat().st_size > LARGEST_FILE:
+            raise ValueError("Upload one file of less than 20 MB.")
+        return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError("This file is not text; upload a JSON file downloaded here.") from error

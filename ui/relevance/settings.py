@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
+from vitq_core.experiment import MAX_BITS, MIN_BITS
 
 from ..parts import settings
 from ..parts.bits_table import BitsTable
@@ -15,8 +15,8 @@ from ..parts.settings import RunSettings
 MAX_SCORED = settings.MAX_CALIBRATION
 LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
 POLICIES = {"paper": "paper (LRP-QViT)", "budget": "budget", "uniform": "uniform"}
-RUN = ("model", "effort", "iterations", "calibration", "held_out", "seed", "folder", "uploads")
-SHARED = ("model", "seed", "folder", "uploads")
+SHARED = ("model", "seed", "pictures", "folder", "uploads")
+RUN = (*SHARED, "effort", "iterations", "calibration", "held_out")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Scores:
 
 
 def scoring_of(values: Mapping[str, Any]) -> Scoring:
-    """From valid form values."""
+    """From form values. Raises ValueError where they have `score_problems`."""
+    settings.refuse(score_problems(values))
     return Scoring(
         model=values["model"],
         importance=values["importance"],
@@ -60,7 +61,7 @@ def score_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the values that decide scores: {field: a sentence}."""
     found = _common(values)
     found["scored"] = settings.whole(values.get("scored"), 1, MAX_SCORED)
-    found["importance"] = settings.one_of(values.get("importance"), list(vq.SOURCES))
+    found["importance"] = settings.one_of(values.get("importance"), vq.SOURCES)
     return {field: sentence for field, sentence in found.items() if sentence}
 
 
@@ -74,9 +75,10 @@ def bits_problems(values: Mapping[str, Any]) -> dict[str, str]:
     found = {
         name: settings.whole(values.get(name), MIN_BITS, MAX_BITS) for name in ("base_weight", "base_act")
     }
-    found["policy"] = settings.one_of(values.get("policy"), list(POLICIES))
+    found["policy"] = settings.one_of(values.get("policy"), POLICIES)
     if values.get("policy") == "paper":
         found["first_blocks"] = settings.whole(values.get("first_blocks"), 0, settings.MAX_BLOCKS)
+        found["reductions"] = settings.yes_or_no(values.get("reductions"))
     if values.get("policy") == "budget":
         found |= {name: _limit(values.get(name)) for name in LIMITS}
         if not any(_text(values.get(name)) for name in LIMITS):
@@ -98,14 +100,15 @@ def _limit(value: Any) -> str:
 
 
 def allocation_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `vq.allocate_bits` from valid form values."""
+    """Keyword arguments of `vq.allocate_bits`. Raises ValueError where the values have `bits_problems`."""
+    settings.refuse(bits_problems(values))
     if values["policy"] == "budget":
         limits = {name: float(values[name]) for name in LIMITS if _text(values[name])}
         return {"policy": "budget", **limits}
     base = (int(values["base_weight"]), int(values["base_act"]))
     if values["policy"] == "uniform":
         return {"policy": "paper", "base_bits": base, "first_blocks": 0}
-    blocks, reductions = int(values["first_blocks"]), bool(values["reductions"])
+    blocks, reductions = int(values["first_blocks"]), values["reductions"]
     return {"policy": "paper", "base_bits": base, "first_blocks": blocks, "reductions": reductions}
 
 
@@ -122,12 +125,14 @@ def gallery_problems(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def gallery_of(values: Mapping[str, Any]) -> RunSettings:
-    """The pictures to explain before anything is quantized."""
+    """The pictures to explain before anything is quantized. ValueError for `gallery_problems`."""
+    settings.refuse(gallery_problems(values))
     return RunSettings(values["model"], next(iter(vq.RECIPES)), **settings.places(values))
 
 
 def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:
-    """From valid form values and a complete table."""
+    """From form values and a complete table. Raises ValueError where they have `run_problems`."""
+    settings.refuse(run_problems(values))
     rows = tuple((layer, weight, act) for layer, (weight, act) in table.items())
     return RunSettings(
         model=values["model"],

@@ -7,6 +7,7 @@ import gradio as gr
 from ..parts import markup
 from ..parts.settings import RunSettings
 from ..workbench import Workbench
+from .runs import sentence
 
 DOWNLOAD_NOTE = (
     "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
@@ -69,5 +70,8 @@ def packed(bench: Workbench, done: RunSettings | None) -> Any:
     """The download button of a run that just ended, None where it failed or was cancelled."""
     if done is None:
         return gr.skip()
-    path = bench.download(done)
+    try:
+        path = bench.download(done)
+    except Exception as error:
+        raise gr.Error(sentence(error), print_exception=False) from error
     return gr.update(value=path and str(path), interactive=path is not None)

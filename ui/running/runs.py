@@ -1,6 +1,7 @@
 """A long run as a page has it: a button that starts it, one that stops it, a banner that says how it goes."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,9 +113,18 @@ class Run:
 def sentence(error: Exception) -> str:
     """What to tell the person: the engine's own words where it has some, and never a traceback."""
     if isinstance(error, (vq.VitqError, ValueError)):
-        return str(error)
+        return without_folders(str(error))
     log.exception("a run failed", exc_info=error)
     return f"The engine stopped with an unexpected {type(error).__name__}; the server's log has the details."
+
+
+# An absolute path of two names or more, with its last one in brackets.
+FOLDERS = re.compile(r"(?<![\w.~/:])/(?:[^/\s'\"]+/)+([^/\s'\",;:)]+)")
+
+
+def without_folders(said: str) -> str:
+    """``said`` with the last name of each path alone: how a server's folders lie is not for visitors."""
+    return FOLDERS.sub(r"\1", said)
 
 
 def check_settings(wrong: Mapping[str, str], fields: Mapping[str, Component]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.arithmetic import plain_arithmetic
+from ..common.checks import check_name
 from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
@@ -68,8 +69,7 @@ def allocate_bits(
     limits = {
         "avg_weight_bits": avg_weight_bits, "avg_act_bits": avg_act_bits, "size_mb": size_mb, "gbops": gbops,
     }  # fmt: skip
-    if policy not in POLICIES:
-        raise ValueError(f"unknown policy {policy!r}; available: {', '.join(POLICIES)}")
+    check_name("policy", policy, POLICIES)
     monitor.report(0.0, "preparing")
     if policy == "paper":
         _refuse({**limits, "recipe": recipe}, policy, "budget")

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .errors import VitqError
+from .files import given_path
 
 
 def vitq_home() -> Path:
@@ -14,7 +15,11 @@ def vitq_home() -> Path:
 
     The variable is read at every call, so that a running program (or a test) may move it.
     """
-    home = Path(os.environ.get("VITQ_HOME") or Path.home() / ".cache" / "vitq").expanduser()
+    named = os.environ.get("VITQ_HOME") or "~/.cache/vitq"
+    try:
+        home = given_path(named, "VITQ_HOME", "folder")
+    except ValueError as error:
+        raise VitqError(f"{error}; set VITQ_HOME to a folder that can be written") from error
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

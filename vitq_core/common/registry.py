@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from .checks import check_name, is_name
+
 T = TypeVar("T")
 
 
@@ -25,16 +27,14 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
-            raise ValueError(f"unknown {self.noun} {name!r}; available: {', '.join(sorted(self._entries))}")
-        return self._entries[name]
+        return self._entries[check_name(self.noun, name, sorted(self._entries))]
 
     # Mapping.__contains__ and .get expect KeyError from __getitem__; ours speaks ValueError.
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return is_name(name, self._entries)
 
     def get(self, name: str, default=None):
-        return self._entries.get(name, default)
+        return self._entries[name] if name in self else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
-from ..common.files import replace_file
+from ..common.files import given_path, replace_file
 from ..common.modes import evaluating
 from ..graph import FAMILIES
 from ..graph.prepared import PreparedModel
@@ -42,10 +42,11 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
     """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
 
     Raises VitqError for a model that cannot be rebuilt from its architecture or a folder that cannot be
-    written, ValueError for what is no result.
+    written, ValueError for what is no result or names no folder.
     """
     if not isinstance(result, QuantizeResult):
         raise ValueError(f"save_quantized takes what quantize returned, got {type(result).__name__}")
+    folder = given_path(folder, "folder", "folder")  # before the costly part
     simulation: Simulation = result.model.vitq
     pictures = torch.randn(8, *simulation.input_size, generator=torch.Generator().manual_seed(0))
     pictures = pictures.to(next(result.model.parameters()))
@@ -53,7 +54,6 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
     description = _describe(simulation, result)
     tensors = _stored(simulation)
     _check_same(result.model, _rebuild(deepcopy(description), dict(tensors)).model, pictures)
-    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
@@ -66,9 +66,10 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
 def load_quantized(folder: str | Path) -> QuantizeResult:
     """The result that :func:`save_quantized` wrote, its model ready to call.
 
-    Raises VitqError for a folder without a quantized model, a damaged one, or one of a newer format.
+    Raises VitqError for a folder without a quantized model, a damaged one, or one of a newer format,
+    ValueError for what names no folder.
     """
-    folder = Path(folder)
+    folder = given_path(folder, "folder", "folder")
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise VitqError(f"{folder} holds no quantized model: {name} is missing")

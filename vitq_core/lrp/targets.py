@@ -56,7 +56,7 @@ class Targets:
 def _classes(targets: object) -> Tensor:
     try:
         classes = torch.as_tensor(targets)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"targets must be class numbers, got {targets!r:.80}") from error
     if classes.dtype not in INTEGERS or classes.ndim > 1:
         raise ValueError(f"targets must be one class number for each picture, got {targets!r:.80}")

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from ..common.errors import VitqError
+from ..common.files import given_path
 from ..common.modes import evaluating
 from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing, default_crop
@@ -70,6 +71,8 @@ def load_model(model_id: str | Path, device: str | torch.device | None = None) -
     Nothing is downloaded twice. Raises ValueError for an unknown id or device and VitqError for a model that
     cannot be downloaded or read.
     """
+    if not isinstance(model_id, (str, Path)):
+        raise _unknown(model_id)
     device = _checked_device(device)
     model = _load(model_id)
     _move(model.module, device)
@@ -82,8 +85,9 @@ def _load(model_id: str | Path) -> Model:
         return _load_bundled(info)
     if info is not None:
         return _read(fetch_model(info.source), info)
-    if str(model_id) and Path(model_id).is_dir():
-        return _read(Path(model_id), _outside(str(model_id), source=str(model_id)))
+    folder = _folder(model_id)
+    if folder is not None:
+        return _read(folder, _outside(str(model_id), source=str(folder)))
     repo = _repository(str(model_id))
     return _read(fetch_model(repo), _outside(str(model_id), source=repo))
 
@@ -170,14 +174,27 @@ def _read(folder: Path, info: ModelInfo) -> Model:
     return Model(module, preprocessing, labels, info)
 
 
+def _folder(model_id: str | Path) -> Path | None:
+    """The folder that is meant, None where there is none of that name."""
+    try:
+        folder = given_path(model_id, "the model")
+    except ValueError:
+        return None  # too long, of no user, … for a folder; the answer then lists what there is
+    return folder if folder.is_dir() else None
+
+
 def _repository(model_id: str) -> str:
     """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
     name = model_id.removeprefix(HUB_PREFIX)
     if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
         return name
+    raise _unknown(model_id)
+
+
+def _unknown(model_id: object) -> ValueError:
     available = ", ".join(info.id for info in list_models())
-    raise ValueError(
-        f"unknown model {model_id!r}; available: {available}, "
+    return ValueError(
+        f"unknown model {model_id!r:.80}; available: {available}, "
         f"a model folder in timm's format, or {HUB_PREFIX}user/name"
     )
 
@@ -200,7 +217,8 @@ def _input_size(module: nn.Module) -> tuple[int, int]:
 def _checked_labels(labels: Sequence[str] | None, module: nn.Module) -> list[str] | None:
     if labels is None:
         return None
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+    names = isinstance(labels, Sequence) and not isinstance(labels, str)
+    if not names or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"labels must be a list of class names, got {labels!r:.80}")
     classes = classes_of(module)
     if classes == 0:

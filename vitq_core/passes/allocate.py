@@ -11,6 +11,7 @@ from ..allocation.budget import Budget
 from ..allocation.paper import check_base
 from ..allocation.table import BitsTable, check_table
 from ..common.arithmetic import plain_arithmetic
+from ..common.checks import check_share, check_whole
 from ..common.monitor import Monitor
 from ..common.options import option, switch
 from ..data.calibration_set import CalibrationPictures
@@ -20,6 +21,7 @@ from ..scoring.scores import Tally
 from ..scoring.sources import SOURCES, Source
 from .base import Run
 
+MOST_BLOCKS = 1000  # more than any model has
 BATCH = 16  # pictures that relevance is propagated for at a time
 
 
@@ -33,8 +35,9 @@ def _source(name: str, value: Any) -> str:
 
 def _count(name: str, value: Any) -> int | None:
     """None, or a whole number; the policy knows how many blocks there are."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r:.80}")
+    if value is not None:
+        check_share(name, value, most=MOST_BLOCKS)
+        check_whole(name, value)
     return value
 
 

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from ..common.files import given_path
 from .decoding import MAX_BYTES
 
 ENCRYPTED = 1  # a bit of a member's flags
@@ -92,7 +93,7 @@ def _check_member(member: ZipInfo) -> None:
 
 def open_storage(path: str | Path) -> Folder | Archive:
     """The folder or zip archive at `path`; ValueError when it is neither, without opening what may hang."""
-    path = Path(path).expanduser()
+    path = given_path(path, "the folder or zip of pictures")
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from ..common.files import given_path
 from .rgb import Refused, to_rgb
 
 MAX_BYTES = 20 * 2**20
@@ -49,7 +50,7 @@ def _read(source: str | Path | bytes, name: str | None) -> tuple[bytes, str]:
         data, name = bytes(source), name or "the picture"
         _check_bytes(len(data), name)
         return data, name
-    path = Path(source)
+    path = given_path(source, name or "the picture")
     name = name or path.name
     try:
         status = path.stat()

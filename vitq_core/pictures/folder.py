@@ -43,9 +43,9 @@ class PictureFolder(Dataset):
         Raises ValueError when there are no pictures, a split is missing or not chosen, or classes do not
         match.
         """
-        self.path = Path(path)
+        self._storage = open_storage(path)
+        self.path = self._storage.path
         self.preprocess = preprocess
-        self._storage = open_storage(self.path)
         layout = find_pictures(self._storage.names(), split, labels, where=self.path.name)
         self._root, self.skipped = layout.root, layout.skipped
         self.classes = layout.classes

@@ -4,18 +4,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
+from ..common.checks import check_name
 from .decoding import to_rgb
 
 # Below this side there is nothing to spare: a picture is resized to the model's size and not zoomed into.
 SMALL = 128
 # Resizing the shorter side of a 1 × 50,000,000 picture would make it 224 × 10^10, so such ones are cut first.
 LONGEST = 10
+LARGEST = 16_384  # pixels of a side; nothing that computes could hold more
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,10 @@ class Preprocessing:
         object.__setattr__(self, "size", _height_and_width(self.size))
         if min(self.std) <= 0:
             raise ValueError(f"std must be three positive numbers, got {self.std}")
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct!r}")
-        if self.interpolation not in _INTERPOLATIONS:
-            known = ", ".join(_INTERPOLATIONS)
-            raise ValueError(f"unknown interpolation {self.interpolation!r}; available: {known}")
-        if self.crop_mode not in _CROP_MODES:
-            known = ", ".join(_CROP_MODES)
-            raise ValueError(f"unknown crop_mode {self.crop_mode!r}; available: {known}")
+        if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct!r:.80}")
+        check_name("interpolation", self.interpolation, _INTERPOLATIONS)
+        check_name("crop_mode", self.crop_mode, _CROP_MODES)
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> "Preprocessing":
@@ -126,9 +125,11 @@ def _height_and_width(size: Any) -> tuple[int, int]:
     if (
         not isinstance(pair, tuple | list)
         or len(pair) != 2
-        or not all(isinstance(x, int) and x > 0 for x in pair)
+        or not all(isinstance(x, int) and 0 < x <= LARGEST for x in pair)
     ):
-        raise ValueError(f"size must be a positive number of pixels or (height, width), got {size!r}")
+        raise ValueError(
+            f"size must be a positive number of pixels or (height, width) up to {LARGEST}, got {size!r:.80}"
+        )
     return tuple(pair)
 
 

@@ -25,9 +25,11 @@ SEARCHED = 2**18  # values that so many bases are ranked on
 
 def checked_base(name: str, value: object) -> float | str | None:
     """None, ``"fitted"``, or a number above 1; ``"sqrt2"`` is one."""
-    if value == "sqrt2":
+    if not isinstance(value, str):  # an array's == is no yes or no
+        check_number(name, value, above=1.0, below=16.0)
+    elif value == "sqrt2":
         return 2.0**0.5
-    if value != "fitted":
+    elif value != "fitted":
         check_number(name, value, above=1.0, below=16.0)
     return value
 

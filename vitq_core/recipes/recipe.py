@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..common.checks import is_name
 from ..common.options import options_of
 from ..common.registry import Registry
 from ..graph.site import WEIGHT, Site
@@ -22,7 +23,7 @@ MIN_BITS, MAX_BITS = 2, 8
 def check_bits(bits: object, what: str) -> int:
     """``bits`` as an int, or a ValueError that names ``what`` and the range."""
     if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
-        raise ValueError(f"{what} must be a whole number from {MIN_BITS} to {MAX_BITS}, got {bits!r}")
+        raise ValueError(f"{what} must be a whole number from {MIN_BITS} to {MAX_BITS}, got {bits!r:.80}")
     return bits
 
 
@@ -118,13 +119,18 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """Raises ValueError for text that is not a recipe, or one that cannot be followed."""
         try:
-            data = json.loads(text)
+            data = _table(json.loads(text), "the recipe")
             data.pop("applies", None)  # written before options had owners
-            data["rules"] = {key: Use(**use) for key, use in data["rules"].items()}
+            _with_fields(cls, data, "the recipe")
+            for name in ("options", "passes"):
+                if name not in data:
+                    raise TypeError(f"the recipe lacks {name!r}")
+            rules = {key: _with_fields(Use, use, key) for key, use in _table(data["rules"], "rules").items()}
+            data["rules"] = {key: Use(**use) for key, use in rules.items()}
             data["passes"] = tuple(_names(data, "passes"))
-            data["options"] = _options(Options(**data["options"]))
+            data["options"] = _options(Options(**_table(data["options"], "options")))
             recipe = cls(**data)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (TypeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
         recipe.plan()
         return recipe
@@ -148,15 +154,33 @@ def _names(data: dict[str, Any], key: str) -> list[str]:
     return names
 
 
+def _table(data: Any, what: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise TypeError(f"{what} must be an object with names, got {data!r:.80}")
+    return data
+
+
+def _with_fields(kind: type, data: Any, what: str) -> dict[str, Any]:
+    """``data`` where it has the fields that ``kind`` needs, and no other. TypeError otherwise."""
+    known = [f.name for f in fields(kind)]
+    for name in _table(data, what):
+        if name not in known:
+            raise TypeError(f"{what} has an unknown field {name!r:.80}; available: {', '.join(known)}")
+    for f in fields(kind):
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in data:
+            raise TypeError(f"{what} lacks {f.name!r}")
+    return data
+
+
 def _check_table(table: Mapping[str, Any]) -> dict[str, tuple[int | None, int]]:
     if not isinstance(table, Mapping):
         raise ValueError("bits must be a table {layer: (weight_bits or None, act_bits)}")
     checked = {}
     for layer, pair in table.items():
         if not isinstance(layer, str):
-            raise ValueError(f"the keys of bits must be layer names, got {layer!r}")
+            raise ValueError(f"the keys of bits must be layer names, got {layer!r:.80}")
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(f"bits[{layer!r}] must be (weight_bits or None, act_bits), got {pair!r}")
+            raise ValueError(f"bits[{layer!r}] must be (weight_bits or None, act_bits), got {pair!r:.80}")
         weight, act = pair
         weight = weight if weight is None else check_bits(weight, f"bits[{layer!r}] weight")
         checked[layer] = (weight, check_bits(act, f"bits[{layer!r}] activation"))
@@ -218,7 +242,7 @@ def _reconstruction(base: Options, options: Mapping[str, Any], settings: Mapping
     """The options that ``settings`` of the reconstruction make; they alone ask for the standard effort."""
     if not settings:
         return {}
-    if options.get("effort") == "none":
+    if is_name(options.get("effort"), ("none",)):
         raise ValueError(f"option {next(iter(settings))!r} does nothing with effort='none'")
     merged = {"reconstruction": {**base.reconstruction, **settings}}
     return merged if "effort" in options or base.effort != "none" else {**merged, "effort": "standard"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..common.checks import check_choice, check_count, check_number, check_share
+from ..common.checks import check_choice, check_count, check_name, check_number, check_options, check_share
 
 PUBLISHED_ITERATIONS = 3000
 # Of the last stage: the best of four pairs of steps on cifar10-vit at W3/A3, and of ways for a scale there
@@ -117,7 +117,5 @@ SETTINGS = frozenset(field.name for field in fields(Schedule))
 
 def schedule_for(effort: str, settings: Mapping[str, Any]) -> Schedule:
     """The schedule of ``effort`` with ``settings`` in place of its own. Raises ValueError for wrong ones."""
-    unknown = sorted(set(settings) - SETTINGS)
-    if unknown:
-        raise ValueError(f"unknown setting {unknown[0]!r}; available: {', '.join(sorted(SETTINGS))}")
-    return replace(EFFORTS[effort], **settings)
+    check_options("reconstruction", settings, sorted(SETTINGS), "setting")
+    return replace(EFFORTS[check_name("effort", effort, EFFORTS)], **settings)

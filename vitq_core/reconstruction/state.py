@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
-from ..common.files import write_atomically
+from ..common.files import given_path, write_atomically
 from ..common.home import forget_abandoned, vitq_home
 from ..quantized.report import UnitRow
 
@@ -34,9 +34,9 @@ class RunState:
 
         Raises VitqError for a folder that holds another run or cannot be written, ValueError for a file.
         """
-        ready_folder(folder)
-        self._own = folder is None
-        self.folder = vitq_home() / "runs" / _name(fingerprint) if folder is None else Path(folder)
+        named = ready_folder(folder)
+        self._own = named is None
+        self.folder = named or vitq_home() / "runs" / _name(fingerprint)
         if self._own:
             forget_abandoned(self.folder.parent, "*", ABANDONED)
             _open(self.folder)
@@ -146,13 +146,15 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
-def ready_folder(folder: object) -> None:
+def ready_folder(folder: object) -> Path | None:
     """Make it, where one is named. ValueError for what names no folder, VitqError where it cannot be."""
     if folder is None:
-        return
-    if not isinstance(folder, (str, Path)) or not str(folder) or Path(folder).is_file():
+        return None
+    path = given_path(folder, "state", "folder")
+    if path.is_file():
         raise ValueError(f"state must be the name of a folder, got {folder!r:.80}")
-    _open(Path(folder))
+    _open(path)
+    return path
 
 
 def _open(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..common.files import write_atomically
+from ..common.files import given_path, write_atomically
 from ..common.records import Record
 
 
@@ -78,14 +78,15 @@ class Importance(Record):
             raise ValueError(f"this is not stored importance: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON; VitqError where that cannot be."""
-        write_atomically(Path(path), lambda temporary: temporary.write_text(self.to_json()), "the scores")
+        """Write as JSON; VitqError where that cannot be, ValueError for what names no file."""
+        path = given_path(path, "the file of scores")
+        write_atomically(path, lambda temporary: temporary.write_text(self.to_json()), "the scores")
 
     @classmethod
     def load(cls, path: str | Path) -> Importance:
         """Read what :meth:`save` wrote; ValueError for anything else."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(given_path(path, "the file of scores").read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"importance cannot be read from {path}: {error}") from error
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..common.arithmetic import plain_arithmetic
 from ..common.errors import VitqError
-from ..common.files import write_atomically
+from ..common.files import given_path, write_atomically
 from ..common.monitor import Monitor, Progress
 from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
@@ -41,10 +41,8 @@ def importance(
 
     ``state``: a file that keeps what was gathered, also when cancelled or killed; with the same model, source
     and pictures in the same order the next call goes on from there. Raises ValueError and VitqError as
-    :func:`vitq_core.relevance` does, and VitqError for a state of another run.
+    :func:`vitq_core.lrp` does, and VitqError for a state of another run.
     """
-    if not isinstance(source, str):
-        raise ValueError(f"unknown importance source {source!r:.80}; available: {', '.join(sorted(SOURCES))}")
     kind = SOURCES[source]
     check_batch_size(batch_size)
     watched = Watched(images)
@@ -111,9 +109,10 @@ class _Keeper:
 def _checked_path(path: object) -> Path | None:
     if path is None:
         return None
-    if not isinstance(path, (str, Path)) or not str(path) or Path(path).is_dir():
+    file = given_path(path, "state", "file")
+    if file.is_dir():
         raise ValueError(f"state must be the name of a file, got {path!r:.80}")
-    return Path(path)
+    return file
 
 
 def _fingerprint(prepared: PreparedModel, source: str, first: Tensor, targets: Targets) -> str:

@@ -126,7 +126,10 @@ def check_targets(targets: Tensor, classes: int) -> Tensor:
 
 
 def _checked_labels(labels: Any, logits: Tensor) -> Tensor:
-    labels = torch.as_tensor(labels)
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"labels must be class numbers, got {labels!r:.80}") from error
     if labels.shape != logits.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise ValueError(
             f"labels must be {len(logits)} class numbers, one for each image, "

@@ -1,0 +1,92 @@
+"""The whole of it once, in seconds: what must work with the oldest releases that requirements.txt allows.
+
+Not among the tests that pytest collects by itself: `.ci/lowest` names it.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import vitq_core as vq
+
+
+@pytest.fixture(scope="module")
+def model() -> vq.Model:
+    return vq.load_model("demo-vit")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Eight pictures as the model takes them, and their labels."""
+    from vitq_core.demo.scenes import scene_batch
+
+    images, labels = scene_batch(range(8), 5, 64)
+    return (images - 0.5) / 0.5, labels
+
+
+@pytest.fixture(scope="module")
+def result(model: vq.Model, scenes: tuple[torch.Tensor, torch.Tensor]) -> vq.QuantizeResult:
+    return vq.quantize(model, scenes[0], "repq")
+
+
+def test_quantized_models_are_measured(model, scenes, result):
+    adfq = vq.quantize(model, scenes[0], vq.recipe("adfq", effort="quick", iterations=2))
+    for made in (result, adfq):
+        measured = vq.evaluate(made, [scenes], reference=model)
+        assert measured.n == 8 and measured.agreement >= 0.5
+
+
+def test_pictures_are_preprocessed(model):
+    from PIL import Image
+
+    assert model.preprocess(Image.new("RGB", (90, 70), "red")).shape == (3, 64, 64)
+
+
+def test_layers_are_scored_and_get_bits(model, scenes):
+    found = vq.relevance(model, scenes[0])
+    table = vq.allocate_bits(found, model, "budget", images=scenes[0], avg_weight_bits=4)
+    assert found.heatmaps.shape == (8, 8, 8)
+    assert vq.table_cost(table, model).avg_weight_bits <= 4
+
+
+def test_what_is_saved_is_loaded_again(result, scenes, tmp_path: Path):
+    loaded = vq.load_quantized(vq.save_quantized(result, tmp_path / "model"))
+    assert torch.equal(loaded(scenes[0]), result(scenes[0]))
+
+
+def test_a_model_that_cannot_be_downloaded_is_a_sentence(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    with pytest.raises(vq.VitqError, match="cannot be reached"):
+        vq.load_model("timm/some_model")
+
+
+def test_the_studio_quantizes_and_draws(monkeypatch, tmp_path: Path):
+    from ui import api, plots
+    from ui.studio import build_studio, theme
+    from ui.workbench import Workbench
+
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path))
+    bench = Workbench()
+    assert "/quantize" in build_studio(bench).get_api_info()["named_endpoints"]
+    assert theme().name
+    asked = {"model": "demo-vit", "recipe": "minmax", "weight_bits": 4, "act_bits": 4}
+    outcome = bench.quantize(api._settings(**asked, calibration=4, held_out=4))
+    assert outcome.evaluation.n == 4
+    assert plots.sqnr_figure(outcome.result.report.sites).data
+
+
+def test_the_studio_answers(monkeypatch, tmp_path: Path):
+    """Started as app.py starts it, asked as a page does."""
+    from urllib.request import urlopen
+
+    from ui.studio import build_studio, theme
+
+    studio = build_studio()
+    _, address, _ = studio.launch(prevent_thread_lock=True, quiet=True, theme=theme(), ssr_mode=False)
+    try:
+        with urlopen(address) as page:
+            assert b"VitQ Studio" in page.read()
+    finally:
+        studio.close()

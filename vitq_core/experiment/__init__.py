@@ -1,0 +1,34 @@
+"""What the studio, the command line and the benchmarks do alike, and what they need of the engine for it."""
+
+from ..common.checks import is_name, is_number
+from ..common.files import given_path
+from ..common.home import vitq_home
+from ..common.monitor import Monitor
+from ..demo import scenes
+from ..graph.copies import private_copy
+from ..graph.prepared import PreparedModel, prepare
+from ..pictures import PictureFolder, open_picture
+from ..quantized.report import LEARNING, RECONSTRUCTED
+from ..recipes.recipe import MAX_BITS, MIN_BITS
+from ..recipes.schedule import EFFORT_NAMES
+from ..reconstruction.progress import spoken
+
+__all__ = [
+    "EFFORT_NAMES",
+    "LEARNING",
+    "MAX_BITS",
+    "MIN_BITS",
+    "RECONSTRUCTED",
+    "Monitor",
+    "PictureFolder",
+    "PreparedModel",
+    "given_path",
+    "is_name",
+    "is_number",
+    "open_picture",
+    "prepare",
+    "private_copy",
+    "scenes",
+    "spoken",
+    "vitq_home",
+]
