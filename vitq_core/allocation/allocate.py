@@ -13,7 +13,7 @@ from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
 from ..graph.prepared import Subject, peeked, subject_of
 from ..models import Model
-from ..quantized.output_error import output_noise
+from ..quantized.output_error import output_errors
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import recipe as named_recipe
 from ..scoring.explanation import Relevance
@@ -137,11 +137,11 @@ def by_budget(
     ``weights``: what a unit of relative noise in a layer's output counts.
     """
     check_possible(budget, subject.layers)  # before the costly part
-    noise = output_noise(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
+    errors = output_errors(subject.module, subject.layers, recipe, pictures, BITS, monitor=monitor)
     total = sum(weights.values())
     omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
-    other_bytes = subject.float_bytes + sum(measured.parameter_bytes for measured in noise.values())
-    return budget_policy(omega, noise, subject.layers, budget, other_bytes, subject.shared)
+    other_bytes = subject.float_bytes + sum(measured.parameter_bytes for measured in errors.values())
+    return budget_policy(omega, errors, subject.layers, budget, other_bytes, subject.shared)
 
 
 def _subject(model: object, images: Tensor | Iterable | None) -> Subject:
