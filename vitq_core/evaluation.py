@@ -34,8 +34,8 @@ def evaluate(
     `loader` gives (images [B, 3, H, W], labels [B]) or images alone; a label of -1 means none. At every batch
     `cancel` (a callable, or an object with `is_set()`) is asked and `progress` called with (share done or
     None, message). A quantized module is audited first. Training mode is as before afterwards, also after an
-    error. Raises ValueError for an empty loader or images or labels that cannot be meant, VitqError when a
-    module gives no finite outputs or fails its audit, Cancelled when told to stop.
+    error. Raises ValueError for an empty loader or images or labels of a wrong type, shape or value,
+    VitqError when a module gives no finite outputs or fails its audit, Cancelled when told to stop.
     """
     module = module_of(module, "evaluate")
     reference = None if reference is None else module_of(reference, "evaluate")
@@ -93,7 +93,7 @@ def _logits(module: nn.Module, images: Tensor, who: str) -> Tensor:
 
 @contextmanager
 def _taking(images: Tensor, who: str) -> Iterator[None]:
-    """What a network says of images it was not made for, as a sentence."""
+    """Raises VitqError, a sentence, where a network fails on images of a size it was not made for."""
     try:
         yield
     except (AssertionError, RuntimeError) as error:

@@ -1,6 +1,6 @@
 """The reconstruct pass: attention-score enhanced module-wise optimization (ADFQ-ViT, arXiv 2407.02763).
 
-Units are learned in forward order, each on what those before it, quantized, hand to it. A unit that ends no
+Units are learned in forward order, each on the outputs of the quantized units before it. A unit that ends no
 better than it was calibrated, with hard rounding, goes back to its calibrated state.
 """
 

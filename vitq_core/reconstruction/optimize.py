@@ -55,7 +55,7 @@ def learn(
 
 @dataclass
 class Learned:
-    """All that a unit learns; ``rounded``: not how to round."""
+    """All that a unit learns; ``rounded``: its rounding is settled and no longer learned."""
 
     roundings: list[Rounding]
     scales: list[Tensor]
