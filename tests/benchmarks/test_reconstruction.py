@@ -63,7 +63,7 @@ def gathered(simulation, pictures, schedule):
     with Scratch() as scratch:
         rows = ActivationStore(scratch, len(pictures))
         rows.append(pictures)
-        chain = simulation.family.chain(simulation.module)
+        chain = simulation.family.blocks(simulation.module)
         temperature = schedule.kl_lambda and schedule.temperature
         for unit, gather in UnitInputs(simulation.module, fp_model, units, chain, rows, temperature):
             yield unit, gather(), fp_model.get_submodule(unit.name)

@@ -136,7 +136,7 @@ def gathered(simulation: Simulation, images: Tensor, name: str):
         module,
         simulation.float_twin(),
         family.units(module),
-        family.chain(module),
+        family.blocks(module),
         stored(images),
         SCHEDULE.temperature,
     )

@@ -50,7 +50,7 @@ def inputs_of(
     simulation: Simulation, images: Tensor, limit: int = 2**30, chained: bool = True
 ) -> Iterator[tuple[UnitInputs, nn.Module, Scratch]]:
     family, module = simulation.family, simulation.module
-    chain = family.chain(module) if chained else []
+    chain = family.blocks(module) if chained else []
     with Scratch(limit) as scratch:
         fp_model = simulation.float_twin()
         yield (
@@ -209,7 +209,7 @@ def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
     with Scratch() as scratch:
         inputs = UnitInputs(
             simulation.module, simulation.float_twin(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
-            simulation.family.chain(simulation.module), stored(scratch, images),
+            simulation.family.blocks(simulation.module), stored(scratch, images),
         )  # fmt: skip
         assert [gather().maps for _, gather in inputs] == [[]]
 

@@ -61,7 +61,7 @@ class RelevanceBench:
             subject = subject_of(model, "the relevance page", blank)
             module = private_copy(model.module)
         weighted = {name: layer.weight is not None for name, layer in subject.layers.items()}
-        grid = layer_grid(weighted, subject.family.chain(subject.module))
+        grid = layer_grid(weighted, subject.family.blocks(subject.module))
         classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or _classes(module))]
         return Frame(module, blank, grid, classes)
 

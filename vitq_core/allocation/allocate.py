@@ -117,7 +117,7 @@ def by_paper(
 ) -> BitsTable:
     """The paper's policy for a prepared model; two first blocks, or the one there is."""
     base = tuple(base_bits) if isinstance(base_bits, (tuple, list)) else (base_bits, base_bits)
-    blocks = subject.family.chain(subject.module)
+    blocks = subject.family.blocks(subject.module)
     first_blocks = min(2, len(blocks)) if first_blocks is None else first_blocks
     for names in subject.shared:  # ranked as one, so that they move together
         scores = scores | dict.fromkeys(names, sum(scores[name] for name in names))

@@ -35,7 +35,7 @@ def calibrate(simulation: Simulation, pictures: CalibrationPictures, monitor: Mo
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, monitor.part(0.3, 1.0))
     with torch.no_grad():
-        chain = [simulation.layer(name) for name in simulation.family.chain(simulation.module)]
+        chain = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
         chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
         with watcher.watching():
             if len(pictures) == 1:

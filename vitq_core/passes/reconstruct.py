@@ -52,7 +52,7 @@ def reconstruct(
     with Scratch() as scratch, torch.enable_grad():
         kept = _kept(pictures, schedule, scratch)
         fp_model = simulation.float_twin()
-        blocks = simulation.family.chain(simulation.module)
+        blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
         weights = cache(lambda: _weights(fp_model, units, kept, schedule, seed))
@@ -87,7 +87,7 @@ def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
         return units
     blocks: dict[str, Unit] = {}
     for unit in units:
-        name = next((link for link in family.chain(module) if Unit(link).holds(unit.name)), unit.name)
+        name = next((link for link in family.blocks(module) if Unit(link).holds(unit.name)), unit.name)
         softmaxes = blocks[name].softmaxes if name in blocks else ()
         blocks[name] = Unit(name, (*softmaxes, *unit.softmaxes))
     return list(blocks.values())
