@@ -39,8 +39,8 @@ def evaluate(
     finite, and labels say nothing of them. At every batch `cancel` (a callable, or an object with `is_set()`)
     is asked and `progress` called with (share done or None, message). A quantized module is audited first.
     Training mode is as before afterwards, also after an error. Raises ValueError for an empty loader or
-    images or labels that cannot be meant, VitqError when a module gives no finite outputs of its task or
-    fails its audit, Cancelled when told to stop.
+    images or labels of a wrong type, shape or value, VitqError when a module gives no finite outputs of its
+    task or fails its audit, Cancelled when told to stop.
     """
     network = module_of(module, "evaluate")
     other = None if reference is None else module_of(reference, "evaluate")
@@ -79,7 +79,7 @@ def _outputs(task: Task, module: nn.Module, batch: Batch, who: str) -> Outputs:
 
 @contextmanager
 def _taking(batch: Batch, who: str) -> Iterator[None]:
-    """What a network says of images it was not made for, as a sentence."""
+    """Raises VitqError, a sentence, where a network fails on images of a size it was not made for."""
     try:
         yield
     except (AssertionError, RuntimeError) as error:

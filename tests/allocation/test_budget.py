@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vitq_core.allocation.budget import BITS, Budget, budget_policy
 from vitq_core.graph.site import Layer, Site
-from vitq_core.quantized.output_error import LayerNoise
+from vitq_core.quantized.output_error import LayerError
 from vitq_core.quantized.packing import packed_bytes
 
 KINDS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
@@ -27,7 +27,7 @@ def choices(part: Layer) -> list[tuple[int | None, int]]:
 
 
 class Instance:
-    """Layers with noise and importance, and what their tables cost and lose: all of them at once."""
+    """Layers with errors and importance, and what their tables cost and lose: all of them at once."""
 
     def __init__(
         self, sizes: list[tuple[int, int]], seed: int, other_bytes: int = 0, shared: bool = False
@@ -36,20 +36,20 @@ class Instance:
         self.other_bytes = other_bytes
         self.shared = [("l0", "l1")] if shared else []  # they read one tensor
         random = np.random.default_rng(seed)
-        self.noise = {
-            name: LayerNoise(_noise(random), _noise(random) if part.params else {}, 2)
+        self.errors = {
+            name: LayerError(_errors(random), _errors(random) if part.params else {}, 2)
             for name, part in self.layers.items()
         }
         self.omega = dict(zip(self.layers, random.dirichlet(np.ones(len(sizes))), strict=True))
 
     def solve(self, **limits: float) -> dict:
-        given = self.omega, self.noise, self.layers, Budget(**limits), self.other_bytes
+        given = self.omega, self.errors, self.layers, Budget(**limits), self.other_bytes
         return budget_policy(*given, self.shared)
 
     def loss(self, name: str, bits: tuple[int | None, int]) -> float:
         weight, act = bits
-        noise = self.noise[name]
-        parts = [noise.act[act], *([] if weight is None else [noise.weight[weight]])]
+        error = self.errors[name]
+        parts = [error.act[act], *([] if weight is None else [error.weight[weight]])]
         return self.omega[name] * sum(float(part.mean()) for part in parts)
 
     def units(self) -> dict[str, float]:
@@ -96,7 +96,7 @@ class Instance:
         return self.total(kind, {n: (bits if part.params else None, bits) for n, part in self.layers.items()})
 
 
-def _noise(random: np.random.Generator) -> dict[int, torch.Tensor]:
+def _errors(random: np.random.Generator) -> dict[int, torch.Tensor]:
     """Falling fourfold a bit, but not smoothly, and different from picture to picture."""
     size = 10 ** random.uniform(-3, 1)
     return {bits: torch.tensor(size * 4.0**-bits * random.uniform(0.4, 2.0, 3)) for bits in BITS}
@@ -195,9 +195,9 @@ def test_exactly_enough_is_enough() -> None:
         assert instance.total(kind, table) == pytest.approx(instance.extreme(kind, 2))
 
 
-def test_bits_go_where_importance_times_noise_is() -> None:
+def test_bits_go_where_importance_times_error_is() -> None:
     instance = Instance([(64, 64), (64, 64)], seed=4)
-    instance.noise["l1"] = instance.noise["l0"]
+    instance.errors["l1"] = instance.errors["l0"]
     instance.omega = {"l0": 0.9, "l1": 0.1}
     first = instance.solve(avg_weight_bits=4, avg_act_bits=4)
     assert first["l0"] > first["l1"] and first["l0"][1] > first["l1"][1]
@@ -207,7 +207,7 @@ def test_bits_go_where_importance_times_noise_is() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     instance = Instance([(64, 64), (0, 64), (64, 64)], seed=5)
-    instance.noise = dict.fromkeys(instance.layers, instance.noise["l0"])
+    instance.errors = dict.fromkeys(instance.layers, instance.errors["l0"])
     instance.omega = dict.fromkeys(instance.layers, 1 / 3)
     assert instance.solve(gbops=2e-6) == instance.solve(gbops=2e-6)
 

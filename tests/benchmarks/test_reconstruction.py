@@ -18,11 +18,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import vitq_core as vq
-from vitq_core.data.store import Cache
+from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.passes.reconstruct import units_of
 from vitq_core.reconstruction.optimize import learn
-from vitq_core.reconstruction.unit_inputs import Walk
+from vitq_core.reconstruction.unit_inputs import UnitInputs
 
 from .accuracy import calibration
 from .test_speed import spread
@@ -49,42 +49,42 @@ def test_an_iteration_costs_at_most_1_6_training_steps(make, recipe):
     simulation = vq.quantize(module, pictures, vq.recipe(recipe, 4, 4, effort="none")).model.vitq
     schedule = vq.recipe(recipe, 4, 4, effort="standard", iterations=ITERATIONS).options.schedule
     medians = []
-    for unit, feed, twin in feeds(simulation, pictures, schedule):
-        ratios = [ratio(simulation, unit, feed, twin, schedule) for _ in range(ROUNDS)]
+    for unit, data, fp_model in gathered(simulation, pictures, schedule):
+        ratios = [ratio(simulation, unit, data, fp_model, schedule) for _ in range(ROUNDS)]
         print(f"\n{recipe}, {unit.name} of {make.__name__}: {median(ratios):.2f} {spread(ratios)}")
         medians.append(median(ratios))
     assert max(medians) <= 1.6
 
 
-def feeds(simulation, pictures, schedule):
-    """The units of the second block, each with what it learns from and its float twin."""
-    twin = simulation.float_twin()
+def gathered(simulation, pictures, schedule):
+    """The units of the second block, each with what it learns from and its float fp_model."""
+    fp_model = simulation.float_twin()
     units = [unit for unit in units_of(simulation, schedule) if Unit("blocks.1").holds(unit.name)]
-    with Cache() as cache:
-        rows = cache.rows(len(pictures))
+    with Scratch() as scratch:
+        rows = ActivationStore(scratch, len(pictures))
         rows.append(pictures)
-        chain = simulation.family.chain(simulation.module)
+        chain = simulation.family.blocks(simulation.module)
         temperature = schedule.kl_lambda and schedule.temperature
-        for unit, gather in Walk(simulation.module, twin, units, chain, rows, temperature):
-            yield unit, gather(), twin.get_submodule(unit.name)
+        for unit, gather in UnitInputs(simulation.module, fp_model, units, chain, rows, temperature):
+            yield unit, gather(), fp_model.get_submodule(unit.name)
 
 
-def ratio(simulation, unit, feed, twin, schedule) -> float:
-    before = training_step(twin, feed)
+def ratio(simulation, unit, data, fp_model, schedule) -> float:
+    before = training_step(fp_model, data)
     times = [time.perf_counter()]
-    learn(simulation, unit, feed, schedule, 0, lambda *_: times.append(time.perf_counter()))
+    learn(simulation, unit, data, schedule, 0, lambda *_: times.append(time.perf_counter()))
     iterations = [after - before for before, after in pairwise(times)]
-    return 2 * median(iterations[1:]) / (before + training_step(twin, feed))
+    return 2 * median(iterations[1:]) / (before + training_step(fp_model, data))
 
 
-def training_step(module: nn.Module, feed) -> float:
+def training_step(module: nn.Module, data) -> float:
     """Seconds of one forward and backward in full precision, gradients of weights and input."""
     module.requires_grad_(True)
-    x = feed.clean[torch.arange(BATCH)].requires_grad_()
+    x = data.fp_input[torch.arange(BATCH)].requires_grad_()
     times = []
     for _ in range(ITERATIONS):
         start = time.perf_counter()
-        (module(x) - feed.wanted[torch.arange(BATCH)]).square().sum().backward()
+        (module(x) - data.target[torch.arange(BATCH)]).square().sum().backward()
         times.append(time.perf_counter() - start)
     return median(times[1:])
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from vitq_core.data import calibration_set as module
+from vitq_core.data import store
 from vitq_core.data.calibration_set import CalibrationPictures
 
 SIZE = (3, 4, 4)
@@ -94,16 +95,16 @@ def test_where_any_size_goes_it_is_one_size() -> None:
 
 
 def test_a_stream_goes_to_disk_beyond_the_limit(spill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.TensorStore.__init__, "__defaults__", (2 * 4 * 48 * 4,))
+    monkeypatch.setattr(store, "STORE_LIMIT", 2 * 4 * 48 * 4)
     images = random(20)
     with CalibrationPictures(once(list(images.split(3))), SIZE) as chunks:
-        assert len(list(spill.rglob("*.pt"))) == 3
+        assert len(list(spill.rglob("*.bin"))) == 3
         assert torch.equal(torch.cat(list(chunks)), images)
     assert list(spill.iterdir()) == []
 
 
 def test_no_files_are_left_by_a_stream_that_breaks(spill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.TensorStore.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(store, "STORE_LIMIT", 0)
     with pytest.raises(ValueError, match="NaN") as error:
         CalibrationPictures(once([random(8), random(4) * torch.nan]), SIZE)
     assert list(spill.iterdir()) == [], error  # while the traceback still holds what it holds

@@ -1,4 +1,4 @@
-"""Rows in memory and in files: the same values, within the limit, nothing left behind."""
+"""In memory and in files: the same values, within the limit, nothing left behind."""
 
 import errno
 import os
@@ -12,20 +12,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vitq_core.common.errors import VitqError
-from vitq_core.data.store import Cache, Rows
+from vitq_core.data import store as module
+from vitq_core.data.store import ActivationStore, Scratch
 
 
-def noise(*shape: int, seed: int = 0) -> Tensor:
+def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(cache: Cache, values: Tensor, sizes: tuple[int, ...] = (2, 1)) -> Rows:
+def filled(scratch: Scratch, values: Tensor, sizes: tuple[int, ...] = (2, 1)) -> ActivationStore:
     """Appended in batches of these sizes, then the rest."""
-    rows = cache.rows(len(values))
-    for part in values.tensor_split(torch.tensor(sizes).cumsum(0).tolist()):
-        if len(part):
-            rows.append(part)
-    return rows
+    store = ActivationStore(scratch, len(values))
+    for part in cut(values, sizes):
+        store.append(part)
+    return store
+
+
+def cut(values: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+    parts = values.tensor_split(torch.tensor(sizes).cumsum(0).tolist()) if sizes else [values]
+    return [part for part in parts if len(part)]
 
 
 def files(home: Path) -> list[Path]:
@@ -36,56 +41,115 @@ def files(home: Path) -> list[Path]:
 @given(
     shape=st.lists(st.integers(1, 5), min_size=0, max_size=3),
     count=st.integers(1, 20),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
     in_files=st.booleans(),
-    size=st.integers(1, 7),
+    announced=st.booleans(),
     data=st.data(),
 )
-def test_what_is_read_is_what_was_appended(tmp_path_factory, shape, count, in_files, size, data) -> None:
-    with pytest.MonkeyPatch.context() as patch, Cache(0 if in_files else 2**20) as cache:
+def test_what_is_read_is_what_was_appended(
+    tmp_path_factory, shape, count, dtype, in_files, announced, data
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, Scratch(0 if in_files else 2**20) as scratch:
         patch.setenv("VITQ_HOME", str(tmp_path_factory.mktemp("home")))
-        values = noise(count, *shape)
-        sizes = tuple(data.draw(st.lists(st.integers(1, 4), max_size=3)))
-        rows = filled(cache, values, sizes)
-        assert len(rows) == rows.count == count
-        assert rows.shape == values.shape
-        index = torch.tensor(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=9)))
-        assert torch.equal(rows[index], values[index])
-        start = data.draw(st.integers(0, count - 1))
-        parts = list(rows.split(size, start))
-        assert torch.equal(torch.cat(parts), values[start:])
-        assert max(len(part) for part in parts) <= size
-        rows[index].zero_()  # a copy
-        assert torch.equal(rows[index], values[index])
+        values = random(count, *shape).to(dtype)
+        parts = cut(values, tuple(data.draw(st.lists(st.integers(1, 4), max_size=3))))
+        store = ActivationStore(scratch, count if announced else None)
+        for part in parts:
+            store.append(part)
+        assert len(store) == count
+        for _ in range(2):
+            read = list(store)
+            assert all(torch.equal(a, b) and a.dtype == dtype for a, b in zip(read, parts, strict=True))
+        if announced:
+            index = torch.tensor(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=9)))
+            assert torch.equal(store[index], values[index])
+            store[index].zero_()  # a copy
+            assert torch.equal(store[index], values[index])
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_tensors_of_several_shapes_are_read_in_order(spill, limit: int) -> None:
+    tensors = [random(3, 5), random(2), random(0, 4), random(1, 2, 3).double()]
+    with ActivationStore(Scratch(limit)) as store:
+        for tensor in tensors:
+            store.append(tensor)
+        assert all(torch.equal(a, b) for a, b in zip(store, tensors, strict=True))
+        with pytest.raises(ValueError, match="told how many would come"):
+            store[torch.tensor([0])]
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_what_is_appended_is_copied_and_loses_its_history(spill, limit: int) -> None:
+    values = torch.ones(3, 2, requires_grad=True)
+    with Scratch(limit) as scratch:
+        store = filled(scratch, values)
+        with torch.no_grad():
+            values.zero_()
+        assert torch.equal(torch.cat(list(store)), torch.ones(3, 2))
+        assert not store[torch.tensor([0])].requires_grad
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_more_rows_than_announced_or_other_ones_are_an_error(spill, limit: int) -> None:
+    with Scratch(limit) as scratch:
+        store = filled(scratch, random(3, 2))
+        with pytest.raises(RuntimeError):
+            store.append(random(1, 2))
+        other = ActivationStore(scratch, 4)
+        other.append(random(2, 2))
+        with pytest.raises(RuntimeError):
+            other.append(random(2, 3))
 
 
 def test_the_limit_is_kept(spill) -> None:
     each = 4 * 10 * 6  # bytes
-    with Cache(2 * each) as cache:
+    with Scratch(2 * each) as scratch:
         held = []
-        rows = []
+        stores = []
         for seed in range(4):
-            rows.append(filled(cache, noise(10, 6, seed=seed)))
-            held.append(cache.held)
+            stores.append(filled(scratch, random(10, 6, seed=seed)))
+            held.append(scratch.held)
         assert held == [each, 2 * each, 2 * each, 2 * each]
         assert [path.stat().st_size for path in files(spill)] == [each, each]
-        rows[0].close()
-        assert cache.held == each
-        again = filled(cache, noise(10, 6, seed=9))  # there is room in memory now
-        assert cache.held == 2 * each and len(files(spill)) == 2
-        for seed, each_rows in enumerate(rows[1:], start=1):
-            assert torch.equal(next(each_rows.split(10)), noise(10, 6, seed=seed))
-        for each_rows in (*rows[1:], again, again):  # closed twice is closed
-            each_rows.close()
-        assert cache.held == 0
+        stores[0].close()
+        assert scratch.held == each
+        again = filled(scratch, random(10, 6, seed=9))  # there is room in memory now
+        assert scratch.held == 2 * each and len(files(spill)) == 2
+        for seed, store in enumerate(stores[1:], start=1):
+            assert torch.equal(torch.cat(list(store)), random(10, 6, seed=seed))
+        for store in (*stores[1:], again, again):  # closed twice is closed
+            store.close()
+        assert scratch.held == 0
         assert files(spill) == []
     assert list(spill.iterdir()) == []
 
 
+def test_a_store_on_its_own_has_a_limit_of_its_own(spill, monkeypatch) -> None:
+    monkeypatch.setattr(module, "STORE_LIMIT", 100)
+    with ActivationStore() as store, ActivationStore() as other:
+        for each in (store, other):
+            for _ in range(4):
+                each.append(torch.zeros(10))
+        assert [path.stat().st_size for path in files(spill)] == [40] * 4
+    assert list(spill.iterdir()) == []
+    assert len(store) == 0
+
+
+def test_of_a_view_only_what_it_shows_is_kept(spill) -> None:
+    with ActivationStore(Scratch(40)) as store:
+        store.append(torch.zeros(100_000)[:10])
+        (kept,) = store
+        assert kept.untyped_storage().nbytes() == 40
+
+
 @pytest.mark.parametrize("error", [None, KeyError])
-def test_files_go_with_the_context(spill, error: type | None) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_files_go_with_the_context(spill, monkeypatch, error: type | None, shared: bool) -> None:
+    monkeypatch.setattr(module, "STORE_LIMIT", 0)
+
     def use() -> None:
-        with Cache(0) as cache:
-            filled(cache, noise(3, 2))
+        with Scratch(0) if shared else ActivationStore() as context:
+            (ActivationStore(context) if shared else context).append(random(3, 2))
             assert len(files(spill)) == 1
             if error:
                 raise error
@@ -98,34 +162,42 @@ def test_files_go_with_the_context(spill, error: type | None) -> None:
     assert list(spill.iterdir()) == []
 
 
-def test_rows_of_nothing_appended_take_no_room(spill) -> None:
-    with Cache(0) as cache:
-        rows = cache.rows(5)
-        assert len(rows) == 0 and cache.held == 0
-        rows.close()
+def test_what_fits_touches_no_disk(spill) -> None:
+    with Scratch() as scratch, ActivationStore() as store:
+        store.append(torch.zeros(10))
+        filled(scratch, torch.zeros(10))
     assert not spill.exists()
 
 
-def test_a_full_disk_is_a_sentence(spill, monkeypatch) -> None:
+def test_a_store_with_nothing_in_it_takes_no_room(spill) -> None:
+    with Scratch(0) as scratch:
+        store = ActivationStore(scratch, 5)
+        assert len(store) == 0 and list(store) == [] and scratch.held == 0
+        store.close()
+    assert not spill.exists()
+
+
+@pytest.mark.parametrize("rows", [1000, None])
+def test_a_full_disk_is_a_sentence(spill, monkeypatch, rows: int | None) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     sentence = f"1 MB of activations do not fit into {spill}: No space left on device; fewer pictures"
-    with pytest.raises(VitqError, match=sentence), Cache(0) as cache:
-        cache.rows(1000).append(noise(3, 250))
+    with pytest.raises(VitqError, match=sentence), Scratch(0) as scratch:
+        ActivationStore(scratch, rows).append(random(3 if rows else 1000, 250))
     assert list(spill.iterdir()) == []
 
 
 def test_a_file_that_may_not_grow_is_a_sentence_not_a_signal(spill) -> None:
     """A mapped file that the disk has no room for would kill the process at the first write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Cache(0) as cache:
+    with Scratch(0) as scratch:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         try:
-            cache.rows(1000).append(torch.ones(1, 20))
+            ActivationStore(scratch, 1000).append(torch.ones(1, 20))
             with pytest.raises(VitqError, match=r"0 MB of activations do not fit into .*: File too large;"):
-                cache.rows(1000).append(torch.ones(1, 30))
+                ActivationStore(scratch, 1000).append(torch.ones(1, 30))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(spill.iterdir()) == []

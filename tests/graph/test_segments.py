@@ -15,7 +15,7 @@ from ..conftest import Interleaved
 def test_pieces_make_the_whole(variant: VisionTransformer, pictures) -> None:
     family, x = family_of(variant), pictures(variant)
     family.rewrite(variant)
-    chain = [variant.get_submodule(name) for name in family.chain(variant)]
+    chain = [variant.get_submodule(name) for name in family.blocks(variant)]
     with torch.no_grad():
         activation = stem(variant, chain)(x)
         for module in chain:

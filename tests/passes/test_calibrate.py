@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import vitq_core as vq
 from vitq_core.data import calibration_set as pictures_module
-from vitq_core.data import chunks as store
+from vitq_core.data import store
 
 
 @pytest.fixture
@@ -117,12 +117,10 @@ def test_all_pictures_count(model, pictures, small_chunks: None) -> None:
 
 
 def test_memory_is_bounded_and_files_go_away(model, pictures, spill: Path, monkeypatch, small_chunks) -> None:
-    monkeypatch.setattr(store.TensorStore.__init__, "__defaults__", (1000,))
+    monkeypatch.setattr(store, "STORE_LIMIT", 1000)
     written = []
-    write = store.TensorStore._write
-    monkeypatch.setattr(
-        store.TensorStore, "_write", lambda self, x: written.append(x.shape) or write(self, x)
-    )
+    reserve = store._reserve
+    monkeypatch.setattr(store, "_reserve", lambda path, size: written.append(size) or reserve(path, size))
     images = pictures(model, 12)
     spilled = vq.quantize(model, stream(images.split(5)), "repq")
     assert len(written) > 6, "pictures and activations must have gone to disk"
@@ -132,11 +130,11 @@ def test_memory_is_bounded_and_files_go_away(model, pictures, spill: Path, monke
 
 
 def test_no_files_are_left_after_cancelling(model, pictures, spill: Path, monkeypatch, small_chunks) -> None:
-    monkeypatch.setattr(store.TensorStore.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(store, "STORE_LIMIT", 0)
     seen: list[int] = []
 
     def cancel() -> bool:
-        seen.append(len(list(spill.rglob("*.pt"))) if spill.exists() else 0)
+        seen.append(len(list(spill.rglob("*.bin"))) if spill.exists() else 0)
         return len(seen) > 60
 
     with pytest.raises(vq.Cancelled) as error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import vitq_core as vq
 from vitq_core.common.monitor import Monitor
 from vitq_core.graph.prepared import PreparedModel, prepare
-from vitq_core.quantized.output_error import LayerNoise, output_noise
+from vitq_core.quantized.output_error import LayerError, output_errors
 from vitq_core.quantizers import QUANTIZERS
 
 BITS = (2, 3, 4, 6, 8)
@@ -20,8 +20,8 @@ def prepared(model, images) -> PreparedModel:
     return prepare(model, "noise", images[:1])
 
 
-def measure(prepared: PreparedModel, recipe: str, images: Tensor, **options: object) -> dict[str, LayerNoise]:
-    return output_noise(prepared.module, prepared.layers, vq.recipe(recipe), images, BITS, **options)
+def measure(prepared: PreparedModel, recipe: str, images: Tensor, **options: object) -> dict[str, LayerError]:
+    return output_errors(prepared.module, prepared.layers, vq.recipe(recipe), images, BITS, **options)
 
 
 def inputs_of(module: nn.Module, name: str, images: Tensor) -> list[Tensor]:
@@ -48,8 +48,8 @@ def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor) -> Tensor:
     return QUANTIZERS[use.quantizer](bits, **use.options).fit(x)(x)
 
 
-def ratio(noisy: Tensor, clean: Tensor) -> list[float]:
-    return [float(((a - b) ** 2).sum() / (b**2).sum()) for a, b in zip(noisy, clean, strict=True)]
+def ratio(actual: Tensor, expected: Tensor) -> list[float]:
+    return [float(((a - b) ** 2).sum() / (b**2).sum()) for a, b in zip(actual, expected, strict=True)]
 
 
 def twin(
@@ -59,13 +59,13 @@ def twin(
     part, layer = prepared.module.get_submodule(name), prepared.layers[name]
     inputs = inputs_of(prepared.module, name, images)
     weight = None if layer.weight is None else part.weight.detach()
-    clean = run(part, inputs, weight)
+    expected = run(part, inputs, weight)
     roles = [site.role for site in layer.inputs]
     rough = [simulated(role, recipe, bits, x) for role, x in zip(roles, inputs, strict=True)]
-    act = ratio(run(part, rough, weight), clean)
+    act = ratio(run(part, rough, weight), expected)
     if weight is None:
         return act, []
-    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight)), clean)
+    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight)), expected)
 
 
 RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one recipe for each set of them
@@ -75,24 +75,24 @@ RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one 
 def test_equals_quantizing_one_layer_at_a_time(prepared, images, recipe: str) -> None:
     found = measure(prepared, recipe, images)
     assert list(found) == prepared.names
-    for name, noise in found.items():
+    for name, error in found.items():
         for bits in (2, 4, 8):
             act, weight = twin(prepared, vq.recipe(recipe), name, bits, images)
-            assert noise.act[bits].tolist() == pytest.approx(act, rel=1e-3), (name, bits)
+            assert error.act[bits].tolist() == pytest.approx(act, rel=1e-3), (name, bits)
             if weight:
-                assert noise.weight[bits].tolist() == pytest.approx(weight, rel=1e-3), (name, bits)
+                assert error.weight[bits].tolist() == pytest.approx(weight, rel=1e-3), (name, bits)
             else:
-                assert noise.weight == {}
+                assert error.weight == {}
 
 
 @pytest.mark.parametrize("recipe", ["percentile", "minmax"])
-def test_more_bits_are_not_more_noise(tiny, pictures, recipe: str) -> None:
+def test_more_bits_are_not_more_error(tiny, pictures, recipe: str) -> None:
     """Of uniform quantizers; a log quantizer with a fixed base stops improving."""
     for seed in range(2):
         model = tiny(seed=seed, depth=1)
         images = pictures(model, 16, seed=seed)
-        for noise in measure(prepare(model, "noise", images[:1]), recipe, images).values():
-            for part in noise.parts:
+        for error in measure(prepare(model, "noise", images[:1]), recipe, images).values():
+            for part in error.parts:
                 means = [float(part[bits].mean()) for bits in BITS]
                 assert all(more <= fewer * 1.02 for fewer, more in pairwise(means))
                 assert 0 < means[-1] < 1e-2 < means[0]
@@ -102,12 +102,12 @@ def test_fitted_on_all_pictures_measured_on_some(prepared, model, pictures) -> N
     images = pictures(model, 10)
     everywhere = measure(prepared, "crl", images, measured=10)
     some = measure(prepared, "crl", images, measured=4)
-    for name, noise in some.items():
+    for name, error in some.items():
         for bits in BITS:
-            assert torch.allclose(noise.act[bits], everywhere[name].act[bits][::3], rtol=1e-4)
+            assert torch.allclose(error.act[bits], everywhere[name].act[bits][::3], rtol=1e-4)
     alone = measure(prepared, "crl", images[::3])
     assert any(
-        not torch.allclose(noise.act[4], alone[name].act[4], rtol=1e-2) for name, noise in some.items()
+        not torch.allclose(error.act[4], alone[name].act[4], rtol=1e-2) for name, error in some.items()
     ), "the ranges are of all ten"
 
 
@@ -162,11 +162,11 @@ def test_stopped_in_the_middle_the_module_is_as_it_was(prepared, images) -> None
     assert heard[1][1] == "noise at 2 to 8 bits: blocks.0.attn.qkv"
 
 
-def test_a_layer_that_gives_nothing_has_no_infinite_noise(tiny, pictures) -> None:
+def test_a_layer_that_gives_nothing_has_no_infinite_error(tiny, pictures) -> None:
     model = tiny()
     with torch.no_grad():
         for parameter in (model.head.weight, model.head.bias, model.blocks[0].attn.proj.weight):
             parameter.zero_()
     images = pictures(model)
-    for noise in measure(prepare(model, "noise", images[:1]), "crl", images).values():
-        assert all(torch.isfinite(values).all() for part in noise.parts for values in part.values())
+    for error in measure(prepare(model, "noise", images[:1]), "crl", images).values():
+        assert all(torch.isfinite(values).all() for part in error.parts for values in part.values())

@@ -18,27 +18,27 @@ def maps(seed: int) -> Tensor:
 
 @pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5), (4, 3, 2, 2), (1, 1)])
 def test_output_loss_is_summed_over_dimension_1_and_averaged_over_the_rest(shape: tuple[int, ...]) -> None:
-    output, wanted = noise(*shape), noise(*shape, seed=1)
-    squared = (output - wanted) ** 2
-    torch.testing.assert_close(output_loss(output, wanted), squared.sum(1).mean())
+    output, target = noise(*shape), noise(*shape, seed=1)
+    squared = (output - target) ** 2
+    torch.testing.assert_close(output_loss(output, target), squared.sum(1).mean())
     weights = noise(*shape[1:], seed=2).abs()
-    torch.testing.assert_close(output_loss(output, wanted, weights), (squared * weights).sum(1).mean())
-    torch.testing.assert_close(output_loss(output, wanted, torch.ones(shape[1:])), squared.sum(1).mean())
+    torch.testing.assert_close(output_loss(output, target, weights), (squared * weights).sum(1).mean())
+    torch.testing.assert_close(output_loss(output, target, torch.ones(shape[1:])), squared.sum(1).mean())
 
 
 def test_output_error_is_noise_and_signal() -> None:
-    output, wanted = noise(4, 5), noise(4, 5, seed=1)
-    found = output_error(output, wanted)
-    assert found == pytest.approx((float(((output - wanted) ** 2).sum()), float((wanted**2).sum())))
+    output, target = noise(4, 5), noise(4, 5, seed=1)
+    found = output_error(output, target)
+    assert found == pytest.approx((float(((output - target) ** 2).sum()), float((target**2).sum())))
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 4.0])
 def test_attention_loss_is_torchs_divergence_in_value_and_gradient(temperature: float) -> None:
-    ours, twin, wanted = maps(0).requires_grad_(), maps(0).requires_grad_(), maps(1)
-    loss = 3.0 * attention_loss(ours, tempered(wanted, temperature), temperature)
-    shares = (wanted / temperature).softmax(-1)
+    ours, twin, target = maps(0).requires_grad_(), maps(0).requires_grad_(), maps(1)
+    loss = 3.0 * attention_loss(ours, tempered(target, temperature), temperature)
+    shares = (target / temperature).softmax(-1)
     divergence = functional.kl_div((twin / temperature).log_softmax(-1), shares, reduction="sum")
-    expected = 3.0 * divergence / len(wanted)
+    expected = 3.0 * divergence / len(target)
     torch.testing.assert_close(loss, expected)
     assert loss.item() > 0
     loss.backward()
@@ -56,6 +56,6 @@ def test_attention_loss_of_equal_maps_is_zero() -> None:
 
 
 def test_nothing_given_is_written_over() -> None:
-    ours, wanted = maps(0), tempered(maps(1), 4.0)
-    attention_loss(ours, wanted, 4.0)
-    assert torch.equal(ours, maps(0)) and torch.equal(wanted, tempered(maps(1), 4.0))
+    ours, target = maps(0), tempered(maps(1), 4.0)
+    attention_loss(ours, target, 4.0)
+    assert torch.equal(ours, maps(0)) and torch.equal(target, tempered(maps(1), 4.0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vitq_core as vq
-from vitq_core.data.store import Cache
+from vitq_core.data.store import ActivationStore
 from vitq_core.quantized.simulation import Simulation
 from vitq_core.quantizers import Uniform
 from vitq_core.recipes.schedule import Schedule
@@ -23,24 +23,26 @@ from vitq_core.reconstruction.optimize import (
     learning_scales,
     uses_bfloat16,
 )
-from vitq_core.reconstruction.unit_inputs import Feed, Walk
+from vitq_core.reconstruction.unit_inputs import UnitData, UnitInputs
 
 CPU = torch.device("cpu")
 
 
-def feed_of(cache: Cache, given_: Tensor, clean: Tensor, wanted: Tensor | None = None) -> Feed:
-    rows = []
-    for values in (given_, clean, clean if wanted is None else wanted):
-        rows.append(cache.rows(len(values)))
-        rows[-1].append(values)
-    return Feed(*rows, [])
+def stored(values: Tensor) -> ActivationStore:
+    store = ActivationStore(rows=len(values))
+    store.append(values)
+    return store
+
+
+def data_of(quant_input: Tensor, fp_input: Tensor) -> UnitData:
+    return UnitData(stored(quant_input), stored(fp_input), stored(fp_input), [])
 
 
 def batches_of(count: int, seed: int = 0, shape: tuple[int, ...] = (7, 9), **options) -> _Batches:
     """Row i of the quantized inputs is full of i, of the full-precision ones of −1 − i."""
     values = torch.arange(float(count)).reshape(-1, *[1] * len(shape)).expand(count, *shape)
     schedule = Schedule(**{"batch_size": 4, **options})
-    return _Batches(feed_of(Cache(), values, -1 - values), schedule, seed, CPU)
+    return _Batches(data_of(values, -1 - values), schedule, seed, CPU)
 
 
 # -- batches -------------------------------------------------------------------------------------------
@@ -90,13 +92,13 @@ def test_the_seed_decides_the_batches() -> None:
         assert not torch.equal(x, z) and not torch.equal(i, k)
 
 
-def test_the_feed_is_not_written_over() -> None:
+def test_the_data_is_not_written_over() -> None:
     batches = batches_of(8)
     for _ in range(5):
         next(batches)
-    feed = batches._feed
-    assert torch.equal(next(feed.given.split(8))[:, 0, 0], torch.arange(8.0))
-    assert torch.equal(next(feed.clean.split(8))[:, 0, 0], -1 - torch.arange(8.0))
+    data = batches._data
+    assert torch.equal(next(iter(data.quant_input))[:, 0, 0], torch.arange(8.0))
+    assert torch.equal(next(iter(data.fp_input))[:, 0, 0], -1 - torch.arange(8.0))
 
 
 # -- schedule over the iterations ----------------------------------------------------------------------
@@ -128,43 +130,41 @@ SCHEDULE = Schedule(iterations=6, batch_size=8, autocast=False)
 
 
 def gathered(simulation: Simulation, images: Tensor, name: str):
-    """(unit, feed)"""
+    """(unit, data)"""
     family, module = simulation.family, simulation.module
-    rows = Cache().rows(len(images))
-    rows.append(images)
-    walk = Walk(
+    inputs = UnitInputs(
         module,
         simulation.float_twin(),
         family.units(module),
-        family.chain(module),
-        rows,
+        family.blocks(module),
+        stored(images),
         SCHEDULE.temperature,
     )
-    return next((unit, gather()) for unit, gather in walk if unit.name == name)
+    return next((unit, gather()) for unit, gather in inputs if unit.name == name)
 
 
 UNITS = ["patch_embed.proj", "blocks.0.attn", "blocks.1.mlp", "head"]
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_measuring_gives_noise_over_signal_and_leaves_the_feed_alone(simulation, images, name: str) -> None:
-    unit, feed = gathered(simulation, images, name)
-    given_, wanted = (next(rows.split(16)).clone() for rows in (feed.given, feed.wanted))
+def test_measuring_gives_noise_over_signal_and_leaves_the_data_alone(simulation, images, name: str) -> None:
+    unit, data = gathered(simulation, images, name)
+    quant_input, target = (next(iter(store)).clone() for store in (data.quant_input, data.target))
     module = simulation.layer(unit.name)
-    output = module(given_.clone()).detach()  # gradients on: nothing is overwritten
-    expected = float((output - wanted).double().square().sum() / wanted.double().square().sum())
+    output = module(quant_input.clone()).detach()  # gradients on: nothing is overwritten
+    expected = float((output - target).double().square().sum() / target.double().square().sum())
     for _ in range(2):
-        assert hard_error(module, feed) == pytest.approx(expected, rel=1e-5)
-    assert torch.equal(next(feed.given.split(16)), given_)
-    assert torch.equal(next(feed.wanted.split(16)), wanted)
+        assert hard_error(module, data) == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(next(iter(data.quant_input)), quant_input)
+    assert torch.equal(next(iter(data.target)), target)
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_learning_leaves_whole_codes_and_fixed_scales(simulation, images, name: str) -> None:
-    unit, feed = gathered(simulation, images, name)
+    unit, data = gathered(simulation, images, name)
     state = {key: tensor.clone() for key, tensor in simulation.module.state_dict().items()}
     heard: list[tuple[int, float]] = []
-    learn(simulation, unit, feed, SCHEDULE, 0, lambda *said: heard.append(said))
+    learn(simulation, unit, data, SCHEDULE, 0, lambda *said: heard.append(said))
     assert [iteration for iteration, _ in heard] == list(range(6))
     for layer in simulation.layers.values():
         for site in layer.sites:
@@ -200,10 +200,10 @@ def inputs(simulation: Simulation, name: str) -> range:
 
 
 def test_affine_parameters_and_weight_scales_are_learned_where_asked(simulation, images) -> None:
-    unit, feed = gathered(simulation, images, "blocks.0.mlp")
+    unit, data = gathered(simulation, images, "blocks.0.mlp")
     state = {key: tensor.clone() for key, tensor in simulation.module.state_dict().items()}
     schedule = Schedule(iterations=6, batch_size=8, autocast=False, affine_lr=1e-3, weight_scales=True)
-    learn(simulation, unit, feed, schedule, 0, lambda *_: None)
+    learn(simulation, unit, data, schedule, 0, lambda *_: None)
     changed = {
         key for key, tensor in simulation.module.state_dict().items() if not torch.equal(tensor, state[key])
     }
@@ -217,12 +217,12 @@ def test_affine_parameters_and_weight_scales_are_learned_where_asked(simulation,
 
 
 def test_the_divergence_counts_by_one_over_lambda(simulation, images) -> None:
-    unit, feed = gathered(simulation, images, "blocks.0.attn")
-    x, index = next(_Batches(feed, SCHEDULE, 0, CPU))
+    unit, data = gathered(simulation, images, "blocks.0.attn")
+    x, index = next(_Batches(data, SCHEDULE, 0, CPU))
     module = simulation.layer(unit.name)
     found = {
         k: optimize._loss(
-            module, unit, feed, Schedule(batch_size=8, kl_lambda=k, autocast=False), x, index
+            module, unit, data, Schedule(batch_size=8, kl_lambda=k, autocast=False), x, index
         ).item()
         for k in (None, 0.1, 0.2)
     }
@@ -232,10 +232,10 @@ def test_the_divergence_counts_by_one_over_lambda(simulation, images) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_it(simulation, images, monkeypatch) -> None:
-    unit, feed = gathered(simulation, images, "head")
+    unit, data = gathered(simulation, images, "head")
     monkeypatch.setattr(optimize, "output_loss", lambda output, *_: output.sum() * torch.nan)
     with pytest.raises(optimize.Diverged, match="0"):
-        learn(simulation, unit, feed, SCHEDULE, 0, lambda *_: None)
+        learn(simulation, unit, data, SCHEDULE, 0, lambda *_: None)
     assert not any(simulation.quantizer(site).scale.requires_grad for site in simulation.sites())
 
 
@@ -249,7 +249,7 @@ def test_scales_are_leaves_inside_and_plain_tensors_after_an_error() -> None:
 
 
 def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, images, monkeypatch) -> None:
-    unit, feed = gathered(simulation, images, "blocks.0.mlp")
+    unit, data = gathered(simulation, images, "blocks.0.mlp")
     schedule = Schedule(iterations=6, batch_size=8, rounding_lr=0.01, scale_lr=0.001, autocast=False)
     steps: list[list[float]] = []
     step = torch.optim.Adam.step
@@ -259,7 +259,7 @@ def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, im
         return step(self, *rest)
 
     monkeypatch.setattr(torch.optim.Adam, "step", spy)
-    learn(simulation, unit, feed, schedule, 0, lambda *_: None)
+    learn(simulation, unit, data, schedule, 0, lambda *_: None)
     assert [rounding for *_, rounding in steps] == [0.01] * 6
     for iteration, (*falling, _) in enumerate(steps):
         expected = 0.0005 * (1 + cos(pi * iteration / 6))
@@ -286,8 +286,8 @@ def test_bfloat16_is_the_schedules_choice_first() -> None:
 
 
 def test_in_bfloat16_it_is_learned_too(simulation, images) -> None:
-    unit, feed = gathered(simulation, images, "blocks.0.attn")
-    before, heard = hard_error(simulation.layer(unit.name), feed), []
+    unit, data = gathered(simulation, images, "blocks.0.attn")
+    before, heard = hard_error(simulation.layer(unit.name), data), []
     schedule = Schedule(iterations=40, batch_size=8, autocast=True)
-    learn(simulation, unit, feed, schedule, 0, lambda _, loss: heard.append(loss))
-    assert hard_error(simulation.layer(unit.name), feed) < before
+    learn(simulation, unit, data, schedule, 0, lambda _, loss: heard.append(loss))
+    assert hard_error(simulation.layer(unit.name), data) < before

@@ -201,7 +201,9 @@ def test_only_so_many_pictures_are_learned_from(model, pictures) -> None:
     reconstruct = import_module("vitq_core.passes.reconstruct")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            reconstruct, "hard_error", lambda m, feed: found.append(feed.given.count) or hard_error(m, feed)
+            reconstruct,
+            "hard_error",
+            lambda m, data: found.append(len(data.quant_input)) or hard_error(m, data),
         )
         result = vq.quantize(model, images, quick(pictures=16))
     assert set(found) == {16}
@@ -251,10 +253,10 @@ def test_a_unit_whose_loss_is_no_number_stays_as_calibrated_and_says_so(model, i
     calibrated = vq.quantize(model, images, calibration(quick()))
     output_loss, calls = optimize.output_loss, []
 
-    def broken(output: Tensor, wanted: Tensor, *rest: object) -> Tensor:
+    def broken(output: Tensor, target: Tensor, *rest: object) -> Tensor:
         """Not finite in the second iteration of the second unit."""
         calls.append(1)
-        return output_loss(output, wanted, *rest) * (torch.inf if len(calls) == 5 else 1.0)
+        return output_loss(output, target, *rest) * (torch.inf if len(calls) == 5 else 1.0)
 
     monkeypatch.setattr(optimize, "output_loss", broken)
     result = vq.quantize(model, images, quick())

@@ -1,4 +1,4 @@
-"""What units are fed is what hooks on a whole forward see, unit after unit, however the model is walked."""
+"""What units are given is what hooks on a whole forward see, whether the model runs block by block or not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, Vi
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.data.store import Cache, Rows
+from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.quantized.simulation import Simulation
-from vitq_core.reconstruction.unit_inputs import CHUNK, Feed, Walk
+from vitq_core.reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
 
 COUNT = 40  # two chunks
 
@@ -38,21 +38,26 @@ def calibrated(model: nn.Module, images: Tensor, recipe: str = "repq") -> Simula
     return vq.quantize(model, images, vq.recipe(recipe, effort="none")).model.vitq
 
 
-def rows_of(cache: Cache, images: Tensor) -> Rows:
-    rows = cache.rows(len(images))
-    rows.append(images)
-    return rows
+def stored(scratch: Scratch, images: Tensor) -> ActivationStore:
+    store = ActivationStore(scratch, len(images))
+    for chunk in images.split(CHUNK):
+        store.append(chunk)
+    return store
 
 
 @contextmanager
-def walking(
+def inputs_of(
     simulation: Simulation, images: Tensor, limit: int = 2**30, chained: bool = True
-) -> Iterator[tuple[Walk, nn.Module, Cache]]:
+) -> Iterator[tuple[UnitInputs, nn.Module, Scratch]]:
     family, module = simulation.family, simulation.module
-    chain = family.chain(module) if chained else []
-    with Cache(limit) as cache:
-        twin = simulation.float_twin()
-        yield Walk(module, twin, family.units(module), chain, rows_of(cache, images), 4.0), twin, cache
+    chain = family.blocks(module) if chained else []
+    with Scratch(limit) as scratch:
+        fp_model = simulation.float_twin()
+        yield (
+            UnitInputs(module, fp_model, family.units(module), chain, stored(scratch, images), 4.0),
+            fp_model,
+            scratch,
+        )
 
 
 def seen(model: nn.Module, unit: Unit, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -76,19 +81,20 @@ def seen(model: nn.Module, unit: Unit, images: Tensor) -> tuple[Tensor, Tensor, 
     return torch.cat(inputs), torch.cat(outputs), [torch.cat(found) for found in maps]
 
 
-def everything(rows: Rows) -> Tensor:
-    assert len(rows) == rows.count
-    return next(rows.split(rows.count))
+def everything(store: ActivationStore) -> Tensor:
+    return torch.cat(list(store))
 
 
-def assert_fed(feed: Feed, unit: Unit, simulation: Simulation, twin: nn.Module, images: Tensor) -> None:
-    clean, wanted, maps = seen(twin, unit, images)
-    given, _, _ = seen(simulation.module, unit, images)
-    assert torch.equal(everything(feed.clean), clean), unit
-    assert torch.equal(everything(feed.wanted), wanted), unit
-    assert torch.equal(everything(feed.given), given), unit
+def assert_given(
+    data: UnitData, unit: Unit, simulation: Simulation, fp_model: nn.Module, images: Tensor
+) -> None:
+    fp_input, target, maps = seen(fp_model, unit, images)
+    quant_input, _, _ = seen(simulation.module, unit, images)
+    assert torch.equal(everything(data.fp_input), fp_input), unit
+    assert torch.equal(everything(data.target), target), unit
+    assert torch.equal(everything(data.quant_input), quant_input), unit
     maps = [(m / 4.0).log_softmax(-1) for m in maps]
-    assert [torch.equal(everything(rows), m) for rows, m in zip(feed.maps, maps, strict=True)] == [
+    assert [torch.equal(everything(store), m) for store, m in zip(data.maps, maps, strict=True)] == [
         True for _ in unit.softmaxes
     ]
 
@@ -110,40 +116,40 @@ def test_every_unit_is_fed_what_a_whole_forward_gives_it(subject, pictures, spil
     images = pictures(subject, COUNT)
     simulation = calibrated(subject, images)
     units, names = simulation.family.units(simulation.module), []
-    with walking(simulation, images, limit) as (walk, twin, cache):
-        for unit, gather in walk:
-            feed = gather()
-            assert_fed(feed, unit, simulation, twin, images)
+    with inputs_of(simulation, images, limit) as (inputs, fp_model, scratch):
+        for unit, gather in inputs:
+            data = gather()
+            assert_given(data, unit, simulation, fp_model, images)
             names.append(unit.name)
-            assert not torch.equal(everything(feed.given), everything(feed.clean)) or len(names) == 1
-            feed.close()
+            assert not torch.equal(everything(data.quant_input), everything(data.fp_input)) or len(names) == 1
+            data.close()
             change(simulation, unit)
-        assert cache.held == (4 * images.numel() if limit else 0), "only the pictures are left"
+        assert scratch.held == (4 * images.numel() if limit else 0), "only the pictures are left"
     assert names == [unit.name for unit in units]
     assert list(spill.glob("*")) == []
 
 
-def test_units_that_are_not_gathered_are_walked_past(model, pictures) -> None:
+def test_units_that_are_not_gathered_are_passed(model, pictures) -> None:
     """As those that a stopped run has done."""
     images = pictures(model, COUNT)
     simulation = calibrated(model, images)
-    with walking(simulation, images) as (walk, twin, _):
-        for unit, gather in walk:
+    with inputs_of(simulation, images) as (inputs, fp_model, _):
+        for unit, gather in inputs:
             change(simulation, unit)
             if unit.name in ("blocks.1.attn", "head"):
-                assert_fed(gather(), unit, simulation, twin, images)
+                assert_given(gather(), unit, simulation, fp_model, images)
 
 
-def test_walked_as_a_chain_or_not_the_feeds_are_the_same(model, pictures) -> None:
+def test_run_block_by_block_or_not_units_are_given_the_same(model, pictures) -> None:
     images = pictures(model, COUNT)
     simulation = calibrated(model, images)
     with (
-        walking(simulation, images) as (chain, _, _),
-        walking(simulation, images, chained=False) as (no, _, _),
+        inputs_of(simulation, images) as (chain, _, _),
+        inputs_of(simulation, images, chained=False) as (no, _, _),
     ):
         for (unit, gather), (_, other) in zip(chain, no, strict=True):
             one, two = gather(), other()
-            for name in ("given", "clean", "wanted"):
+            for name in ("quant_input", "fp_input", "target"):
                 assert torch.equal(everything(getattr(one, name)), everything(getattr(two, name))), unit
 
 
@@ -152,9 +158,9 @@ def test_a_chain_is_not_run_from_the_start_for_every_unit(tiny, pictures) -> Non
     images = pictures(model, 4)
     simulation = calibrated(model, images)
     runs: list[int] = []
-    with walking(simulation, images) as (walk, twin, _):
-        twin.blocks[0].register_forward_hook(lambda *_: runs.append(1))
-        for _, gather in walk:
+    with inputs_of(simulation, images) as (inputs, fp_model, _):
+        fp_model.blocks[0].register_forward_hook(lambda *_: runs.append(1))
+        for _, gather in inputs:
             gather().close()
     assert len(runs) <= 3, "its attention stops it, its MLP, and once to go on"
 
@@ -162,21 +168,23 @@ def test_a_chain_is_not_run_from_the_start_for_every_unit(tiny, pictures) -> Non
 def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
     images = pictures(model, COUNT)
     simulation = calibrated(model, images)
-    with walking(simulation, images) as (walk, twin, _):
-        for unit, _ in walk:
+    with inputs_of(simulation, images) as (inputs, fp_model, _):
+        for unit, _ in inputs:
             change(simulation, unit)
-        feed = walk.whole()
-        assert torch.equal(everything(feed.given), images) and torch.equal(everything(feed.clean), images)
+        data = inputs.whole()
+        assert torch.equal(everything(data.quant_input), images) and torch.equal(
+            everything(data.fp_input), images
+        )
         with torch.no_grad():
-            assert torch.equal(everything(feed.wanted), torch.cat([twin(x) for x in images.split(CHUNK)]))
+            assert torch.equal(everything(data.target), torch.cat([fp_model(x) for x in images.split(CHUNK)]))
 
 
 def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:
     images = pictures(model, 8)
     simulation = calibrated(model, images, "minmax")
-    twin = simulation.float_twin()
+    fp_model = simulation.float_twin()
     with torch.no_grad():
-        torch.testing.assert_close(twin(images), model(images), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(fp_model(images), model(images), atol=1e-5, rtol=1e-5)
         assert not torch.allclose(simulation.module(images), model(images), atol=1e-3)
 
 
@@ -188,32 +196,32 @@ def test_no_hooks_are_left(model, pictures) -> None:
         modules = [module for each in models for module in each.modules()]
         return [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in modules]
 
-    with walking(simulation, images) as (walk, twin, _):
-        before = hooks(simulation.module, twin)
-        for _, gather in walk:
+    with inputs_of(simulation, images) as (inputs, fp_model, _):
+        before = hooks(simulation.module, fp_model)
+        for _, gather in inputs:
             gather()
-        assert hooks(simulation.module, twin) == before
+        assert hooks(simulation.module, fp_model) == before
 
 
 def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
     images = pictures(model, 4)
     simulation = calibrated(model, images)
-    with Cache() as cache:
-        walk = Walk(
+    with Scratch() as scratch:
+        inputs = UnitInputs(
             simulation.module, simulation.float_twin(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
-            simulation.family.chain(simulation.module), rows_of(cache, images),
+            simulation.family.blocks(simulation.module), stored(scratch, images),
         )  # fmt: skip
-        assert [gather().maps for _, gather in walk] == [[]]
+        assert [gather().maps for _, gather in inputs] == [[]]
 
 
 def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
     images = pictures(model, 4)
     simulation = calibrated(model, images)
-    with Cache() as cache:
+    with Scratch() as scratch:
         units = [Unit("blocks.0.attn.matmul1")]
-        walk = Walk(simulation.module, simulation.float_twin(), units, [], rows_of(cache, images))
+        inputs = UnitInputs(simulation.module, simulation.float_twin(), units, [], stored(scratch, images))
         with pytest.raises(vq.VitqError, match=r"blocks.0.attn.matmul1 takes more than one tensor"):
-            for _, gather in walk:
+            for _, gather in inputs:
                 gather()
 
 
@@ -221,9 +229,9 @@ def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
     ("count", "trained"), [(1, 1), (40, 40), (255, 255), (256, 224), (300, 263), (1024, 896)]
 )
 def test_of_many_pictures_an_eighth_only_measures(count: int, trained: int) -> None:
-    with Cache() as cache:
-        rows = rows_of(cache, torch.arange(count).float()[:, None])
-        feed = Feed(rows, rows, rows, [])
-        assert feed.trained == trained
-        measured = torch.cat([given for given, _ in feed.measured(32)])[:, 0]
+    with Scratch() as scratch:
+        rows = stored(scratch, torch.arange(count).float()[:, None])
+        data = UnitData(rows, rows, rows, [])
+        assert data.trained == trained
+        measured = torch.cat([quant_input for quant_input, _ in data.measured(32)])[:, 0]
         assert measured.tolist() == list(range(trained % count, count))

@@ -50,9 +50,9 @@ def output_of(model: nn.Module, unit: str, images: Tensor) -> Tensor:
 
 def error_of(result: vq.QuantizeResult, model: nn.Module, unit: str, images: Tensor) -> float:
     """``‖O − Ô‖² / ‖O‖²`` in whole forwards of the model that was given and of the result."""
-    wanted = output_of(model, unit, images).double()
-    noise = output_of(result.model, unit, images) - wanted
-    return float(noise.square().sum() / wanted.square().sum())
+    target = output_of(model, unit, images).double()
+    noise = output_of(result.model, unit, images) - target
+    return float(noise.square().sum() / target.square().sum())
 
 
 def assert_reported(result: vq.QuantizeResult, model: nn.Module, images: Tensor) -> None:

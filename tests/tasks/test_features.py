@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.common.batch import Batch
-from vitq_core.data.store import Cache
+from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.prepared import prepare
 from vitq_core.graph.site import Unit
 from vitq_core.lrp.propagate import propagate
@@ -272,9 +272,10 @@ def test_fisher_weights_are_the_diagonal_of_a_gaussians_information(headless, pi
     image = pictures(headless, 1)
     twin = vq.quantize(headless, image, "minmax").model.vitq.float_twin()
     units = [Unit("blocks.0.mlp"), Unit("blocks.1.attn")]
-    with Cache() as cache:
-        rows = cache.rows(1500)
-        rows.append(image.expand(1500, -1, -1, -1).clone())
+    with Scratch() as scratch:
+        rows = ActivationStore(scratch, 1500)
+        for _ in range(15):
+            rows.append(image.expand(100, -1, -1, -1).clone())
         found, again = (fisher_weights(twin, units, rows, 3, torch.device("cpu")) for _ in range(2))
         other = fisher_weights(twin, units, rows, 4, torch.device("cpu"))
     for unit in units:

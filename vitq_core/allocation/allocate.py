@@ -15,7 +15,7 @@ from ..data.batches import streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..models import Model
 from ..quantized.cost import kept_float_bytes
-from ..quantized.output_error import output_noise
+from ..quantized.output_error import output_errors
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import recipe as named_recipe
 from ..scoring.explanation import Relevance
@@ -138,11 +138,11 @@ def by_budget(
     ``weights``: what a unit of relative noise in a layer's output counts.
     """
     check_possible(budget, prepared.layers)  # before the costly part
-    noise = output_noise(prepared.module, prepared.layers, recipe, pictures, BITS, monitor=monitor)
+    errors = output_errors(prepared.module, prepared.layers, recipe, pictures, BITS, monitor=monitor)
     total = sum(weights.values())
     omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
-    other_bytes = kept_float_bytes(prepared) + sum(measured.parameter_bytes for measured in noise.values())
-    return budget_policy(omega, noise, prepared.layers, budget, other_bytes, prepared.shared)
+    other_bytes = kept_float_bytes(prepared) + sum(measured.parameter_bytes for measured in errors.values())
+    return budget_policy(omega, errors, prepared.layers, budget, other_bytes, prepared.shared)
 
 
 def _prepared(model: object, images: Tensor | Iterable | None) -> PreparedModel:

@@ -14,7 +14,7 @@ from ..common.errors import VitqError
 from ..common.records import Record
 from ..graph.site import Layer
 from ..quantized.cost import Cost
-from ..quantized.output_error import LayerNoise
+from ..quantized.output_error import LayerError
 from ..recipes.recipe import MAX_BITS, MIN_BITS
 from .table import BitsTable
 
@@ -63,20 +63,20 @@ class _Option:
 
 def budget_policy(
     omega: dict[str, float],
-    noise: dict[str, LayerNoise],
+    errors: dict[str, LayerError],
     layers: dict[str, Layer],
     budget: Budget,
     other_bytes: int = 0,
     shared: Sequence[tuple[str, ...]] = (),
 ) -> BitsTable:
-    """Minimize ``Σ Ω · noise(operand, bits)`` within ``budget``.
+    """Minimize ``Σ Ω · error(operand, bits)`` within ``budget``.
 
-    ``omega``: relative importance; ``noise``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of
+    ``omega``: relative importance; ``errors``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of
     what a stored model holds beside codes; ``shared``: layers that need the same activation bits. Raises
     ValueError for a budget that cannot be met, naming the nearest.
     """
     paired = budget.gbops is not None  # bit operations multiply the two: they must be chosen together
-    groups = [group for layer in layers.values() for group in _groups(layer, omega, noise, paired)]
+    groups = [group for layer in layers.values() for group in _groups(layer, omega, errors, paired)]
     rooms = _rooms(budget, layers, other_bytes)
     _check_feasible(budget, rooms, layers)
     picked = _solve(groups, rooms, shared)
@@ -88,22 +88,22 @@ def budget_policy(
 
 
 def _groups(
-    layer: Layer, omega: dict[str, float], noise: dict[str, LayerNoise], paired: bool
+    layer: Layer, omega: dict[str, float], errors: dict[str, LayerError], paired: bool
 ) -> Iterator[list[_Option]]:
     """Lists of options of which exactly one is taken."""
     weights = () if layer.weight is None else BITS
     if paired:
-        yield [_option(layer, w, a, omega, noise) for w in weights or (None,) for a in BITS]
+        yield [_option(layer, w, a, omega, errors) for w in weights or (None,) for a in BITS]
         return
-    yield [_option(layer, None, a, omega, noise) for a in BITS]
+    yield [_option(layer, None, a, omega, errors) for a in BITS]
     if weights:
-        yield [_option(layer, w, None, omega, noise) for w in weights]
+        yield [_option(layer, w, None, omega, errors) for w in weights]
 
 
 def _option(
-    layer: Layer, weight: int | None, act: int | None, omega: dict[str, float], noise: dict[str, LayerNoise]
+    layer: Layer, weight: int | None, act: int | None, omega: dict[str, float], errors: dict[str, LayerError]
 ) -> _Option:
-    measured = noise[layer.name]
+    measured = errors[layer.name]
     error = (0.0 if weight is None else float(measured.weight[weight].mean())) + (
         0.0 if act is None else float(measured.act[act].mean())
     )
@@ -199,7 +199,7 @@ def _solve(
 def _spent(
     picked: list[_Option], groups: list[list[_Option]], rooms: dict[str, tuple[float, float, float]]
 ) -> list[_Option]:
-    """Where noise counts nothing the program is indifferent: then as many bits as there is room for."""
+    """Where no error counts all tables are equally good: take as many bits as there is room for."""
     left = {name: room - sum(option.cost[name] for option in picked) for name, (_, _, room) in rooms.items()}
     for index, group in enumerate(groups):
         chosen = picked[index]

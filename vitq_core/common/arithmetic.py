@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def plain_arithmetic(function: F) -> F:
-    """``function`` in single precision and with autograd: inference mode and autocast end at its door."""
+    """``function`` in single precision and with autograd, also called in inference mode or under autocast."""
 
     @wraps(function)
     def plainly(*args, **kwargs):

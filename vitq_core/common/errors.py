@@ -6,4 +6,4 @@ class VitqError(Exception):
 
 
 class Cancelled(VitqError):
-    """A pass stopped because its ``cancel`` said so; what it was given is as it was."""
+    """``cancel`` asked a pass to stop; the model it was given is unchanged."""

@@ -1,4 +1,4 @@
-"""Forward hooks that hang for a while."""
+"""Forward hooks that are removed at the end of a context."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Hook = tuple[nn.Module, Callable]  # what it hangs on, what is called
 
 @contextmanager
 def hooked(*hooks: Hook, before: Iterable[Hook] = (), with_kwargs: bool = False) -> Iterator[None]:
-    """``hooks`` see what their modules return, those of ``before`` what these are called with; then all go.
+    """Calls ``hooks`` after their modules, with (module, args, output), and those of ``before`` before them.
 
-    A hook of ``before`` runs ahead of those that hang there already, so it sees the inputs as the caller gave
-    them. ``with_kwargs``: it takes (module, args, kwargs) in place of (module, args). An exception, inside or
-    while hanging, takes down all that hang.
+    The latter take (module, args), or (module, args, kwargs) ``with_kwargs``, and run ahead of the hooks that
+    are there already, so they see the inputs as the caller gave them. All are removed at the end, also after
+    an exception, be it inside or while they are registered.
     """
     with ExitStack() as hanging:
         for module, hook in before:

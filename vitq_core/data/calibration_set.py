@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..common.batch import checked, unpacked
 from .batches import iterated
-from .chunks import TensorStore
+from .store import ActivationStore
 
 CHUNK = 32  # pictures a forward pass of calibration takes
 
@@ -27,19 +27,18 @@ class CalibrationPictures:
         size: tuple[int, int, int] | None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._store: TensorStore | None = None
+        self._store: ActivationStore | None = None
         self._size, self._device = size, device
         if isinstance(images, Tensor):
             self._tensor, self.count = checked(images, size), len(images)
         else:
-            self._tensor = None
-            self._store, self.count = self._spool(images), 0
-            self.count = sum(len(chunk) for chunk in self._store)
+            self._tensor, self._store = None, self._spool(images)
+            self.count = len(self._store)
         if self.count == 0:
             raise ValueError("no calibration pictures: give at least one")
 
-    def _spool(self, batches: Iterable) -> TensorStore:
-        store = TensorStore()
+    def _spool(self, batches: Iterable) -> ActivationStore:
+        store = ActivationStore()
         try:
             for chunk in self._chunks(batches):
                 store.append(chunk)
@@ -58,7 +57,7 @@ class CalibrationPictures:
             images = images if rest is None else torch.cat((rest, images))
             whole = len(images) - len(images) % CHUNK
             for start in range(0, whole, CHUNK):
-                yield images[start : start + CHUNK].clone()
+                yield images[start : start + CHUNK]
             rest = images[whole:].clone()
         if rest is not None and len(rest):
             yield rest

@@ -1,4 +1,4 @@
-"""Activations of all pictures, row by row at random: in memory up to a limit, in files beyond it."""
+"""Activations of all pictures: in memory up to a limit, in files beyond it."""
 
 from __future__ import annotations
 
@@ -14,89 +14,144 @@ from ..common.errors import VitqError
 from ..common.home import scratch_folder, vitq_home
 
 PIECE = 2**20  # bytes written at a time where the system cannot reserve them
-MEMORY_LIMIT = 2 * 2**30  # bytes that one run keeps in memory
+SHARED_LIMIT = 2 * 2**30  # bytes that all stores of one reconstruction keep in memory
+STORE_LIMIT = 16 * 2**20  # bytes that a store on its own keeps in memory
 
 
-class Cache:
-    """Hands out :class:`Rows` and counts their bytes. A context: its files go when it ends."""
+class Scratch:
+    """Room that stores share: ``limit`` bytes of memory, then files. A context: the files go when it ends."""
 
-    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, limit: int = SHARED_LIMIT) -> None:
         self.limit, self.held = limit, 0
         self._folder: TemporaryDirectory | None = None
         self._files = 0
 
-    def rows(self, count: int) -> Rows:
-        """Room for ``count`` rows, of whatever shape the first ones have."""
-        return Rows(self, count)
+    def take(self, size: int) -> Path | None:
+        """None where ``size`` bytes still fit into memory, which counts them; otherwise a file of that size.
 
-    def new_file(self) -> Path:
+        Raises VitqError where the disk is full.
+        """
+        if self.held + size <= self.limit:
+            self.held += size
+            return None
+        try:
+            return self._new_file(size)
+        except OSError as error:
+            raise VitqError(
+                f"{size / 1e6:.0f} MB of activations do not fit into {vitq_home()}: "
+                f"{error.strerror}; fewer pictures need less room"
+            ) from error
+
+    def _new_file(self, size: int) -> Path:
         if self._folder is None:
             self._folder = scratch_folder()
         self._files += 1
-        return Path(self._folder.name) / f"{self._files}.bin"
+        path = Path(self._folder.name) / f"{self._files}.bin"
+        _reserve(path, size)
+        return path
 
-    def __enter__(self) -> Cache:
-        return self
+    def give_back(self, size: int, path: Path | None) -> None:
+        """What :meth:`take` gave for ``size`` bytes."""
+        if path is None:
+            self.held -= size
+        else:
+            path.unlink(missing_ok=True)
 
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
 
+    def __enter__(self) -> Scratch:
+        return self
 
-class Rows:
-    """[count, …] floats, filled from the front by :meth:`append`, read by index. Close it when done."""
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
-    def __init__(self, cache: Cache, count: int) -> None:
-        self.cache, self.count, self._filled = cache, count, 0
-        self._tensor: Tensor | None = None
-        self._held, self._path = 0, None
 
-    def append(self, rows: Tensor) -> None:
-        if self._tensor is None:
-            self._tensor = self._room((self.count, *rows.shape[1:]))
-        self._tensor[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
+class ActivationStore:
+    """Tensors whose first dimension is pictures: appended, read back in order or row by row.
 
-    def _room(self, shape: tuple[int, ...]) -> Tensor:
-        elements = int(torch.Size(shape).numel())
-        if self.cache.held + 4 * elements <= self.cache.limit:
-            self._held = 4 * elements
-            self.cache.held += self._held
-            return torch.empty(shape)
-        self._path = self.cache.new_file()
-        try:
-            _reserve(self._path, 4 * elements)
-        except OSError as error:
-            raise VitqError(
-                f"{4 * elements / 1e6:.0f} MB of activations do not fit into {vitq_home()}: "
-                f"{error.strerror}; fewer pictures need less room"
-            ) from error
-        return torch.from_file(str(self._path), shared=True, size=elements).reshape(shape)
+    They come back bit for bit, on the device they came from. A context; closed, it gives its room back.
+    """
 
-    def __getitem__(self, index: Tensor) -> Tensor:
-        """The rows of ``index`` [n], copied."""
-        return self._tensor.index_select(0, index)
+    def __init__(self, scratch: Scratch | None = None, rows: int | None = None) -> None:
+        """``scratch``: room shared with other stores; by default the store's own, of ``STORE_LIMIT`` bytes.
+
+        ``rows``: how many will be appended in all, of one shape, to be read by index. Without it every tensor
+        may have a shape of its own, and they are read in order only.
+        """
+        self._own = Scratch(STORE_LIMIT) if scratch is None else None
+        self.scratch = scratch or self._own
+        self._rows, self._filled = rows, 0
+        self._blocks: list[_Block] = []
+        self._appended: list[tuple[_Block, int, int]] = []  # (where it lies, from which row on, rows)
+        self._device = torch.device("cpu")
+
+    def append(self, tensor: Tensor) -> None:
+        """Raises VitqError where the disk is full."""
+        alone = self._rows is None
+        if alone or not self._blocks:
+            rows = len(tensor) if alone else self._rows
+            self._blocks.append(_Block(self.scratch, (rows, *tensor.shape[1:]), tensor.dtype))
+        block, start = self._blocks[-1], 0 if alone else self._filled
+        block.tensor.narrow(0, start, len(tensor)).copy_(tensor.detach())
+        self._appended.append((block, start, len(tensor)))
+        self._filled += len(tensor)
+        self._device = tensor.device
 
     def __len__(self) -> int:
-        """Rows filled."""
+        """Rows appended."""
         return self._filled
 
-    def split(self, size: int, start: int = 0) -> Iterator[Tensor]:
-        """The rows from ``start`` on, ``size`` at a time."""
-        return iter(self._tensor[start:].split(size))
+    def __iter__(self) -> Iterator[Tensor]:
+        """The tensors as they were appended; not copies, so nobody may write into them."""
+        for block, start, count in self._appended:
+            yield block.tensor.narrow(0, start, count).to(self._device)
 
-    @property
-    def shape(self) -> torch.Size:
-        return self._tensor.shape
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The rows of ``index`` [n], copied. Raises ValueError where it was not said how many would come."""
+        if self._rows is None:
+            raise ValueError("rows are read by index from a store that was told how many would come")
+        return self._blocks[0].tensor.index_select(0, index).to(self._device)
 
     def close(self) -> None:
-        """Give the room back."""
-        self._tensor = None
-        self.cache.held -= self._held
-        self._held = 0
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
+        """Forget the tensors and give their room back."""
+        for block in self._blocks:
+            block.close()
+        self._blocks.clear()
+        self._appended.clear()
+        self._filled = 0
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> ActivationStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Block:
+    """Room for one tensor of ``shape``, in memory or in a file."""
+
+    def __init__(self, scratch: Scratch, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._scratch, self._shape, self._dtype = scratch, torch.Size(shape), dtype
+        self._size = self._shape.numel() * dtype.itemsize
+        self._path = scratch.take(self._size)
+        self._held = torch.empty(shape, dtype=dtype) if self._path is None else None
+
+    @property
+    def tensor(self) -> Tensor:
+        """A file is mapped anew every time, so that what is not in use takes no memory."""
+        if self._held is not None:
+            return self._held
+        elements = self._shape.numel()
+        mapped = torch.from_file(str(self._path), shared=True, size=elements, dtype=self._dtype)
+        return mapped.reshape(self._shape)
+
+    def close(self) -> None:
+        self._held = None
+        self._scratch.give_back(self._size, self._path)
 
 
 def _reserve(path: Path, size: int) -> None:

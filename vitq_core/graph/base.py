@@ -56,7 +56,7 @@ class Family(ABC):
         """The attentions of a rewritten module whose queries, keys or values may be rotated."""
 
     @abstractmethod
-    def chain(self, module: nn.Module) -> list[str]:
+    def blocks(self, module: nn.Module) -> list[str]:
         """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
 
     @abstractmethod

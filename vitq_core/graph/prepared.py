@@ -40,7 +40,7 @@ class PreparedModel:
     @property
     def blocks(self) -> list[str]:
         """The dotted names of the blocks, in order."""
-        return self.family.chain(self.module)
+        return self.family.blocks(self.module)
 
     @cached_property
     def maps(self) -> AttentionMaps:

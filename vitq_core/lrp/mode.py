@@ -119,7 +119,7 @@ def _ruled(mode: RelevanceMode, name: str, args: tuple, kwargs: dict) -> Tensor:
 
 
 def _unruled(func: Callable, args: tuple, kwargs: dict) -> Any:
-    """Questions about a tensor are answered; what would compute with it must not pass as its gradient."""
+    """Shapes, comparisons and the like pass; VitqError where the result itself carries relevance."""
     answer = func(*args, **kwargs)
     if any(map(_carries, answer if isinstance(answer, (tuple, list)) else (answer,))):
         raise VitqError(f"relevance has no rule for the operation {func.__name__}, which this model uses")
@@ -132,7 +132,7 @@ def _name(func: Callable) -> str:
 
 
 def _glimpse(operands: Iterable) -> Tensor:
-    """About sixty values of the first operand: another tensor is told from it for the price of nothing."""
+    """About sixty values of the first operand, enough to tell another tensor from it, at almost no cost."""
     values = next(iter(operands)).detach().flatten()
     return values[:: max(1, len(values) // 61)].clone()
 
@@ -220,7 +220,7 @@ def _mean(mode: RelevanceMode, input: Tensor, dim: Any = None, keepdim: bool = F
 
 
 def _sum(mode: RelevanceMode, input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """As the mean, which only scales it."""
+    """The rule of the mean: a sum is a mean times a number."""
     mean = _mean(mode, input, dim, keepdim)
     return rules.Identity.apply(mean, mean.detach() * (input.numel() // mean.numel()))
 

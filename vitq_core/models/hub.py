@@ -29,7 +29,7 @@ def fetch_model(repo: str) -> Path:
     """
     name, _, revision = repo.partition("@")
     config = _get(name, CONFIG, revision or "main")
-    # The same commit for both files, should somebody push in between.
+    # The same commit for both files, even if somebody pushes in between.
     weights = _get(name, WEIGHTS, config.parent.name)
     return weights.parent
 

@@ -11,7 +11,6 @@ from ..allocation.budget import Budget
 from ..allocation.paper import check_base
 from ..allocation.table import BitsTable, check_table
 from ..common.arithmetic import plain_arithmetic
-from ..common.checks import check_share, check_whole
 from ..common.monitor import Monitor
 from ..common.options import option, switch
 from ..data.calibration_set import CalibrationPictures
@@ -35,9 +34,9 @@ def _source(name: str, value: Any) -> str:
 
 def _count(name: str, value: Any) -> int | None:
     """None, or a whole number; the policy knows how many blocks there are."""
-    if value is not None:
-        check_share(name, value, most=MOST_BLOCKS)
-        check_whole(name, value)
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value <= MOST_BLOCKS):
+        raise ValueError(f"{name} must be a whole number from 0 to {MOST_BLOCKS}, got {value!r:.80}")
     return value
 
 

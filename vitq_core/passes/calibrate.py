@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
-from ..data.chunks import TensorStore
+from ..data.store import ActivationStore
 from ..graph.segments import Paired, runs_as_chain, stem, tail
 from ..graph.site import Site
 from ..quantized.simulation import Simulation
@@ -47,7 +47,7 @@ def fit_all(
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
-        chain = [simulation.layer(name) for name in simulation.family.chain(simulation.module)]
+        chain = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
         chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
         with watcher.watching():
             if len(pictures) == 1:
@@ -123,10 +123,10 @@ def _by_module(
         _run_segment(tail(module, chain), Paired(pictures, activations), pictures.count, watcher).close()
 
 
-def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> TensorStore:
+def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> ActivationStore:
     """Run over all inputs until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
-        outputs, reached = TensorStore(), False
+        outputs, reached = ActivationStore(), False
         try:
             for chunk in inputs:
                 watcher.share = len(chunk[0] if isinstance(chunk, tuple) else chunk) / count

@@ -1,6 +1,6 @@
 """The reconstruct pass: attention-score enhanced module-wise optimization (ADFQ-ViT, arXiv 2407.02763).
 
-Units are learned in forward order, each fed the quantized output of those before it. A unit that ends no
+Units are learned in forward order, each on the outputs of the quantized units before it. A unit that ends no
 better than it was calibrated, with hard rounding, goes back to its calibrated state.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..common.errors import Cancelled
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
-from ..data.store import Cache, Rows
+from ..data.store import ActivationStore, Scratch
 from ..graph.site import Unit
 from ..quantized.cost import cost_of
 from ..quantized.report import RECONSTRUCTED as LEARNED
@@ -30,7 +30,7 @@ from ..recipes.steps import CALIBRATED, RECONSTRUCT, RECONSTRUCTED, add_pass
 from ..reconstruction.optimize import Diverged, hard_error, learn
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
-from ..reconstruction.unit_inputs import Feed, Walk
+from ..reconstruction.unit_inputs import UnitData, UnitInputs
 from ..reconstruction.weighting import fisher_weights
 from .base import Run
 
@@ -67,21 +67,21 @@ def learn_units(
     units = units_of(simulation, schedule)
     plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
     plan += [(WHOLE, schedule.finishing)] if finishes else []
-    with Cache() as room, torch.enable_grad():
-        kept = _kept(pictures, schedule, room)
-        twin = simulation.float_twin()
-        chain = simulation.family.chain(simulation.module)
+    with Scratch() as scratch, torch.enable_grad():
+        kept = _kept(pictures, schedule, scratch)
+        fp_model = simulation.float_twin()
+        blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
-        walk = Walk(simulation.module, twin, units, chain, kept, temperature)
-        weights = cache(lambda: _weights(twin, units, kept, schedule, seed))
+        inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
+        weights = cache(lambda: _weights(fp_model, units, kept, schedule, seed))
         learning = _Learning(
-            simulation, plan, Reporter(simulation, plan, kept.count, monitor, watch), seed, state, weights
+            simulation, plan, Reporter(simulation, plan, len(kept), monitor, watch), seed, state, weights
         )
         try:
-            for _, gather in walk:
+            for _, gather in inputs:
                 learning.take(gather)
             if finishes:
-                learning.take(walk.whole)
+                learning.take(inputs.whole)
         except Cancelled:
             return Reconstruction(tuple(learning.rows), cancelled=True)
     state.finish()
@@ -103,7 +103,7 @@ def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
         return units
     blocks: dict[str, Unit] = {}
     for unit in units:
-        name = next((link for link in family.chain(module) if Unit(link).holds(unit.name)), unit.name)
+        name = next((link for link in family.blocks(module) if Unit(link).holds(unit.name)), unit.name)
         softmaxes = blocks[name].softmaxes if name in blocks else ()
         blocks[name] = Unit(name, (*softmaxes, *unit.softmaxes))
     return list(blocks.values())
@@ -118,22 +118,23 @@ def check_enough(pictures: int, schedule: Schedule | None) -> None:
         )
 
 
-def _kept(pictures: CalibrationPictures, schedule: Schedule, cache: Cache) -> Rows:
+def _kept(pictures: CalibrationPictures, schedule: Schedule, scratch: Scratch) -> ActivationStore:
     """The pictures learned from: the first ``schedule.pictures``."""
-    rows = cache.rows(min(pictures.count, schedule.pictures))
+    count = min(pictures.count, schedule.pictures)
+    kept = ActivationStore(scratch, count)
     for chunk in pictures:
-        if len(rows) == rows.count:
+        if len(kept) == count:
             break
-        rows.append(chunk[: rows.count - len(rows)].cpu())
-    return rows
+        kept.append(chunk[: count - len(kept)].cpu())
+    return kept
 
 
 def _weights(
-    twin: nn.Module, units: list[Unit], pictures: Rows, schedule: Schedule, seed: int
+    fp_model: nn.Module, units: list[Unit], pictures: ActivationStore, schedule: Schedule, seed: int
 ) -> dict[str, Tensor]:
     if schedule.weighting == "none":
         return {}
-    return fisher_weights(twin, units, pictures, seed, next(twin.parameters()).device)
+    return fisher_weights(fp_model, units, pictures, seed, next(fp_model.parameters()).device)
 
 
 @dataclass
@@ -148,7 +149,7 @@ class _Learning:
     weights: Callable[[], dict[str, Tensor]]
     rows: list[UnitRow] = field(default_factory=list)
 
-    def take(self, gather: Callable[[], Feed]) -> None:
+    def take(self, gather: Callable[[], UnitData]) -> None:
         """Learn the next unit, or take it over from a run that was stopped."""
         index = len(self.rows)
         unit = self.plan[index][0]
@@ -163,17 +164,17 @@ class _Learning:
         self.rows.append(row)
         self.reporter.end(index, row, taken_over=saved is not None)
 
-    def _learned(self, index: int, gather: Callable[[], Feed]) -> UnitRow:
+    def _learned(self, index: int, gather: Callable[[], UnitData]) -> UnitRow:
         started, (unit, schedule) = time.perf_counter(), self.plan[index]
-        module, feed, curve = self.simulation.layer(unit.name), gather(), Curve(schedule.iterations)
-        feed.weights = self.weights().get(unit.name)
-        with closing(feed), _restored_on_error(self.simulation, unit) as calibrated:
-            before = hard_error(module, feed)
+        module, data, curve = self.simulation.layer(unit.name), gather(), Curve(schedule.iterations)
+        data.weights = self.weights().get(unit.name)
+        with closing(data), _restored_on_error(self.simulation, unit) as calibrated:
+            before = hard_error(module, data)
             after_step = partial(self.reporter.step, index, before, curve)
             seed = self.seed * 1_000_003 + index  # its own, so that a resumed run draws the same
             try:
-                learn(self.simulation, unit, feed, schedule, seed, after_step)
-                after = hard_error(module, feed)
+                learn(self.simulation, unit, data, schedule, seed, after_step)
+                after = hard_error(module, data)
                 outcome = f"kept as it was: learned, the error would be {100 * after:.3g} %"
             except Diverged as stop:
                 after, outcome = inf, f"kept as it was: the loss was not finite at iteration {stop}"

@@ -27,7 +27,7 @@ class Preprocessing:
 
     `size` is (height, width) in pixels, `crop_pct` the share of the resized shorter side that the crop keeps,
     `interpolation` and `crop_mode` are timm's words, `mean` and `std` are per channel for pixels in 0..1.
-    Raises ValueError for a mean, std, size or crop that cannot be meant.
+    Raises ValueError for a mean, std, size or crop of a wrong type or out of range.
     """
 
     size: tuple[int, int] = (224, 224)

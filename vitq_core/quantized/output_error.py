@@ -1,4 +1,4 @@
-"""How much noise a layer's output takes on when one of its operands is quantized, layer by layer."""
+"""The error of a layer's output when one of its operands is quantized, layer by layer."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from ..recipes.recipe import Recipe
 from .simulation import make_quantizer
 
 RANKED = 2**17  # values that a quantizer's range is chosen on
-Noise = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
+OutputError = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
 
 
 @dataclass
-class LayerNoise:
+class LayerError:
     """``act``: with all inputs quantized; ``weight``: with the weight quantized, empty without one.
 
     ``parameter_bytes``: what the quantizers of weight and inputs take in a file, at most.
     """
 
-    act: Noise
-    weight: Noise
+    act: OutputError
+    weight: OutputError
     parameter_bytes: int
 
     @property
-    def parts(self) -> tuple[Noise, ...]:
+    def parts(self) -> tuple[OutputError, ...]:
         return tuple(part for part in (self.act, self.weight) if part)
 
 
-def output_noise(
+def output_errors(
     module: nn.Module,
     layers: dict[str, Layer],
     recipe: Recipe,
@@ -45,10 +45,10 @@ def output_noise(
     bits: tuple[int, ...],
     measured: int = 8,
     monitor: Monitor | None = None,
-) -> dict[str, LayerNoise]:
+) -> dict[str, LayerError]:
     """One full-precision forward of a rewritten ``module`` on ``images`` [B, C, H, W], measuring on the way.
 
-    The recipe's quantizers are fitted on all pictures, the noise is measured on ``measured`` of them. Raises
+    The recipe's quantizers are fitted on all pictures, the error is measured on ``measured`` of them. Raises
     ValueError for a model that is quantized already.
     """
     if hasattr(module, "vitq"):
@@ -75,22 +75,22 @@ def _measure(
     inputs: tuple[Tensor, ...],
     few: slice,
     bits: tuple[int, ...],
-) -> LayerNoise:
+) -> LayerError:
     shown = [x[few] for x in inputs]
-    clean = part.forward(*shown)
-    act: Noise = {}
+    expected = part.forward(*shown)
+    act: OutputError = {}
     fitted = [_fitted(recipe, site, x, bits) for site, x in zip(layer.inputs, inputs, strict=False)]
     for b in bits:
         simulated = [quantizers[b](x) for quantizers, x in zip(fitted, shown, strict=False)]
-        act[b] = _ratio(part.forward(*simulated), clean)
-    weight: Noise = {}
+        act[b] = _ratio(part.forward(*simulated), expected)
+    weight: OutputError = {}
     if layer.weight is not None:
         fitted.append(_fitted(recipe, layer.weight, part.weight, bits))
         for b in bits:
             with _weight(part, fitted[-1][b](part.weight)):
-                weight[b] = _ratio(part.forward(*shown), clean)
+                weight[b] = _ratio(part.forward(*shown), expected)
     kept = [_stored_bytes(site, each[bits[0]]) for site, each in zip(layer.sites, fitted, strict=False)]
-    return LayerNoise(act, weight, sum(kept))
+    return LayerError(act, weight, sum(kept))
 
 
 def _stored_bytes(site: Site, quantizer: Quantizer) -> int:
@@ -112,9 +112,9 @@ def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dic
     return quantizers
 
 
-def _ratio(noisy: Tensor, clean: Tensor) -> Tensor:
-    noise, signal = ((x.flatten(1)).square().sum(1) for x in (noisy - clean, clean))
-    return noise / signal.clamp_min(1e-30)
+def _ratio(actual: Tensor, expected: Tensor) -> Tensor:
+    error, signal = ((x.flatten(1)).square().sum(1) for x in (actual - expected, expected))
+    return error / signal.clamp_min(1e-30)
 
 
 @contextmanager

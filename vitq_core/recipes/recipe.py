@@ -206,7 +206,7 @@ def recipe(
     for option in options:
         if option not in base.applies | {"effort"}:
             raise _unowned(option, name)
-    table = {} if bits is None else bits
+    table = {} if bits is None else _check_table(bits)
     if table:
         _refuse_allocating(base, options)
     chosen = {**base.options, **options, **_reconstruction(base.options, options, settings)}

@@ -17,7 +17,7 @@ from ..quantizers import Quantizer
 from ..recipes.schedule import Schedule
 from .losses import attention_loss, output_error, output_loss
 from .rounding import Rounding
-from .unit_inputs import CHUNK, Feed
+from .unit_inputs import CHUNK, UnitData
 
 SMALLEST_SCALE = 1e-8
 
@@ -29,7 +29,7 @@ class Diverged(Exception):
 
 
 def learn(
-    simulation: Simulation, unit: Unit, feed: Feed, schedule: Schedule, seed: int, after_step: Step
+    simulation: Simulation, unit: Unit, data: UnitData, schedule: Schedule, seed: int, after_step: Step
 ) -> None:
     """Train the unit in place and round it. Raises Diverged, and whatever ``after_step`` raises.
 
@@ -48,14 +48,14 @@ def learn(
     module = simulation.layer(unit.name)
     with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
         learned = Learned(list(roundings.values()), scales, affine, rounded=unit.name == "")
-        _descend(module, unit, feed, schedule, learned, seed, after_step)
+        _descend(module, unit, data, schedule, learned, seed, after_step)
     for name, rounding in roundings.items():
         rounding.settle(simulation.float_weight(name))
 
 
 @dataclass
 class Learned:
-    """All that a unit learns; ``rounded``: not how to round."""
+    """All that a unit learns; ``rounded``: its rounding is settled and no longer learned."""
 
     roundings: list[Rounding]
     scales: list[Tensor]
@@ -111,18 +111,18 @@ def learning_affine(module: nn.Module, schedule: Schedule) -> Iterator[list[Tens
 def _descend(
     module: nn.Module,
     unit: Unit,
-    feed: Feed,
+    data: UnitData,
     schedule: Schedule,
     learned: Learned,
     seed: int,
     after_step: Step,
 ) -> None:
     optimizer = learned.optimizer(schedule)
-    batches = _Batches(feed, schedule, seed, next(module.parameters()).device)
+    batches = _Batches(data, schedule, seed, next(module.parameters()).device)
     for iteration in range(schedule.iterations):
         for rounding in learned.roundings:
             rounding.show()
-        loss = _loss(module, unit, feed, schedule, *next(batches))
+        loss = _loss(module, unit, data, schedule, *next(batches))
         loss.backward()
         value = loss.item()
         if not isfinite(value):
@@ -156,8 +156,8 @@ def _pull(schedule: Schedule, iteration: int) -> tuple[float, float]:
 class _Batches:
     """Endless (input, index): rows drawn without repetition until all were seen, inputs mixed by QDrop."""
 
-    def __init__(self, feed: Feed, schedule: Schedule, seed: int, device: torch.device) -> None:
-        self._feed, self._size, self._device = feed, schedule.batch_size, device
+    def __init__(self, data: UnitData, schedule: Schedule, seed: int, device: torch.device) -> None:
+        self._data, self._size, self._device = data, schedule.batch_size, device
         self._share = round(256 * schedule.drop)
         self._shuffler = torch.Generator().manual_seed(seed)
         self._mixer = torch.Generator(device).manual_seed(seed)
@@ -165,33 +165,37 @@ class _Batches:
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         if len(self._left) < self._size:
-            self._left = torch.randperm(self._feed.trained, generator=self._shuffler)
+            self._left = torch.randperm(self._data.trained, generator=self._shuffler)
         index, self._left = self._left[: self._size], self._left[self._size :]
         if self._share in (0, 256):
-            rows = self._feed.clean if self._share else self._feed.given
+            rows = self._data.fp_input if self._share else self._data.quant_input
             return rows[index].to(self._device), index
-        given, clean = (rows[index].to(self._device) for rows in (self._feed.given, self._feed.clean))
-        return self._mixed(given, clean), index
+        quant_input, fp_input = (
+            rows[index].to(self._device) for rows in (self._data.quant_input, self._data.fp_input)
+        )
+        return self._mixed(quant_input, fp_input), index
 
-    def _mixed(self, given: Tensor, clean: Tensor) -> Tensor:
-        """Each element from ``clean`` with probability ``drop``, by one random byte."""
-        words = torch.empty(-(-given.numel() // 8), dtype=torch.long, device=self._device)
-        noise = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
+    def _mixed(self, quant_input: Tensor, fp_input: Tensor) -> Tensor:
+        """Each element from ``fp_input`` with probability ``drop``, by one random byte."""
+        words = torch.empty(-(-quant_input.numel() // 8), dtype=torch.long, device=self._device)
+        random = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
         # As floats: comparing bytes, and making floats of truths, takes no vector instructions.
-        dropped = noise[: given.numel()].view_as(given).to(given.dtype).lt_(self._share)
-        return given.lerp_(clean, dropped)
+        dropped = random[: quant_input.numel()].view_as(quant_input).to(quant_input.dtype).lt_(self._share)
+        return quant_input.lerp_(fp_input, dropped)
 
 
-def _loss(module: nn.Module, unit: Unit, feed: Feed, schedule: Schedule, x: Tensor, index: Tensor) -> Tensor:
+def _loss(
+    module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, x: Tensor, index: Tensor
+) -> Tensor:
     maps: list[Tensor] = []
     names = unit.softmaxes if schedule.kl_lambda is not None else ()
     softmaxes = [module.get_submodule(name.removeprefix(f"{unit.name}.")) for name in names]
     precision = torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x))
     with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
-        output = module(x, **feed.options)
-    loss = output_loss(output.float(), feed.wanted[index].to(x.device), feed.weights)
-    for ours, theirs in zip(maps, feed.maps, strict=False):
-        divergence = attention_loss(ours.float(), theirs[index].to(x.device), schedule.temperature)
+        output = module(x, **data.options)
+    loss = output_loss(output.float(), data.target[index].to(x.device), data.weights)
+    for actual, expected in zip(maps, data.maps, strict=False):
+        divergence = attention_loss(actual.float(), expected[index].to(x.device), schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda
     return loss
 
@@ -205,13 +209,12 @@ def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
 
 
-def hard_error(module: nn.Module, feed: Feed) -> float:
+def hard_error(module: nn.Module, data: UnitData) -> float:
     """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input."""
-    noise, signal, device = 0.0, 0.0, next(module.parameters()).device
+    error, signal, device = 0.0, 0.0, next(module.parameters()).device
     with torch.no_grad():
-        for given, wanted in feed.measured(CHUNK):
-            # A copy: without gradients the first quantizer may write over its input, here the feed.
-            output = module(given.to(device, copy=True), **feed.options)
-            errors = output_error(output, wanted.to(device))
-            noise, signal = noise + errors[0], signal + errors[1]
-    return noise / max(signal, 1e-30)
+        for quant_input, target in data.measured(CHUNK):
+            output = module(quant_input.to(device), **data.options)
+            errors = output_error(output, target.to(device))
+            error, signal = error + errors[0], signal + errors[1]
+    return error / max(signal, 1e-30)

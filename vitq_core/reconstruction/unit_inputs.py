@@ -1,8 +1,7 @@
-"""What every unit is given and should give: activations of the float twin and of the quantized model.
+"""What every unit is given and should give: activations of the float model and of the quantized one.
 
-The two models walk side by side, segment by segment (what is before the blocks, each block, what is after),
-so that a block is not reached through all those before it. A model that does not run as a chain is one
-segment.
+Both models run segment by segment (what is before the blocks, each block, what is after), so that a block is
+not reached through all those before it. A model whose blocks do not run one after the other is one segment.
 """
 
 from __future__ import annotations
@@ -18,114 +17,121 @@ from torch import Tensor, nn
 
 from ..common.errors import VitqError
 from ..common.hooks import hooked
-from ..data.store import Cache, Rows
+from ..data.store import ActivationStore, Scratch
 from ..graph.segments import runs_as_chain, stem, tail
 from ..graph.site import Unit
 from .losses import tempered
 
-CHUNK = 32  # pictures that run through a segment at a time
+CHUNK = 32  # pictures that run through a unit at a time where its error is measured
 Run = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, pictures, stream) → the segment's output
 
 
 @dataclass
-class Feed:
+class UnitData:
     """What one unit is trained on, one row per picture.
 
-    ``given``: its input in the quantized model, ``clean``: in the float one, ``wanted``: the float output,
-    ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other arguments
-    of its forward; ``weights``: how much each element of an output counts; None: all the same.
+    ``quant_input``: its input in the quantized model, ``fp_input``: in the float one, ``target``: the float
+    output, ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other
+    arguments of its forward; ``weights``: how much each element of an output counts; None: all the same.
     """
 
-    given: Rows
-    clean: Rows
-    wanted: Rows
-    maps: list[Rows]
+    quant_input: ActivationStore
+    fp_input: ActivationStore
+    target: ActivationStore
+    maps: list[ActivationStore]
     options: dict[str, Any] = field(default_factory=dict)
     weights: Tensor | None = None
 
     @property
     def trained(self) -> int:
         """How many rows, from the front, are trained on; the others only measure, where there are enough."""
-        held_out = self.given.count // 8
-        return self.given.count - held_out if held_out >= CHUNK else self.given.count
+        count = len(self.quant_input)
+        held_out = count // 8
+        return count - held_out if held_out >= CHUNK else count
 
     def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(given, wanted) of the rows that measure the error."""
-        start = self.trained % self.given.count
-        yield from zip(self.given.split(size, start), self.wanted.split(size, start), strict=True)
+        """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""
+        count = len(self.quant_input)
+        for index in torch.arange(self.trained % count, count).split(size):
+            yield self.quant_input[index], self.target[index]
 
     def close(self) -> None:
-        for rows in (self.given, self.clean, self.wanted, *self.maps):
-            rows.close()
+        for store in (self.quant_input, self.fp_input, self.target, *self.maps):
+            store.close()
 
 
-class Walk:
-    """Iterates over (unit, function that gathers its feed); finish each unit before taking the next."""
+class UnitInputs:
+    """Iterates over (unit, function that gathers its data); finish each unit before taking the next."""
 
     def __init__(
         self,
         quantized: nn.Module,
-        twin: nn.Module,
+        fp_model: nn.Module,
         units: list[Unit],
-        chain: list[str],
-        pictures: Rows,
+        blocks: list[str],
+        pictures: ActivationStore,
         temperature: float | None = None,
     ) -> None:
-        """``quantized`` and ``twin`` name their modules alike; ``pictures``: rows [C, H, W].
+        """``quantized`` and ``fp_model`` name their modules alike; ``pictures``: rows [C, H, W].
 
-        ``temperature``: of the attention maps; without one, feeds have none.
+        Pictures run through a segment as many at a time as they were appended. ``temperature``: of the
+        attention maps; without one, none are kept.
         """
         self._temperature = temperature
-        self._quantized, self._twin, self._pictures = quantized, twin, pictures
-        self._cache: Cache = pictures.cache
+        self._quantized, self._fp_model, self._pictures = quantized, fp_model, pictures
+        self._scratch: Scratch = pictures.scratch
         self._device = next(quantized.parameters()).device
-        self._segments = _segments(twin, units, chain, next(pictures.split(1)).to(self._device))
+        first = pictures[torch.tensor([0])].to(self._device)
+        self._segments = _segments(fp_model, units, blocks, first)
 
-    def __iter__(self) -> Iterator[tuple[Unit, Callable[[], Feed]]]:
-        clean = given = self._pictures
+    def __iter__(self) -> Iterator[tuple[Unit, Callable[[], UnitData]]]:
+        fp_input = quant_input = self._pictures
         for units, run in self._segments:
             for unit in units:
-                yield unit, lambda unit=unit, run=run: self._feed(unit, run, clean, given)  # noqa: B023
+                yield unit, lambda unit=unit, run=run: self._gather(unit, run, fp_input, quant_input)  # noqa: B023
             if run is not self._segments[-1][1]:
-                clean, given = (
-                    self._through(self._twin, run, clean),
-                    self._through(self._quantized, run, given),
+                fp_input, quant_input = (
+                    self._through(self._fp_model, run, fp_input),
+                    self._through(self._quantized, run, quant_input),
                 )
-        for stream in (clean, given):
+        for stream in (fp_input, quant_input):
             self._close(stream)
 
-    def whole(self) -> Feed:
-        """The feed of the whole model, whose inputs are the pictures."""
-        return self._feed(
+    def whole(self) -> UnitData:
+        """The data of the whole model, whose inputs are the pictures."""
+        return self._gather(
             Unit(""), lambda model, pictures, _: model(pictures), self._pictures, self._pictures
         )
 
-    def _close(self, stream: Rows) -> None:
+    def _close(self, stream: ActivationStore) -> None:
         if stream is not self._pictures:
             stream.close()
 
-    def _through(self, model: nn.Module, run: Run, stream: Rows) -> Rows:
-        outputs = self._cache.rows(stream.count)
+    def _through(self, model: nn.Module, run: Run, stream: ActivationStore) -> ActivationStore:
+        outputs = ActivationStore(self._scratch, len(stream))
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
                 outputs.append(run(model, pictures, chunk))
         self._close(stream)
         return outputs
 
-    def _chunks(self, stream: Rows) -> Iterator[tuple[Tensor, Tensor]]:
-        for pictures, chunk in zip(self._pictures.split(CHUNK), stream.split(CHUNK), strict=True):
+    def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Tensor, Tensor]]:
+        for pictures, chunk in zip(self._pictures, stream, strict=True):
             yield pictures.to(self._device), chunk.to(self._device)
 
-    def _feed(self, unit: Unit, run: Run, clean: Rows, given: Rows) -> Feed:
-        watched = _Watched(self._twin, unit, self._cache, clean.count, self._temperature)
+    def _gather(
+        self, unit: Unit, run: Run, fp_input: ActivationStore, quant_input: ActivationStore
+    ) -> UnitData:
+        count = len(self._pictures)
+        watched = _Watched(self._fp_model, unit, self._scratch, count, self._temperature)
         with watched.until_output():
-            self._run_all(self._twin, run, clean)
-        entering = _Watched(self._quantized, unit, self._cache, clean.count)
+            self._run_all(self._fp_model, run, fp_input)
+        entering = _Watched(self._quantized, unit, self._scratch, count)
         with entering.until_input():
-            self._run_all(self._quantized, run, given)
-        return Feed(entering.inputs, watched.inputs, watched.outputs, watched.maps, watched.options)
+            self._run_all(self._quantized, run, quant_input)
+        return UnitData(entering.inputs, watched.inputs, watched.outputs, watched.maps, watched.options)
 
-    def _run_all(self, model: nn.Module, run: Run, stream: Rows) -> None:
+    def _run_all(self, model: nn.Module, run: Run, stream: ActivationStore) -> None:
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
                 try:
@@ -142,25 +148,25 @@ class _Watched:
     """Collects what enters and leaves a unit, then stops the forward."""
 
     def __init__(
-        self, model: nn.Module, unit: Unit, cache: Cache, count: int, temperature: float | None = None
+        self, model: nn.Module, unit: Unit, scratch: Scratch, count: int, temperature: float | None = None
     ) -> None:
         self._model, self._unit, self._temperature = model, unit, temperature
-        self._target = model.get_submodule(unit.name)
-        self.inputs, self.outputs = cache.rows(count), cache.rows(count)
+        self._module = model.get_submodule(unit.name)
+        self.inputs, self.outputs = ActivationStore(scratch, count), ActivationStore(scratch, count)
         self._softmaxes = () if temperature is None else unit.softmaxes
-        self.maps = [cache.rows(count) for _ in self._softmaxes]
+        self.maps = [ActivationStore(scratch, count) for _ in self._softmaxes]
         self.options: dict[str, Any] = {}
 
     def until_input(self) -> AbstractContextManager:
-        return hooked(before=[(self._target, self._enter_and_stop)], with_kwargs=True)
+        return hooked(before=[(self._module, self._enter_and_stop)], with_kwargs=True)
 
     def until_output(self) -> AbstractContextManager:
         maps = [
-            (self._model.get_submodule(name), partial(self._keep_map, rows))
-            for name, rows in zip(self._softmaxes, self.maps, strict=True)
+            (self._model.get_submodule(name), partial(self._keep_map, store))
+            for name, store in zip(self._softmaxes, self.maps, strict=True)
         ]
-        hooks = [(self._target, self._leave), *maps]
-        return hooked(*hooks, before=[(self._target, self._enter)], with_kwargs=True)
+        hooks = [(self._module, self._leave), *maps]
+        return hooked(*hooks, before=[(self._module, self._enter)], with_kwargs=True)
 
     def _enter(self, _: nn.Module, inputs: tuple, options: dict[str, Any]) -> None:
         if len(inputs) != 1 or any(isinstance(value, Tensor) for value in options.values()):
@@ -172,8 +178,8 @@ class _Watched:
         self._enter(*call)
         raise _Reached
 
-    def _keep_map(self, rows: Rows, _: nn.Module, __: tuple, output: Tensor) -> None:
-        rows.append(tempered(output, self._temperature))
+    def _keep_map(self, store: ActivationStore, _: nn.Module, __: tuple, output: Tensor) -> None:
+        store.append(tempered(output, self._temperature))
 
     def _leave(self, _: nn.Module, __: tuple, output: Tensor) -> None:
         self.outputs.append(output)
@@ -181,19 +187,19 @@ class _Watched:
 
 
 def _segments(
-    model: nn.Module, units: list[Unit], chain: list[str], picture: Tensor
+    model: nn.Module, units: list[Unit], blocks: list[str], picture: Tensor
 ) -> list[tuple[list[Unit], Run]]:
     """The units of each stretch that runs alone, in forward order, with the function that runs it."""
-    links = [model.get_submodule(name) for name in chain]
+    links = [model.get_submodule(name) for name in blocks]
     with torch.no_grad():
         chained = runs_as_chain(model, links, picture)
     if not chained:
         return [(units, lambda model, pictures, _: model(pictures))]
 
     def of(model: nn.Module) -> list[nn.Module]:
-        return [model.get_submodule(name) for name in chain]
+        return [model.get_submodule(name) for name in blocks]
 
-    inside = {name: [unit for unit in units if Unit(name).holds(unit.name)] for name in chain}
+    inside = {name: [unit for unit in units if Unit(name).holds(unit.name)] for name in blocks}
     outside = [unit for unit in units if not any(unit in held for held in inside.values())]
     early = _reached_before(model, links[0], outside, picture)
     return [

@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 from ..common.batch import Batch
 from ..common.hooks import hooked
-from ..data.store import Rows
+from ..data.store import ActivationStore
 from ..graph.site import Unit
 from ..tasks import task_of
-from .unit_inputs import CHUNK
 
 
 def fisher_weights(
-    model: nn.Module, units: list[Unit], pictures: Rows, seed: int, device: torch.device
+    model: nn.Module, units: list[Unit], pictures: ActivationStore, seed: int, device: torch.device
 ) -> dict[str, Tensor]:
     """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers (a
     model of features has a normal distribution around them).
 
-    As BRECQ (arXiv 2102.05426) weighs its errors, but averaged over the pictures.
+    As BRECQ (arXiv 2102.05426) weighs its errors, but averaged over the pictures, which run through the model
+    as many at a time as they were appended.
     """
     generator = torch.Generator().manual_seed(seed)
     found = {unit.name: 0.0 for unit in units}
-    for chunk in pictures.split(CHUNK):
+    for chunk in pictures:
         for name, gradient in _gradients(model, units, chunk.to(device), generator).items():
             found[name] = found[name] + gradient.square().sum(0)
     return {name: total / total.mean().clamp_min(1e-30) for name, total in found.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..quantized.output_error import output_noise
+from ..quantized.output_error import output_errors
 from ..recipes.recipe import recipe
 from .sources import SOURCES, Source
 
@@ -20,5 +20,5 @@ class SqnrSource(Source):
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         prepared, method = self.prepared, recipe("percentile", BITS, BITS)
-        measured = output_noise(prepared.module, prepared.layers, method, images, (BITS,), len(images))
-        return {name: sum(part[BITS] for part in noise.parts) for name, noise in measured.items()}
+        measured = output_errors(prepared.module, prepared.layers, method, images, (BITS,), len(images))
+        return {name: sum(part[BITS] for part in error.parts) for name, error in measured.items()}

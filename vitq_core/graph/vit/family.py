@@ -66,7 +66,7 @@ class ViT(Family):
             for part, attention in _attentions(block)
         ]
 
-    def chain(self, module: VisionTransformer) -> list[str]:
+    def blocks(self, module: VisionTransformer) -> list[str]:
         return [name for name, _ in _named_blocks(module)]
 
     def units(self, module: VisionTransformer) -> list[Unit]:
