@@ -10,10 +10,10 @@ from PIL import Image
 import vitq_core as vq
 from vitq_core.experiment import open_picture
 
+from .explaining.explained import Question
 from .parts.forms import first_recipe, model_choices
 from .parts.raw_image import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
-from .relevance.explained import Question
 from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
 from .running.runs import HEAVY, sentence
 from .workbench import Workbench

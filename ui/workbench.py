@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import torch
@@ -12,14 +11,13 @@ from PIL import Image
 
 import vitq_core as vq
 
+from .explaining.layers import RelevanceBench
+from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.jobs import Job
 from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
 from .parts.outcome import Outcome, Pair, Reference
-from .parts.settings import NO_EFFORT, RunSettings, a_name
-from .parts.sources import Source
-from .parts.user_sources import changed, choose_source
-from .relevance.bench import RelevanceBench
+from .parts.settings import NO_EFFORT, RunSettings
 
 MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
@@ -30,29 +28,16 @@ PARTS = (0.35, 0.4, 0.75)
 LEARNING_PARTS = (0.08, 0.1, 0.96)
 
 
-class Workbench:
+class Workbench(ModelStore):
     """Shared by everybody who uses this server; every entry is keyed by settings, none by person."""
 
     def __init__(self, memory_mb: float = MEMORY_MB):
-        self._models: Cache[Any] = Cache(memory_mb, _megabytes)
-        self._sources: Cache[Source] = Cache(8)
+        super().__init__(memory_mb)
         self._references: Cache[Reference] = Cache(16)
         self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
-        # One computation at a time: hooks sit on shared models, and two would only share the processor.
-        self.turn = RLock()
         self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
-        self.relevance = RelevanceBench(self)
+        self.relevance = RelevanceBench(self, self.outcome)
         self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
-
-    def model(self, model_id: str) -> Any:
-        return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
-
-    def has_model(self, model_id: Any) -> bool:
-        """Whether it needs no download: bundled, or in memory."""
-        if not isinstance(model_id, str):
-            return False
-        bundled = any(info.id == model_id and info.bundled for info in vq.list_models())
-        return bundled or self._models.get(model_id) is not None
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -69,11 +54,6 @@ class Workbench:
             outcome = self._outcomes.get(settings) or self._quantize(settings, progress, job or Job())
             self._outcomes.put(outcome.settings, outcome)
             return outcome
-
-    def source(self, settings: RunSettings) -> Source:
-        """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
-        key = (settings.model, settings.pictures, settings.folder, settings.uploads, changed(settings.folder))
-        return self._sources.get_or_make(key, lambda: choose_source(self.model(settings.model), settings))
 
     def reference(
         self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
@@ -156,8 +136,4 @@ def _new_folder(parent: str, kept: int) -> Path:
 
 def _weight(outcome: Outcome) -> float:
     """A quantized model holds its weights twice: as they were and as their codes stand for them."""
-    return 2 * _megabytes(outcome.model)
-
-
-def _megabytes(model: Any) -> float:
-    return max(model.info.params * 4 / 2**20, 1)
+    return 2 * megabytes(outcome.model)

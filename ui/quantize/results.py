@@ -15,11 +15,9 @@ from ..parts import markup, plots, tables
 from ..parts.outcome import Outcome, Pair
 from ..parts.raw_image import raw_image
 from ..parts.sources import package_photographs
-from ..running.run_parts import model_download, status_line
+from ..parts.thumbnails import SHOWN_SIDE, thumbnails
+from ..running.run_parts import care, model_download, status_line
 
-GALLERY_LIMIT = 48
-THUMBNAIL = 160
-SHOWN_SIDE = 640
 IDLE = markup.banner("idle", "Nothing quantized yet.", "Press Quantize: the settings work as they are.")
 PLOT_NOTE = (
     "How much of each tensor survives its quantizer, from the picture on the left to the answer on the "
@@ -135,29 +133,6 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         **show_modules(results.modules, outcome),
         **show_sample(results, outcome, outcome.order[0]),
     }
-
-
-def care(warning: str) -> Any:
-    """A banner, where there is a warning."""
-    said = markup.banner("warning", "Read these numbers with care.", warning)
-    return gr.update(value=said, visible=bool(warning))
-
-
-def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
-    return [_thumbnail(outcome, index) for index in outcome.order[:GALLERY_LIMIT]]
-
-
-def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
-    full, quantized = outcome.answers(index)
-    picture = small(outcome.reference.samples[index].read())
-    return picture, f"{full} → {quantized}" if full != quantized else full
-
-
-def small(picture: Image.Image) -> Image.Image:
-    """A copy for a gallery."""
-    picture = picture.copy()
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return picture
 
 
 def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Component, Any]:

@@ -16,11 +16,12 @@ from ..parts.measure import Progress
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
 from ..parts.sources import package_photographs
+from ..parts.thumbnails import GALLERY_LIMIT
 from ..running.run_parts import ended, packed
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
 from .form import Form, build_form
-from .results import GALLERY_LIMIT, IDLE, Results, build_results, show_outcome, show_pair, show_sample
+from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
 STOPPED = markup.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
 SHOW_PICTURE = (

@@ -9,6 +9,7 @@ from gradio.components import Component
 
 from vitq_core.experiment import is_name
 
+from ..explaining.scoring import Scores, Scoring
 from ..parts import bits_table, markup
 from ..parts.bits_table import ALL, BitsTable
 from ..parts.forms import LIGHT, verdicts
@@ -20,7 +21,7 @@ from . import markup as relevance_html
 from . import plots as relevance_plots
 from .bits_view import IDLE, NOTES, BitsView
 from .score import ScoreSection, read_text
-from .settings import POLICIES, Scores, Scoring, allocation_of, bits_problems, score_problems, scoring_of
+from .settings import POLICIES, allocation_of, bits_problems, score_problems, scoring_of
 
 STOPPED = markup.banner("stopped", "Cancelled.", "The table is as it was.")
 UNSCORED = "This policy needs scores: press Score layers first, or upload some."

@@ -12,15 +12,15 @@ from PIL import Image
 import vitq_core as vq
 from vitq_core.experiment import open_picture
 
+from ..explaining.explained import MAPS, Explained, Question
 from ..parts import markup
 from ..parts.forms import verdicts
 from ..parts.raw_image import raw_image
 from ..parts.settings import RunSettings, one_of, refuse, whole
-from ..quantize.results import SHOWN_SIDE
+from ..parts.thumbnails import SHOWN_SIDE
 from ..running.runs import HEAVY, Data, Updates, sentence
 from ..workbench import Workbench
 from . import markup as relevance_html
-from .explained import MAPS, Explained, Question
 from .gallery import UNQUANTIZED, Gallery
 from .quantize import QuantizeSection
 from .score import ScoreSection

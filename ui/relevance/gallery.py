@@ -6,15 +6,15 @@ from typing import Any
 
 from PIL import Image
 
+from ..explaining.explained import GONE, Question
 from ..parts import markup
 from ..parts.forms import at
 from ..parts.measure import name_of
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings
 from ..parts.sources import Sample
-from ..quantize.results import GALLERY_LIMIT, small, thumbnails
+from ..parts.thumbnails import GALLERY_LIMIT, small, thumbnails
 from ..workbench import Workbench
-from .explained import GONE, Question
 
 UNQUANTIZED = "Held-out pictures. Once something is quantized, those whose prediction flipped come first."
 

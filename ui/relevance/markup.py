@@ -7,8 +7,8 @@ from math import isfinite, isnan
 
 import vitq_core as vq
 
+from ..explaining.explained import Explained, View
 from ..parts import markup, overlay
-from .explained import Explained, View
 
 ALIKE, DIFFERENT = 0.9, 0.5  # correlations from which a sentence says so
 NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."

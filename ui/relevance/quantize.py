@@ -16,8 +16,7 @@ from ..parts.forms import LIGHT, Fields, recipe_choices, recipe_sentence, verdic
 from ..parts.jobs import Job
 from ..parts.measure import Progress
 from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
-from ..quantize.results import care
-from ..running.run_parts import ended, model_download, packed, start_and_stop, status_line
+from ..running.run_parts import care, ended, model_download, packed, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings
 from ..workbench import Workbench
 from . import markup as relevance_html

@@ -8,6 +8,7 @@ from gradio.components import Component
 import vitq_core as vq
 from vitq_core.experiment import given_path
 
+from ..explaining.scoring import Scores
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
 from ..parts.measure import Progress
@@ -16,7 +17,7 @@ from ..running.runs import HEAVY, Data, Run, Updates, check_settings, sentence
 from ..workbench import Cancel, Workbench
 from . import markup as relevance_html
 from . import plots as relevance_plots
-from .settings import Scores, score_problems, scoring_of
+from .settings import score_problems, scoring_of
 
 PREFIX = "relevance-"
 IDLE = markup.banner(

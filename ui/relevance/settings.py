@@ -1,13 +1,13 @@
 """What a person chose on the relevance page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS
 
+from ..explaining.scoring import Scoring
 from ..parts import settings
 from ..parts.bits_table import BitsTable
 from ..parts.settings import RunSettings
@@ -17,32 +17,6 @@ LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
 POLICIES = {"paper": "paper (LRP-QViT)", "budget": "budget", "uniform": "uniform"}
 SHARED = ("model", "seed", "pictures", "folder", "uploads")
 RUN = (*SHARED, "effort", "iterations", "calibration", "held_out")
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Everything that decides the scores; `Workbench.source` reads where the pictures come from."""
-
-    model: str
-    importance: str = "relevance"
-    count: int = 64
-    seed: int = 0
-    pictures: str = "own"
-    folder: str = ""
-    uploads: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return f"{self.model} · {self.importance} · {self.count} pictures"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores on the page. `scoring` is None where they were uploaded."""
-
-    model: str
-    importance: vq.Importance
-    scoring: Scoring | None = None
 
 
 def scoring_of(values: Mapping[str, Any]) -> Scoring:

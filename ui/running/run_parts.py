@@ -1,12 +1,12 @@
 """What every run on a page has: its buttons, the line that says how far it is, and its files."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import gradio as gr
 
 from ..parts import markup
 from ..parts.settings import RunSettings
-from ..workbench import Workbench
 from .runs import sentence
 
 DOWNLOAD_NOTE = (
@@ -25,6 +25,12 @@ SHOW_BANNERS = """() => document.addEventListener('click', ({target}) => {
     if (banner && banner.getBoundingClientRect().top > innerHeight - 140)
         banner.scrollIntoView({behavior: 'smooth', block: 'start'});
 })"""
+
+
+class Packs(Protocol):
+    """What has quantized models to download."""
+
+    def download(self, settings: RunSettings) -> Path | None: ...
 
 
 def start_and_stop(title: str, start_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
@@ -66,7 +72,7 @@ def ended(settings: RunSettings) -> str:
     return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
 
 
-def packed(bench: Workbench, done: RunSettings | None) -> Any:
+def packed(bench: Packs, done: RunSettings | None) -> Any:
     """The download button of a run that just ended, None where it failed or was cancelled."""
     if done is None:
         return gr.skip()
@@ -75,3 +81,9 @@ def packed(bench: Workbench, done: RunSettings | None) -> Any:
     except Exception as error:
         raise gr.Error(sentence(error), print_exception=False) from error
     return gr.update(value=path and str(path), interactive=path is not None)
+
+
+def care(warning: str) -> Any:
+    """A banner, where there is a warning."""
+    said = markup.banner("warning", "Read these numbers with care.", warning)
+    return gr.update(value=said, visible=bool(warning))

@@ -5,12 +5,12 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
 from ui.parts.measure import Batches, readable
 from ui.parts.settings import RunSettings
 from ui.parts.sources import Sample
 from ui.parts.user_sources import Pools
-from ui.relevance.settings import Scoring
 
 PICTURE = Image.new("RGB", (20, 20), "red")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,18 +13,17 @@ from torch import Tensor, nn
 import vitq_core as vq
 from vitq_core.experiment import prepare, private_copy
 
+from ..model_store import ModelStore
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
 from ..parts.layer_grid import LayerGrid, layer_grid
 from ..parts.measure import Batches, Cancel, Progress, name_of, part_of, readable
+from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, a_name
 from ..parts.sources import Sample
 from .explained import GONE, Explained, Question, as_seen, view
 from .resumable import resumed, state_file
-from .settings import Scoring
-
-if TYPE_CHECKING:
-    from ..workbench import Workbench
+from .scoring import Scoring
 
 SCORED_AT_ONCE = 16  # pictures: often enough to hear that a run is cancelled
 MEASURED = 32  # pictures that the budget policy measures noise on
@@ -42,10 +42,11 @@ class Frame:
 
 
 class RelevanceBench:
-    """Part of the workbench: shared by everybody, keyed by settings."""
+    """Shared by everybody, keyed by settings."""
 
-    def __init__(self, bench: Workbench):
-        self.bench = bench
+    def __init__(self, store: ModelStore, outcome: Callable[[RunSettings], Outcome | None]):
+        """`outcome`: a finished run, where it is still in memory."""
+        self.store, self.outcome = store, outcome
         self._frames: Cache[Frame] = Cache(FRAMES_MB, _megabytes)
         self._explained: Cache[Explained] = Cache(64)
         self._uniform: Cache[vq.TableCost] = Cache(256)
@@ -54,8 +55,8 @@ class RelevanceBench:
         return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
 
     def _look(self, model_id: str) -> Frame:
-        with self.bench.turn:
-            model = self.bench.model(model_id)
+        with self.store.turn:
+            model = self.store.model(model_id)
             blank = torch.zeros(1, 3, *model.preprocessing.size)
             prepared = prepare(model, "the relevance page", blank)
             module = private_copy(model.module)
@@ -68,17 +69,17 @@ class RelevanceBench:
         self, scoring: Scoring, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> vq.Importance:
         """Goes on where the same scoring was stopped before; raises vq.Cancelled."""
-        with self.bench.turn:
+        with self.store.turn:
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
             batches = self._batches(scoring, scoring.count, cancel)
-            state = state_file(scoring, self.bench.source(scoring).key)
+            state = state_file(scoring, self.store.source(scoring).key)
             options = {
                 "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
                 "cancel": cancel,
                 "state": state,
             }
-            model = self.bench.model(scoring.model)
+            model = self.store.model(scoring.model)
             return resumed(lambda: vq.importance(model, batches, scoring.importance, **options), state)
 
     def allocate(
@@ -94,9 +95,9 @@ class RelevanceBench:
         if options["policy"] == "paper":
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
-        with self.bench.turn:
+        with self.store.turn:
             batches = self._batches(scoring, min(scoring.count, MEASURED), cancel)
-            model = self.bench.model(scoring.model)
+            model = self.store.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
 
     def uniform(self, model_id: str, weight: int, act: int) -> BitsTable:
@@ -122,15 +123,15 @@ class RelevanceBench:
 
     def samples(self, settings: Any) -> list[Sample]:
         """Held-out pictures for a gallery, before a run has measured them."""
-        with self.bench.turn:
-            return readable(self.bench.source(settings).held_out(GALLERY))
+        with self.store.turn:
+            return readable(self.store.source(settings).held_out(GALLERY))
 
     def explain(self, question: Question, picture: Image.Image) -> Explained:
         return self._explained.get_or_make(question, lambda: self._explain(question, picture))
 
     def _explain(self, question: Question, picture: Image.Image) -> Explained:
-        with self.bench.turn:
-            model = self.bench.model(question.model)
+        with self.store.turn:
+            model = self.store.model(question.model)
             image, labels = model.preprocess(picture)[None], model.labels
             full = view(model, model.module, image, question.target, labels)
             result = self._result(question.quantized) if question.quantized else None
@@ -139,13 +140,13 @@ class RelevanceBench:
         return Explained(as_seen(image[0], used.mean, used.std), full, quantized)
 
     def _result(self, settings: RunSettings) -> Any:
-        outcome = self.bench.outcome(settings)
+        outcome = self.outcome(settings)
         if outcome is None:
             raise ValueError(GONE)
         return outcome.result
 
     def _batches(self, scoring: Scoring, count: int, cancel: Cancel | None) -> Batches:
-        model, source = self.bench.model(scoring.model), self.bench.source(scoring)
+        model, source = self.store.model(scoring.model), self.store.source(scoring)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
 

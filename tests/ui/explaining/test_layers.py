@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from ui.explaining.explained import Explained, Question, View
+from ui.explaining.scoring import Scoring
 from ui.parts import bits_table, overlay
 from ui.parts.settings import RunSettings
 from ui.relevance import markup as relevance_html
 from ui.relevance import plots as relevance_plots
-from ui.relevance.explained import Explained, Question, View
 from ui.relevance.gallery import Gallery
-from ui.relevance.settings import Scoring
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_scores_every_layer_and_says_how_far_it_is(relevance, scoring):
 
 
 def test_a_cancelled_scoring_goes_on_where_it_stopped(relevance, scoring, monkeypatch):
-    monkeypatch.setattr("ui.relevance.bench.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr("ui.explaining.layers.SCORED_AT_ONCE", 1)
     seen = []
     with pytest.raises(vq.Cancelled):
         relevance.score(scoring, lambda _, message: seen.append(message), lambda: len(seen) >= 4)

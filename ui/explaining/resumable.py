@@ -9,7 +9,7 @@ from pathlib import Path
 import vitq_core as vq
 from vitq_core.experiment import vitq_home
 
-from .settings import Scoring
+from .scoring import Scoring
 
 KEPT_STATES = 32
 
