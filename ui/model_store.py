@@ -6,11 +6,12 @@ from threading import RLock
 from typing import Any
 
 import vitq_core as vq
+from vitq_core.experiment.folders import changed
+from vitq_core.experiment.samples import Source
 
 from .parts.cache import Cache
 from .parts.settings import RunSettings, a_name
-from .parts.sources import Source
-from .parts.user_sources import changed, choose_source
+from .parts.user_sources import choose_source
 
 
 class ModelStore:

@@ -10,22 +10,27 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from vitq_core.experiment.measure import (
+    Cancel,
+    Progress,
+    part_of,
+    top,
+)
+from vitq_core.experiment.run import Reference, quantize_and_measure, refer
 
 from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.jobs import Job
-from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
-from .parts.outcome import Outcome, Pair, Reference
+from .parts.outcome import Outcome, Pair
 from .parts.settings import NO_EFFORT, RunSettings
 
 MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
 KEPT_TEXTS = 64  # of a few kilobytes each
 
-# How much of a run is done when both models' pictures are read, calibration begins, and measuring begins.
-PARTS = (0.35, 0.4, 0.75)
-LEARNING_PARTS = (0.08, 0.1, 0.96)
+# How much of a run is done when the held-out pictures are answered in full precision.
+READ, LEARNING_READ = 0.35, 0.08
 
 
 class Workbench(ModelStore):
@@ -89,36 +94,23 @@ class Workbench(ModelStore):
         return path
 
     def _quantize(self, settings: RunSettings, progress: Progress | None, job: Job) -> Outcome:
-        recipe, learns = settings.complete.engine_recipe(), settings.effort != NO_EFFORT
-        read, calibrated, done = LEARNING_PARTS if learns else PARTS
+        read = READ if settings.effort == NO_EFFORT else LEARNING_READ
         part_of(progress, 0, 1)(0.0, "Loading the model")
         model, source = self.model(settings.model), self.source(settings)
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
-        part_of(progress, read, 1)(0.0, "Reading calibration pictures")
-        wanted = source.calibration(settings.calibration, settings.seed)
-        result = vq.quantize(
-            model, Batches(readable(wanted, job), model.preprocess, cancel=job), recipe, seed=settings.seed,
-            cancel=job, progress=part_of(progress, calibrated, done), watch=job.told,
+        measured = quantize_and_measure(
+            model, source, reference, settings.complete.engine_recipe(), settings.calibration, settings.seed,
+            part_of(progress, read, 1), cancel=job, drop=job.dropped, watch=job.told,
         )  # fmt: skip
-        loader = Batches(reference.samples, model.preprocess, cancel=job.dropped)
-        replay = Replay(reference.logits)
-        with recording(result.model) as seen:
-            measuring = part_of(progress, done, 1)
-            evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=job.dropped)
-        logits = last(seen, evaluation.n)
-        settings = _reached(settings, result.report, job)
-        return Outcome(settings, model, result, reference, evaluation, logits, source.about, source.warning)
+        settings = _reached(settings, measured.result.report, job)
+        return Outcome(
+            settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
+            source.warning,
+        )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
-        part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
         model, source = self.model(settings.model), self.source(settings)
-        wanted = source.held_out(settings.held_out)
-        samples = readable(wanted, cancel)
-        loader = Batches(samples, model.preprocess, cancel=cancel)
-        with recording(model.module) as seen:
-            evaluation = vq.evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
-        logits = last(seen, evaluation.n)
-        return Reference(samples, logits, evaluation, skipped=len(wanted) - len(samples))
+        return refer(model, source, settings.held_out, progress, cancel)
 
 
 def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.experiment.measure import name_of, top
 
-from ..parts.measure import name_of, top
 from ..parts.settings import RunSettings
 
 MAPS = ("patches", "pixels")

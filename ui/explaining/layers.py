@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.experiment import prepare, private_copy
+from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, readable
+from vitq_core.experiment.samples import Sample
 
 from ..model_store import ModelStore
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
 from ..parts.layer_grid import LayerGrid, layer_grid
-from ..parts.measure import Batches, Cancel, Progress, name_of, part_of, readable
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, a_name
-from ..parts.sources import Sample
 from .explained import GONE, Explained, Question, as_seen, view
 from .resumable import resumed, state_file
 from .scoring import Scoring

@@ -9,10 +9,10 @@ from gradio.components import Component
 
 import vitq_core as vq
 from vitq_core.experiment import is_name
+from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .settings import NO_EFFORT
-from .sources import draws_scenes
 from .user_sources import default_folder, folders_allowed
 
 LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

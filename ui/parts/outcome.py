@@ -1,6 +1,5 @@
 """One finished run: both models' numbers and what they said about every held-out picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,26 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .measure import UNKNOWN, name_of, top
+from vitq_core.experiment.measure import UNKNOWN, name_of, top
+from vitq_core.experiment.run import Reference
+
 from .settings import RunSettings
-from .sources import Sample
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
-
-    `skipped` pictures could not be read and were left out.
-    """
-
-    samples: Sequence[Sample]
-    logits: Tensor
-    evaluation: Any
-    skipped: int = 0
-
-    @property
-    def labelled(self) -> bool:
-        return self.evaluation.top1 is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,13 @@ from gradio.blocks import Block
 from gradio.components import Component
 from PIL import Image
 
+from vitq_core.experiment.samples import package_photographs
+
 from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
 from ..parts import markup, plots, tables
 from ..parts.outcome import Outcome, Pair
 from ..parts.raw_image import raw_image
-from ..parts.sources import package_photographs
 from ..parts.thumbnails import SHOWN_SIDE, thumbnails
 from ..running.run_parts import care, model_download, status_line
 

@@ -8,14 +8,14 @@ import gradio as gr
 from gradio.components import Component
 
 from vitq_core.experiment import open_picture
+from vitq_core.experiment.measure import Progress
+from vitq_core.experiment.samples import package_photographs
 
 from ..parts import markup
 from ..parts.forms import LIGHT, at
 from ..parts.jobs import Job
-from ..parts.measure import Progress
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
-from ..parts.sources import package_photographs
 from ..parts.thumbnails import GALLERY_LIMIT
 from ..running.run_parts import ended, packed
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence

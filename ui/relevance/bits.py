@@ -8,13 +8,13 @@ import gradio as gr
 from gradio.components import Component
 
 from vitq_core.experiment import is_name
+from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores, Scoring
 from ..parts import bits_table, markup
 from ..parts.bits_table import ALL, BitsTable
 from ..parts.forms import LIGHT, verdicts
 from ..parts.layer_grid import LayerGrid
-from ..parts.measure import Progress
 from ..running.runs import HEAVY, Data, Run, Updates, sentence
 from ..workbench import Cancel, Workbench
 from . import markup as relevance_html

@@ -6,13 +6,14 @@ from typing import Any
 
 from PIL import Image
 
+from vitq_core.experiment.measure import name_of
+from vitq_core.experiment.samples import Sample
+
 from ..explaining.explained import GONE, Question
 from ..parts import markup
 from ..parts.forms import at
-from ..parts.measure import name_of
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings
-from ..parts.sources import Sample
 from ..parts.thumbnails import GALLERY_LIMIT, small, thumbnails
 from ..workbench import Workbench
 

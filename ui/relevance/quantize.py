@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from vitq_core.experiment.measure import Progress
+
 from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..learning.live import Live
 from ..learning.view import build_modules, show_modules
@@ -14,7 +16,6 @@ from ..parts import markup
 from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
 from ..parts.jobs import Job
-from ..parts.measure import Progress
 from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
 from ..running.run_parts import care, ended, model_download, packed, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings

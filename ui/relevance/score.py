@@ -7,11 +7,11 @@ from gradio.components import Component
 
 import vitq_core as vq
 from vitq_core.experiment import given_path
+from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
-from ..parts.measure import Progress
 from ..running.run_parts import files_of, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings, sentence
 from ..workbench import Cancel, Workbench

@@ -5,11 +5,12 @@ import shutil
 import pytest
 from PIL import Image
 
-from ui.parts.measure import readable
 from ui.parts.settings import RunSettings
-from ui.parts.sources import Photographs, Scenes, builtin_source, package_photographs
-from ui.parts.user_sources import choose_source, folder_source, upload_source
+from ui.parts.user_sources import choose_source
 from vitq_core.demo.training.tasks import HELD_OUT_SEED, TRAIN_SEED
+from vitq_core.experiment.folders import folder_source, upload_source
+from vitq_core.experiment.measure import readable
+from vitq_core.experiment.samples import Photographs, Scenes, builtin_source, package_photographs
 
 
 def pixels(samples) -> list[bytes]:

@@ -7,10 +7,10 @@ from PIL import Image
 import vitq_core as vq
 from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
-from ui.parts.measure import Batches, readable
 from ui.parts.settings import RunSettings
-from ui.parts.sources import Sample
-from ui.parts.user_sources import Pools
+from vitq_core.experiment.folders import Pools
+from vitq_core.experiment.measure import Batches, readable
+from vitq_core.experiment.samples import Sample
 
 PICTURE = Image.new("RGB", (20, 20), "red")
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-import vitq_core as vq
-from vitq_core.experiment import open_picture
+from ..models import list_models
+from ..pictures import open_picture
 
 # The person's seed is added to it; those of the training and the held-out scenes are far below.
 CALIBRATION_SEEDS = 1000
@@ -59,14 +59,14 @@ class Scenes:
         return _render(count, CALIBRATION_SEEDS + seed, self.size)
 
     def held_out(self, count: int) -> list[Sample]:
-        from vitq_core.experiment import scenes
+        from ..demo import scenes
 
         return _render(count, scenes.HELD_OUT_SEED, self.size)
 
 
 @lru_cache(maxsize=16)
 def _render(count: int, seed: int, size: int) -> list[Sample]:
-    from vitq_core.experiment import scenes
+    from ..demo import scenes
 
     images, labels = scenes.scene_batch(range(count), seed, size)
     pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().numpy()
@@ -151,12 +151,12 @@ def _size(path: Path) -> tuple[int, int]:
 
 def draws_scenes(model_id: str) -> bool:
     """Whether the bundled scenes are this model's kind of pictures, known before it is loaded."""
-    return any(info.id == model_id and Path(info.source).name == SCENE_MODEL for info in vq.list_models())
+    return any(info.id == model_id and Path(info.source).name == SCENE_MODEL for info in list_models())
 
 
 def builtin_source(model: Any) -> Source:
     """What the studio itself can offer for `model`: its scenes, or else the photographs at hand."""
-    from vitq_core.experiment import scenes
+    from ..demo import scenes
 
     if model.labels and list(model.labels) == list(scenes.LABELS):
         return Scenes(min(model.preprocessing.size))

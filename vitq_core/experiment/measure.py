@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitq_core.experiment import Monitor
-
-from .sources import Sample
+from ..common.monitor import Monitor
+from .samples import Sample
 
 BATCH = 64
 UNKNOWN = -1

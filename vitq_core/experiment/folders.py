@@ -1,0 +1,100 @@
+"""Pictures that a person brings: a folder or zip, or single files, in two parts that share none."""
+
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..common.files import given_path
+from ..pictures import PictureFolder, open_picture
+from .samples import Sample, Source
+
+SPLITS = [("train", "test"), ("train", "val"), ("train", "valid"), ("train", "validation")]
+ALL = sys.maxsize  # a limit, so that PictureFolder balances the classes, which takes every picture
+ONE_PICTURE = "The model is judged by the one picture that it was calibrated on: bring two or more."
+
+
+def changed(folder: str) -> float:
+    """When a folder or zip last changed; 0 where there is none."""
+    try:
+        return given_path(folder, "the folder").stat().st_mtime
+    except (ValueError, OSError):  # no such thing: what is wrong is said where it is read
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Two lists of samples that share no picture (unless there is only one)."""
+
+    key: tuple
+    about: str
+    to_calibrate: tuple[Sample, ...]
+    to_hold_out: tuple[Sample, ...]
+    warning: str = ""
+
+    def calibration(self, count: int, seed: int) -> list[Sample]:
+        return random.Random(seed).sample(self.to_calibrate, min(count, len(self.to_calibrate)))
+
+    def held_out(self, count: int) -> list[Sample]:
+        return list(self.to_hold_out[:count])
+
+
+def upload_source(model: Any, files: list[Path]) -> Source:
+    """One zip, or pictures without labels."""
+    if len(files) == 1 and files[0].suffix.lower() == ".zip":
+        return folder_source(model, files[0])
+    if any(path.suffix.lower() == ".zip" for path in files):
+        raise ValueError("Upload either one .zip or pictures, not both.")
+    samples = [Sample(path.name, None, lambda path=path: open_picture(path)) for path in files]
+    about = f"{len(samples)} uploaded pictures, without labels: half to calibrate, half held out."
+    return _halves(("uploads", *map(str, files)), about, samples)
+
+
+def folder_source(model: Any, path: Path) -> Source:
+    """Its train and test parts where it has them, else one half of it to calibrate and the other held out."""
+    key = ("folder", str(path), changed(str(path)))
+    try:
+        samples, warning = _labelled(model, path, None)
+    except ValueError:
+        return _split_source(model, path, key)
+    half = "half of its pictures to calibrate, the other half held out."
+    return _halves(key, f"{path.name}: {half}", samples, warning)
+
+
+def _split_source(model: Any, path: Path, key: tuple) -> Source:
+    for train, test in SPLITS:
+        try:
+            calibrate, warning = _labelled(model, path, train)
+            held_out, _ = _labelled(model, path, test)
+        except ValueError:
+            continue
+        about = f"{path.name}: its {train} part to calibrate, its {test} part held out."
+        return Pools(key, about, tuple(calibrate), tuple(held_out), warning)
+    samples, warning = _labelled(model, path, None)  # says what is wrong with the folder
+    return _halves(key, path.name, samples, warning)
+
+
+def _labelled(model: Any, path: Path, split: str | None) -> tuple[list[Sample], str]:
+    """All samples, classes balanced from the start, and a warning where the classes are not the model's."""
+    try:
+        folder = PictureFolder(path, model.preprocess, ALL, split=split, labels=model.labels)
+        return _samples(folder, labelled=True), ""
+    except ValueError as error:
+        unlabelled = _samples(PictureFolder(path, model.preprocess, ALL, split=split), labelled=False)
+        return unlabelled, f"These pictures count as unlabelled, so that only agreement is measured: {error}."
+
+
+def _samples(folder: PictureFolder, labelled: bool) -> list[Sample]:
+    return [
+        Sample(name, label if labelled and label >= 0 else None, lambda i=i: folder.picture(i))
+        for i, (name, label) in enumerate(folder.files)
+    ]
+
+
+def _halves(key: tuple, about: str, samples: list[Sample], warning: str = "") -> Pools:
+    """The first half is held out: classes are balanced from the start. A single picture serves as both."""
+    half = -(-len(samples) // 2)
+    if len(samples) == 1:
+        warning = f"{ONE_PICTURE} {warning}".strip()
+    return Pools(key, about, tuple(samples[half:] or samples), tuple(samples[:half]), warning)
