@@ -1,19 +1,14 @@
 """Whatever is given in place of a name, a number or a path: one sentence, and no bare TypeError."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vitq_core as vq
+from tests import nasty
 from vitq_core.common.registry import Registry
 from vitq_core.pictures import PictureFolder, open_picture
 from vitq_core.recipes.schedule import schedule_for
-
-spec = spec_from_file_location("nasty", Path(__file__).with_name("nasty.py"))
-nasty = module_from_spec(spec)
-spec.loader.exec_module(nasty)
 
 ERRORS = (ValueError, vq.VitqError)
 NAMES = nasty.VALUES | nasty.TEXTS

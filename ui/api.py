@@ -13,7 +13,7 @@ from vitq_core.experiment import open_picture
 from .explaining.explained import Question
 from .parts.forms import first_recipe, model_choices
 from .parts.raw_image import raw_image
-from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
+from .parts.settings import NO_EFFORT, RunSettings, from_form, one_of, problems, refuse
 from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
 from .running.runs import HEAVY, sentence
 from .workbench import Workbench
@@ -107,6 +107,7 @@ def _explain(bench: Workbench) -> Callable[..., dict]:
 
 
 def _question(bench: Workbench, path: str | None, model: str, target: str) -> tuple[Question, Image.Image]:
+    refuse({"model": wrong} if (wrong := one_of(model, [info.id for info in vq.list_models()])) else {})
     picture, classes = _opened(path), bench.relevance.frame(model).classes
     if target and target not in classes:
         raise ValueError(f"target: {target!r} is no class of {model}; one of them is {classes[0]!r}")

@@ -1,6 +1,6 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
     """
     refuse(problems(values))
     applies = vq.RECIPES[values["recipe"]].applies
-    options = {name: value for name, value in _options(values).items() if name in applies}
+    options = _options({name: value for name, value in values.items() if _asked(name, applies)})
     return RunSettings(
         model=values["model"],
         recipe=values["recipe"],
@@ -112,6 +112,11 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
         **learning(values),
         **places(values),
     )
+
+
+def _asked(field: str, applies: Collection[str]) -> bool:
+    """Whether a field of the form means anything for a recipe with these options."""
+    return field == "recipe" or field in applies or (field == "alpha_mode" and "alpha" in applies)
 
 
 def learning(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +179,8 @@ def _allocation(values: Mapping[str, Any]) -> dict[str, Any]:
         options["first_blocks"] = int(values["first_blocks"])
     if values.get("reductions") is False:
         options["reductions"] = False
-    if values.get("importance") not in (None, vq.RECIPES[values["recipe"]].options.importance):
+    own = vq.RECIPES[values["recipe"]].options.importance if "importance" in values else None
+    if values.get("importance") not in (None, own):
         options["importance"] = values["importance"]
     return options
 
