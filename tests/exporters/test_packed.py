@@ -157,6 +157,14 @@ DAMAGES = {
         edit(lambda d: d["recipe"]["rules"]["*"].update(quantizer="unifrom")),
         "unknown quantizer 'unifrom'",
     ),
+    "bits of the recipe": (
+        edit(lambda d: d["quantizers"]["head:weight"].update(bits=3)),
+        "the recipe gives head:weight 4 bits, its quantizer says 3",
+    ),
+    "bits of the report": (
+        edit(lambda d: d["report"]["sites"][0].update(bits=3)),
+        "the recipe gives .* bits, the report says 3",
+    ),
     "labels": (
         edit(lambda d: d.update(source={"labels": ["a"], "preprocessing": {"size": [16, 16]}})),
         "5 classes but 1 labels",
@@ -295,3 +303,24 @@ def test_a_part_of_a_head_that_no_file_may_name(tiny, pictures, tmp_path) -> Non
     edit(lambda d: d["config"]["heads"]["head"]["parts"]["0"].update(name="Popen"))(tmp_path)
     with pytest.raises(vq.VitqError, match=r"no head has a part 'Popen'; known: .*Linear"):
         vq.load_quantized(tmp_path)
+
+
+def test_a_file_of_the_first_format_is_read(saved) -> None:
+    """It kept bits in three places, and the options that a recipe takes."""
+    now = vq.load_quantized(saved)
+
+    def as_it_was(description: dict) -> None:
+        description["format"] = 1
+        description["recipe"]["applies"] = ["log_base"]
+        for site in now.model.vitq.sites():
+            description["quantizers"][str(site)]["bits"] = now.model.vitq.quantizer(site).bits
+        for row, site in zip(description["report"]["sites"], now.report.sites, strict=True):
+            row["bits"] = site.bits
+
+    edit(as_it_was)(saved)
+    before = vq.load_quantized(saved)
+    assert before.report == now.report and before.recipe == now.recipe and before.bits == now.bits
+    written = json.loads((saved / "vitq.json").read_text())
+    assert "bits" in written["quantizers"]["head:weight"]
+    again = vq.save_quantized(before, saved)
+    assert "bits" not in json.loads((again / "vitq.json").read_text())["quantizers"]["head:weight"]

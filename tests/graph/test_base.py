@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
 import vitq_core as vq
-from vitq_core.graph import family_of
+from vitq_core.graph import FAMILIES, family_of
+
+from ..conftest import build, random_pictures
 
 
 class Trainer(nn.Module):
@@ -40,3 +43,27 @@ def test_every_entry_says_it(model: nn.Module, images) -> None:
     for call in calls:
         with pytest.raises(vq.VitqError, match=r"give its \.model,"):
             call(Trainer(model))
+
+
+EXAMPLES = {"vit": lambda: build(depth=2)}  # a tiny model of every family
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_what_every_family_owes(name: str) -> None:
+    family, model = FAMILIES[name], EXAMPLES[name]()
+    images = random_pictures(model, 2)
+    with torch.no_grad():
+        expected = model(images)
+    assert family.matches(model) and family_of(model) is family and family.name == name
+    family.rewrite(model)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), expected, rtol=1e-5, atol=1e-5)
+    names = dict(model.named_modules())
+    sites, units = family.sites(model), family.units(model)
+    assert sites and {site.module for site in sites} <= names.keys()
+    assert all(any(unit.holds(site.module) for unit in units) for site in sites)
+    assert {unit.name for unit in units} | set(family.blocks(model)) <= names.keys()
+    linears = {linear for pair in family.pairs(model) for linear in pair.linears}
+    assert linears <= {site.module for site in sites}
+    rebuilt = family.build(family.config(model))
+    assert rebuilt.state_dict().keys() == model.state_dict().keys()

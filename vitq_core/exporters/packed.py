@@ -31,13 +31,17 @@ from ..quantized.simulation import Simulation
 from ..quantized.tensors import CODES, float_tensors, quantizer_tensors
 from ..recipes.recipe import Recipe
 from ..tasks import task_of
+from .base import EXPORTERS
 
-FORMAT = 1
+FORMAT = 2  # 1 kept bits in three places
+READABLE = (1, FORMAT)
+BITS = "bits"
 WEIGHTS, DESCRIPTION = "model.safetensors", "vitq.json"
 # What rebuilding from values that make no sense raises, timm's assertions included.
 DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError, ArithmeticError)
 
 
+@EXPORTERS.register("packed")
 def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
     """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
 
@@ -109,6 +113,8 @@ def _stored(simulation: Simulation) -> dict[str, Tensor]:
 
 def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
     report = asdict(result.report)
+    report["sites"] = [{k: v for k, v in row.items() if k != BITS} for row in report["sites"]]
+    settings = {str(site): simulation.quantizer(site).settings() for site in simulation.sites()}
     return {
         "format": FORMAT,
         "family": simulation.family.name,
@@ -116,7 +122,7 @@ def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
         "recipe": json.loads(result.recipe.to_json()),
         "input_size": simulation.input_size,
         "layers": [asdict(layer) for layer in simulation.layers.values()],
-        "quantizers": {str(site): simulation.quantizer(site).settings() for site in simulation.sites()},
+        "quantizers": {site: {k: v for k, v in own.items() if k != BITS} for site, own in settings.items()},
         "report": report,
         "source": None if result.source is None else _source(result.source),
     }
@@ -128,8 +134,9 @@ def _source(model: Model) -> dict[str, Any]:
 
 
 def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizeResult:
-    if description["format"] != FORMAT:
-        raise VitqError(f"format {description['format']} is not known to this version, which reads {FORMAT}")
+    if description["format"] not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise VitqError(f"format {description['format']} is not known to this version, which reads {known}")
     family = FAMILIES[description["family"]]
     with torch.random.fork_rng(devices=[]):
         module = family.build(description["config"]).requires_grad_(False)
@@ -138,12 +145,27 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> Quantiz
     prepared = PreparedModel(module, family, layers, tuple(description["input_size"]), task_of(module))
     simulation = Simulation(prepared, recipe)
     simulation.attach()
+    _fill_bits(simulation, description)
     _restore_quantizers(simulation, description["quantizers"], tensors)
     _restore_weights(simulation, tensors)
     _restore_floats(simulation, tensors)
     module.eval().vitq = simulation
     source = _wrapped(module, description["source"])
     return QuantizeResult(module, layer_bits(simulation), _report(description["report"]), recipe, source)
+
+
+def _fill_bits(simulation: Simulation, description: dict[str, Any]) -> None:
+    """The recipe's bits into the settings and the report, in place. Raises ValueError where those say others.
+
+    Before anything is restored: codes read with the wrong bits are another model.
+    """
+    bits = {str(site): simulation.quantizer(site).bits for site in simulation.sites()}
+    rows = {f"{row['layer']}:{row['tensor']}": row for row in description["report"]["sites"]}
+    for kept, what in ((description["quantizers"], "its quantizer"), (rows, "the report")):
+        for site, width in bits.items():
+            said = kept[site].setdefault(BITS, width)
+            if said != width:
+                raise ValueError(f"the recipe gives {site} {width} bits, {what} says {said!r:.20}")
 
 
 def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
