@@ -63,7 +63,8 @@ def test_a_model_that_cannot_be_downloaded_is_a_sentence(monkeypatch, tmp_path: 
 
 
 def test_the_studio_quantizes_and_draws(monkeypatch, tmp_path: Path):
-    from ui import api, plots
+    from ui import api
+    from ui.parts import plots
     from ui.studio import build_studio, theme
     from ui.workbench import Workbench
 
