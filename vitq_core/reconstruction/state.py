@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..common.errors import VitqError
+from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, write_atomically
 from ..common.home import forget_abandoned, vitq_home
 from ..quantized.report import UnitRow
@@ -30,23 +31,40 @@ class RunState:
 
     def __init__(self, folder: str | Path | None, fingerprint: dict[str, str]) -> None:
         """``folder`` None: one of its own in ``VITQ_HOME``, deleted by :meth:`finish`, or at the end of the
-        context where no unit was finished.
+        context where no unit was finished. Where that one cannot be written, the run goes on without.
 
-        Raises VitqError for a folder that holds another run or cannot be written, ValueError for a file.
+        A folder that the caller named: VitqError where it holds another run or cannot be written, ValueError
+        for a file.
         """
         named = ready_folder(folder)
         self._own = named is None
-        self.folder = named or vitq_home() / "runs" / _name(fingerprint)
-        if self._own:
-            forget_abandoned(self.folder.parent, "*", ABANDONED)
-            _open(self.folder)
+        self.folder = named
+        if named is not None:
+            self._claim(fingerprint)
+            return
+        try:
+            self._open_own(fingerprint)
+        except StorageError as error:
+            self._go_on_without(error)
+
+    def _open_own(self, fingerprint: dict[str, str]) -> None:
+        folder = vitq_home() / "runs" / _name(fingerprint)
+        forget_abandoned(folder.parent, "*", ABANDONED)
+        _open(folder)
+        self.folder = folder
         self._claim(fingerprint)
+
+    def _go_on_without(self, error: StorageError) -> None:
+        """Its result is the same; only a run that is killed cannot be resumed."""
+        warnings.warn(f"{error}; the run goes on and cannot be resumed", stacklevel=3)
+        self.finish()
+        self.folder = None
 
     def __enter__(self) -> RunState:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._own and not any(self.folder.glob("*.safetensors")):
+        if self._own and self.folder and not any(self.folder.glob("*.safetensors")):
             self.finish()
 
     def _claim(self, fingerprint: dict[str, str]) -> None:
@@ -68,7 +86,9 @@ class RunState:
         return self.folder / f"{index:03d}-{unit}.safetensors"
 
     def save(self, index: int, row: UnitRow, tensors: dict[str, Tensor]) -> None:
-        """Keep a finished unit, all of it or nothing. VitqError where that cannot be."""
+        """Keep a finished unit, all of it or nothing. StorageError where a folder that was named refuses it."""
+        if self.folder is None:
+            return
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         metadata = {"row": json.dumps(asdict(row)), "digest": _digest(tensors)}
 
@@ -78,11 +98,18 @@ class RunState:
             except SafetensorError as error:
                 raise OSError(str(error)) from error
 
-        _open(self.folder)  # the same run in another program may have taken the folder with it at its end
-        write_atomically(self._file(index, row.unit), write, f"the state of {row.unit}")
+        try:
+            _open(self.folder)  # the same run in another program may have taken the folder with it at its end
+            write_atomically(self._file(index, row.unit), write, f"the state of {row.unit}")
+        except StorageError as error:
+            if not self._own:
+                raise
+            self._go_on_without(error)
 
     def load(self, index: int, unit: str) -> tuple[UnitRow, dict[str, Tensor]] | None:
         """What :meth:`save` kept, or None. VitqError for a damaged file."""
+        if self.folder is None:
+            return None
         path = self._file(index, unit)
         if not path.is_file():
             return None
@@ -101,7 +128,7 @@ class RunState:
 
     def finish(self) -> None:
         """The run is complete: its own folder goes, one that the caller named stays."""
-        if self._own:
+        if self._own and self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -147,7 +174,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def ready_folder(folder: object) -> Path | None:
-    """Make it, where one is named. ValueError for what names no folder, VitqError where it cannot be."""
+    """Make it, where one is named. ValueError for what names no folder, StorageError where it cannot be."""
     if folder is None:
         return None
     path = given_path(folder, "state", "folder")
@@ -161,7 +188,10 @@ def _open(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VitqError(f"the state cannot be kept in {folder}: {error.strerror}") from error
+        raise StorageError(
+            f"the state cannot be kept in {folder}: {error.strerror}",
+            f"the state of the run cannot be kept: {error.strerror}",
+        ) from error
 
 
 def _read_fingerprint(path: Path) -> dict[str, str]:
