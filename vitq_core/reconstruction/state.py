@@ -86,7 +86,7 @@ class RunState:
         return self.folder / f"{index:03d}-{unit}.safetensors"
 
     def save(self, index: int, row: UnitRow, tensors: dict[str, Tensor]) -> None:
-        """Keep a finished unit, all of it or nothing. StorageError where a folder that was named refuses it."""
+        """Keep a finished unit, all of it or nothing. StorageError where a named folder refuses."""
         if self.folder is None:
             return
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
