@@ -19,6 +19,7 @@ from .parts.cache import Cache
 from .parts.jobs import Job
 from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
 from .parts.outcome import Outcome, Pair, Reference
+from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings, a_name
 from .parts.sources import Source
 from .parts.user_sources import changed, choose_source
@@ -44,11 +45,12 @@ class Workbench:
         self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
         self.turn = RLock()
-        self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
+        self._files = ServerFolder()
+        self._downloads = self._files.folder("downloads")
+        self._texts = self._files.folder("texts")
         self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
         self._packing = Lock()
         self.relevance = RelevanceBench(self)
-        self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
@@ -115,20 +117,20 @@ class Workbench:
     def _pack(self, outcome: Outcome) -> Path:
         """The zip, in a folder named after what it holds."""
         slug = outcome.settings.slug
-        with tempfile.TemporaryDirectory() as made:
+        with tempfile.TemporaryDirectory(dir=self._files.path) as made:
             saved, archive = Path(made) / slug, Path(made) / f"{slug}.zip"
             vq.save_quantized(outcome.result, saved)
             _zip_folder(saved, archive)
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-            folder = Path(self._downloads.name) / digest[:24]
+            folder = self._downloads / digest[:24]
             if not folder.exists():
-                _forget_oldest(self._downloads.name, KEPT_DOWNLOADS - 1)
+                _forget_oldest(self._downloads, KEPT_DOWNLOADS - 1)
                 folder.mkdir()
             return Path(shutil.move(archive, folder / archive.name))
 
     def text_file(self, name: str, text: str) -> Path:
         """A small file to download, in a folder of its own."""
-        path = _new_folder(self._texts.name, KEPT_TEXTS) / name.replace("/", "-")
+        path = _new_folder(self._texts, KEPT_TEXTS) / name.replace("/", "-")
         path.write_text(text)
         return path
 
@@ -170,15 +172,15 @@ def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:
     return replace(settings, learned=(len(report.units), job.told.total) if report.cancelled else None)
 
 
-def _new_folder(parent: str, kept: int) -> Path:
+def _new_folder(parent: Path, kept: int) -> Path:
     """A folder in `parent`, which forgets all but the newest `kept`."""
     _forget_oldest(parent, kept - 1)
     return Path(tempfile.mkdtemp(dir=parent))
 
 
-def _forget_oldest(parent: str, kept: int) -> None:
+def _forget_oldest(parent: Path, kept: int) -> None:
     """Delete all folders of `parent` but the newest `kept`."""
-    folders = sorted(Path(parent).iterdir(), key=lambda folder: folder.stat().st_mtime)
+    folders = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
     for folder in folders[:-kept]:
         shutil.rmtree(folder, ignore_errors=True)
 
