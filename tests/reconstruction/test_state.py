@@ -134,6 +134,24 @@ def test_a_run_goes_on_where_the_disk_fills_up_meanwhile(spill, folder, monkeypa
     assert caught.value.public == "the state of blocks.0.attn cannot be written: No space left on device"
 
 
+@pytest.mark.parametrize("limit", [("KEPT_RUNS", 3), ("KEPT_BYTES", 2500)])
+def test_of_runs_that_were_killed_the_oldest_go_and_never_one_in_use(spill, monkeypatch, limit) -> None:
+    monkeypatch.setattr(f"vitq_core.reconstruction.state.{limit[0]}", limit[1])
+    in_use = RunState(None, run("in use"))
+    folders = [spill / "runs" / f"killed-{index}" for index in range(4)]
+    for age, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / RUN).write_text("x" * 1000)
+        os.utime(folder, (time.time() - 1000 + age,) * 2)
+    os.utime(in_use.folder, (time.time() - 9999,) * 2)
+    new = RunState(None, run("new"))
+    assert set((spill / "runs").iterdir()) == {in_use.folder, *folders[2:], new.folder}
+    del in_use  # as when its program is killed
+    monkeypatch.setattr("vitq_core.reconstruction.state.KEPT_RUNS", 1)
+    newest = RunState(None, run("newest"))
+    assert set((spill / "runs").iterdir()) == {new.folder, newest.folder}
+
+
 # -- refused -------------------------------------------------------------------------------------------
 def test_another_runs_folder_is_refused_and_left_alone(folder) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -43,6 +43,24 @@ def scratch_folder() -> TemporaryDirectory:
     return TemporaryDirectory(prefix="scratch-", dir=vitq_home())
 
 
+def forget_beyond(folders: list[Path], count: int, size: int) -> None:
+    """Delete the oldest of ``folders`` until at most ``count`` of ``size`` bytes in all are left."""
+    known = sorted(filter(None, map(_age_and_size, folders)), reverse=True)
+    total = 0
+    for place, (_, its_size, folder) in enumerate(known):
+        total += its_size
+        if place >= count or total > size:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age_and_size(folder: Path) -> tuple[float, int, Path] | None:
+    """(time of the last change, bytes, the folder); None for one that another process just deleted."""
+    try:
+        return folder.stat().st_mtime, sum(file.stat().st_size for file in folder.iterdir()), folder
+    except OSError:
+        return None
+
+
 def forget_abandoned(parent: Path, pattern: str, seconds: float) -> None:
     """Delete the folders that nothing was written into for so long."""
     for folder in parent.glob(pattern):

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,10 +18,16 @@ from torch import Tensor, nn
 
 from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, write_atomically
-from ..common.home import forget_abandoned, vitq_home
+from ..common.home import forget_abandoned, forget_beyond, vitq_home
 from ..quantized.report import UnitRow
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
 VERSION = 2  # of what a unit's file means; part of the fingerprint
+KEPT_RUNS, KEPT_BYTES = 32, 8 * 2**30  # of all runs that were killed, those in use not counted
 ABANDONED = 30 * 24 * 3600  # seconds after which the state of a run that nobody resumed is deleted
 RUN = "run.json"
 CALIBRATED = "calibration"  # follows from the others, unless the program has changed
@@ -38,7 +45,7 @@ class RunState:
         """
         named = ready_folder(folder)
         self._own = named is None
-        self.folder = named
+        self.folder, self._lock = named, None
         if named is not None:
             self._claim(fingerprint)
             return
@@ -50,9 +57,12 @@ class RunState:
     def _open_own(self, fingerprint: dict[str, str]) -> None:
         folder = vitq_home() / "runs" / _name(fingerprint)
         forget_abandoned(folder.parent, "*", ABANDONED)
+        others = [other for other in folder.parent.glob("*") if other != folder and not _in_use(other)]
+        forget_beyond(others, KEPT_RUNS - 1, KEPT_BYTES)
         _open(folder)
         self.folder = folder
         self._claim(fingerprint)
+        self._lock = _shared_lock(folder / RUN)
 
     def _go_on_without(self, error: StorageError) -> None:
         """Its result is the same; only a run that is killed cannot be resumed."""
@@ -66,6 +76,11 @@ class RunState:
     def __exit__(self, *error: object) -> None:
         if self._own and self.folder and not any(self.folder.glob("*.safetensors")):
             self.finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def _claim(self, fingerprint: dict[str, str]) -> None:
         path = self.folder / RUN
@@ -128,6 +143,7 @@ class RunState:
 
     def finish(self) -> None:
         """The run is complete: its own folder goes, one that the caller named stays."""
+        self._let_go()
         if self._own and self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -155,6 +171,30 @@ def fingerprint(
         "version of torch or VitQ": f"{torch.__version__}, {VERSION}",
         CALIBRATED: _digest(calibrated.state_dict()) + hashlib.sha256(completed_json.encode()).hexdigest(),
     }
+
+
+def _shared_lock(path: Path) -> IO[str] | None:
+    """Held while the run lives; the system gives it back where the program is killed."""
+    if fcntl is None:
+        return None
+    try:
+        file = path.open()
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:  # no locks on this disk, or the same run in another program ended and took the folder
+        return None
+    return file
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a living program runs there; where the system has no locks, every run might be."""
+    if fcntl is None:
+        return True
+    try:
+        with (folder / RUN).open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, or about to be: a run that begins has not written yet what it is
+        return True
+    return False
 
 
 def _name(fingerprint: dict[str, str]) -> str:
