@@ -1,10 +1,14 @@
 """The workbench behind the page: loads, quantizes, measures and classifies, and remembers what is costly."""
 
+import hashlib
 import shutil
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import ref
 
 import torch
 from PIL import Image
@@ -23,10 +27,12 @@ from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.jobs import Job
 from .parts.outcome import Outcome, Pair
+from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings
 
 MEMORY_MB = 1024
 KEPT_DOWNLOADS = 8
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 KEPT_TEXTS = 64  # of a few kilobytes each
 
 # How much of a run is done when the held-out pictures are answered in full precision.
@@ -40,9 +46,12 @@ class Workbench(ModelStore):
         super().__init__(memory_mb)
         self._references: Cache[Reference] = Cache(16)
         self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
-        self._downloads = tempfile.TemporaryDirectory(prefix="vitq-")
+        self._files = ServerFolder()
+        self._downloads = self._files.folder("downloads")
+        self._texts = self._files.folder("texts")
+        self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
+        self._packing = Lock()
         self.relevance = RelevanceBench(self, self.outcome)
-        self._texts = tempfile.TemporaryDirectory(prefix="vitq-texts-")
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -77,19 +86,37 @@ class Workbench(ModelStore):
         return Pair(top(full, outcome.model.labels), top(quantized, outcome.model.labels))
 
     def download(self, settings: RunSettings) -> Path | None:
-        """A zip of the quantized model; None where the result is no longer in memory."""
+        """A zip of the quantized model; None where the result is no longer in memory.
+
+        A result is packed once: asked for again, it is the same file.
+        """
         outcome = self.outcome(settings)
         if outcome is None:
             return None
-        folder = _new_folder(self._downloads.name, KEPT_DOWNLOADS)
-        vq.save_quantized(outcome.result, folder / settings.slug)
-        archive = shutil.make_archive(str(folder / settings.slug), "zip", folder, settings.slug)
-        shutil.rmtree(folder / settings.slug)
-        return Path(archive)
+        with self._packing:
+            of, path = self._packed.get(settings) or (None, None)
+            if of is None or of() is not outcome or not path.exists():
+                path = self._pack(outcome)
+                self._packed.put(settings, (ref(outcome), path))
+            return path
+
+    def _pack(self, outcome: Outcome) -> Path:
+        """The zip, in a folder named after what it holds."""
+        slug = outcome.settings.slug
+        with tempfile.TemporaryDirectory(dir=self._files.path) as made:
+            saved, archive = Path(made) / slug, Path(made) / f"{slug}.zip"
+            vq.save_quantized(outcome.result, saved)
+            _zip_folder(saved, archive)
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            folder = self._downloads / digest[:24]
+            if not folder.exists():
+                _forget_oldest(self._downloads, KEPT_DOWNLOADS - 1)
+                folder.mkdir()
+            return Path(shutil.move(archive, folder / archive.name))
 
     def text_file(self, name: str, text: str) -> Path:
         """A small file to download, in a folder of its own."""
-        path = _new_folder(self._texts.name, KEPT_TEXTS) / name.replace("/", "-")
+        path = _new_folder(self._texts, KEPT_TEXTS) / name.replace("/", "-")
         path.write_text(text)
         return path
 
@@ -118,12 +145,26 @@ def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:
     return replace(settings, learned=(len(report.units), job.told.total) if report.cancelled else None)
 
 
-def _new_folder(parent: str, kept: int) -> Path:
+def _new_folder(parent: Path, kept: int) -> Path:
     """A folder in `parent`, which forgets all but the newest `kept`."""
-    folders = sorted(Path(parent).iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for folder in folders[: -kept + 1]:
-        shutil.rmtree(folder, ignore_errors=True)
+    _forget_oldest(parent, kept - 1)
     return Path(tempfile.mkdtemp(dir=parent))
+
+
+def _forget_oldest(parent: Path, kept: int) -> None:
+    """Delete all folders of `parent` but the newest `kept`."""
+    folders = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in folders[:-kept]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _zip_folder(folder: Path, archive: Path) -> None:
+    """Byte for byte the same for the same files: no times, one order, one set of permissions."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}", LONG_AGO)
+            entry.external_attr = 0o644 << 16
+            file.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _weight(outcome: Outcome) -> float:

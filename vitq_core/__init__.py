@@ -8,7 +8,7 @@ result = vq.quantize(model, images, vq.recipe("repq", weight_bits=4, act_bits=4)
 from . import recipes, scoring  # noqa: F401 - they register the recipes and what ranks layers
 from .allocation import Budget, allocate_bits
 from .allocation.table import TableCost, table_cost
-from .common.errors import Cancelled, VitqError
+from .common.errors import Cancelled, StorageError, VitqError
 from .evaluation import Evaluation, evaluate
 from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
@@ -44,6 +44,7 @@ __all__ = [
     "Schedule",
     "Site",
     "SiteRow",
+    "StorageError",
     "TableCost",
     "UnitProgress",
     "UnitRow",

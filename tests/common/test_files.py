@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import signal
 from pathlib import Path
 
@@ -70,8 +71,11 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(old: Path, error, 
 
 @pytest.mark.parametrize(("code", "said"), [(errno.ENOSPC, "No space left"), (errno.EIO, "Input/output")])
 def test_a_full_disk_is_a_sentence(old: Path, code: int, said: str) -> None:
-    with pytest.raises(vq.VitqError, match=f"the weights cannot be written to {old}: {said}"):
+    with pytest.raises(vq.StorageError, match=f"the weights cannot be written to {old}: {said}") as caught:
         write_atomically(old, failing(OSError(code, os.strerror(code))), "the weights")
+    assert caught.value.public == f"the weights cannot be written: {os.strerror(code)}"
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.public) == (str(caught.value), caught.value.public)
     assert old.read_text() == "old" and only(old)
 
 

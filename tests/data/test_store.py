@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vitq_core.common.errors import VitqError
+from vitq_core.common.errors import StorageError
 from vitq_core.data import store as module
 from vitq_core.data.store import ActivationStore, Scratch
 
@@ -184,8 +184,9 @@ def test_a_full_disk_is_a_sentence(spill, monkeypatch, rows: int | None) -> None
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     sentence = f"1 MB of activations do not fit into {spill}: No space left on device; fewer pictures"
-    with pytest.raises(VitqError, match=sentence), Scratch(0) as scratch:
+    with pytest.raises(StorageError, match=sentence) as caught, Scratch(0) as scratch:
         ActivationStore(scratch, rows).append(random(3 if rows else 1000, 250))
+    assert "/" not in caught.value.public and "No space left" in caught.value.public
     assert list(spill.iterdir()) == []
 
 
@@ -196,7 +197,9 @@ def test_a_file_that_may_not_grow_is_a_sentence_not_a_signal(spill) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         try:
             ActivationStore(scratch, 1000).append(torch.ones(1, 20))
-            with pytest.raises(VitqError, match=r"0 MB of activations do not fit into .*: File too large;"):
+            with pytest.raises(
+                StorageError, match=r"0 MB of activations do not fit into .*: File too large;"
+            ):
                 ActivationStore(scratch, 1000).append(torch.ones(1, 30))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

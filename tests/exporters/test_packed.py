@@ -245,8 +245,9 @@ def test_only_results_are_saved(model, images, tmp_path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_sentence(model, images, tmp_path) -> None:
     result = vq.quantize(model, images, "minmax")
     (tmp_path / "file").write_text("")
-    with pytest.raises(vq.VitqError, match="cannot be written to"):
+    with pytest.raises(vq.StorageError, match="cannot be written to") as caught:
         vq.save_quantized(result, tmp_path / "file")
+    assert caught.value.public == "the quantized model cannot be written: File exists"
     (tmp_path / "vitq.json").mkdir()
     with pytest.raises(vq.VitqError, match="cannot be written to"):
         vq.save_quantized(result, tmp_path)

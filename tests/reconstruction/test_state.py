@@ -106,6 +106,52 @@ def test_states_that_nobody_resumed_are_deleted(spill) -> None:
     assert not old.exists() and recent.exists()
 
 
+def test_a_run_goes_on_where_its_own_folder_cannot_be_made(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path / "file" / "below"))
+    with pytest.warns(UserWarning, match="the run goes on and cannot be resumed"):
+        state = RunState(None, run("f"))
+    with state:
+        state.save(0, ROW, TENSORS)
+        assert state.load(0, ROW.unit) is None
+    state.finish()
+    with pytest.raises(vq.StorageError, match="the state cannot be kept in"):
+        RunState(tmp_path / "file" / "below", run("f"))
+
+
+def test_a_run_goes_on_where_the_disk_fills_up_meanwhile(spill, folder, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    own, named = RunState(None, run("f")), RunState(folder, run("abc"))
+    monkeypatch.setattr("vitq_core.reconstruction.state.save_file", full)
+    with pytest.warns(UserWarning, match=r"No space left on device; the run goes on and cannot be resumed"):
+        own.save(0, ROW, TENSORS)
+    own.save(1, ROW, TENSORS)  # told once
+    assert list((spill / "runs").iterdir()) == []  # a full disk needs the room
+    with pytest.raises(vq.StorageError, match="No space left") as caught:
+        named.save(0, ROW, TENSORS)
+    assert caught.value.public == "the state of blocks.0.attn cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize("limit", [("KEPT_RUNS", 3), ("KEPT_BYTES", 2500)])
+def test_of_runs_that_were_killed_the_oldest_go_and_never_one_in_use(spill, monkeypatch, limit) -> None:
+    monkeypatch.setattr(f"vitq_core.reconstruction.state.{limit[0]}", limit[1])
+    in_use = RunState(None, run("in use"))
+    folders = [spill / "runs" / f"killed-{index}" for index in range(4)]
+    for age, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / RUN).write_text("x" * 1000)
+        os.utime(folder, (time.time() - 1000 + age,) * 2)
+    os.utime(in_use.folder, (time.time() - 9999,) * 2)
+    new = RunState(None, run("new"))
+    assert set((spill / "runs").iterdir()) == {in_use.folder, *folders[2:], new.folder}
+    del in_use  # as when its program is killed
+    monkeypatch.setattr("vitq_core.reconstruction.state.KEPT_RUNS", 1)
+    newest = RunState(None, run("newest"))
+    assert set((spill / "runs").iterdir()) == {new.folder, newest.folder}
+
+
 # -- refused -------------------------------------------------------------------------------------------
 def test_another_runs_folder_is_refused_and_left_alone(folder) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

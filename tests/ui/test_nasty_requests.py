@@ -19,7 +19,7 @@ from ui.quantize import tab as quantize_tab
 from ui.relevance import bits as relevance_bits
 from ui.relevance import settings as relevance
 from ui.relevance import tab as relevance_tab
-from ui.running.run_parts import packed
+from ui.running.run_parts import pack
 from ui.running.runs import sentence, without_folders
 from ui.workbench import Workbench
 from vitq_core.experiment.folders import changed
@@ -193,4 +193,4 @@ def test_a_model_that_cannot_be_packed_is_a_sentence(bench: Workbench, monkeypat
 
     monkeypatch.setattr(bench, "download", fail)
     with pytest.raises(gr.Error, match="unexpected OSError"):
-        packed(bench, settings_of_a_run)
+        pack(bench, settings_of_a_run)

@@ -1,7 +1,10 @@
 """The workbench, with the real engine on a tiny model."""
 
+import os
 import zipfile
+from dataclasses import replace
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +13,7 @@ import vitq_core as vq
 from ui.parts import markup, plots, tables
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
+from ui.running.run_parts import pack
 
 
 @pytest.fixture
@@ -80,6 +84,45 @@ def test_the_download_loads_and_is_the_same_model(bench, settings, outcome, tmp_
     batch = torch.rand(2, 3, 16, 16)
     with torch.inference_mode():
         assert torch.equal(loaded.model(batch), outcome.result.model(batch))
+
+
+def test_a_result_is_packed_once_and_always_into_the_same_bytes(bench, settings, outcome, monkeypatch):
+    path = bench.download(settings)
+    packed = path.read_bytes()
+    monkeypatch.setattr("ui.workbench.vq.save_quantized", None)  # a second call would fail
+    assert bench.download(settings) == path
+    monkeypatch.undo()
+    path.unlink()
+    assert bench.download(settings) == path and path.read_bytes() == packed
+    assert len(list(path.parent.parent.iterdir())) == 1
+
+
+def test_another_result_of_the_same_settings_is_packed_anew(bench, settings, outcome):
+    bench.download(settings)
+    other = replace(outcome, result=bench.quantize(replace(settings, recipe="minmax")).result)
+    bench._outcomes.put(settings, other)
+    with zipfile.ZipFile(bench.download(settings)) as archive:
+        assert '"minmax"' in archive.read(f"{settings.slug}/vitq.json").decode()
+
+
+def test_downloads_are_bounded_in_number(bench, settings, outcome, monkeypatch):
+    monkeypatch.setattr("ui.workbench.KEPT_DOWNLOADS", 2)
+    paths = []
+    for seed in range(3):
+        bench._outcomes.put(
+            replace(settings, seed=seed),
+            replace(outcome, settings=replace(settings, seed=seed, weight_bits=seed + 3)),
+        )
+        paths.append(bench.download(replace(settings, seed=seed)))
+        os.utime(paths[-1].parent, (seed + 1, seed + 1))
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+def test_the_page_packs_at_a_click_and_says_where_there_is_nothing_to_pack(bench, settings, outcome):
+    assert pack(bench, settings) == str(bench.download(settings))
+    for gone in (None, replace(settings, seed=5)):
+        with pytest.raises(gr.Error, match="no longer in memory"):
+            pack(bench, gone)
 
 
 def test_the_page_shows_every_site_and_escapes_names(outcome):

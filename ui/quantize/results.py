@@ -47,7 +47,7 @@ class Results:
     plot: gr.Plot
     facts: gr.HTML
     sites: gr.Dataframe
-    download: gr.DownloadButton
+    download: gr.Button
 
     @property
     def outputs(self) -> set[Component]:
@@ -130,7 +130,6 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.plot: plots.sqnr_figure(report.sites),
         results.facts: markup.facts(outcome),
         results.sites: tables.site_rows(report.sites),
-        results.download: gr.update(value=None, interactive=False),
         **show_modules(results.modules, outcome),
         **show_sample(results, outcome, outcome.order[0]),
     }

@@ -17,7 +17,7 @@ from ..parts.jobs import Job
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
 from ..parts.thumbnails import GALLERY_LIMIT
-from ..running.run_parts import ended, packed
+from ..running.run_parts import connect_download, ended
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
 from .form import Form, build_form
@@ -68,7 +68,7 @@ class Page:
         outputs = {*results.outputs, self.shown, self.done}
         run = self.quantizing.connect(form.inputs, form.inputs, outputs, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
-        run.success(self.pack, self.done, results.download, show_progress="hidden", **HEAVY)
+        connect_download(results.download, self.bench, self.shown)
 
     def _connect_pictures(self) -> None:
         results = self.results
@@ -109,9 +109,6 @@ class Page:
             return ended(shown)
         still = f"Below is still {shown.title}; press Quantize to update."
         return markup.banner("stale", "The settings changed.", still)
-
-    def pack(self, done: RunSettings | None) -> Any:
-        return packed(self.bench, done)
 
     def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
         outcome = self._outcome(shown)

@@ -17,8 +17,8 @@ from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
 from ..parts.jobs import Job
 from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
-from ..running.run_parts import care, ended, model_download, packed, start_and_stop, status_line
-from ..running.runs import HEAVY, Data, Run, Updates, check_settings
+from ..running.run_parts import care, connect_download, ended, model_download, start_and_stop, status_line
+from ..running.runs import Data, Run, Updates, check_settings
 from ..workbench import Workbench
 from . import markup as relevance_html
 from .bits import BitsSection
@@ -78,7 +78,7 @@ class QuantizeSection:
     @property
     def outputs(self) -> set[Component]:
         return {
-            self.status, self.empty, self.panel, self.cards, self.warning, self.download, self.shown,
+            self.status, self.empty, self.panel, self.cards, self.warning, self.shown,
             self.done, *self.modules.outputs,
         }  # fmt: skip
 
@@ -88,7 +88,7 @@ class QuantizeSection:
         given = fields | self.bits.inputs | {self.bits.table}
         run = self.run.connect(given, fields, self.outputs, self._validate, self._name)
         run.success(self.settle, given | {self.done}, self.status, **LIGHT)
-        run.success(self.pack, self.done, self.download, show_progress="hidden", **HEAVY)
+        connect_download(self.download, self.bench, self.shown)
         chosen = [self.own["method"], self.own["effort"]]
         gr.on([field.change for field in chosen], _sentence, chosen, self.note, **LIGHT)
         follow_effort(self.fields, self.effort_note)
@@ -124,14 +124,10 @@ class QuantizeSection:
             self.panel: gr.update(visible=True),
             self.cards: markup.cards(outcome),
             self.warning: care(outcome.warning),
-            self.download: gr.update(value=None, interactive=False),
             self.shown: reached,
             self.done: reached,
             **show_modules(self.modules, outcome),
         }
-
-    def pack(self, done: RunSettings | None) -> Any:
-        return packed(self.bench, done)
 
     def reflect(self, data: Data, request: gr.Request) -> Any:
         """After a change of bits, method or pictures: is the result still what the page says?"""

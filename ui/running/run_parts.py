@@ -7,12 +7,20 @@ import gradio as gr
 
 from ..parts import markup
 from ..parts.settings import RunSettings
-from .runs import sentence
+from .runs import HEAVY, sentence
 
 DOWNLOAD_NOTE = (
     "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
     "vitq_core.load_quantized(folder) gives it back bit for bit."
 )
+
+GONE = "This result is no longer in memory; compute it again, then download it."
+SAVE = """(file) => {
+    const link = document.createElement('a');
+    link.href = file.url;
+    link.download = file.orig_name;
+    link.click();
+}"""
 
 # On a phone a run's banner is far below its button. An event of Gradio's would not do: where settings are
 # refused it tells nobody.
@@ -53,14 +61,21 @@ def files_of(what: str) -> tuple[gr.DownloadButton, gr.UploadButton]:
         )
 
 
-def model_download(elem_id: str) -> gr.DownloadButton:
+def model_download(elem_id: str) -> gr.Button:
     """For a quantized model, with the sentence that says what is in the file."""
     with gr.Row(elem_classes="vq-download"):
-        button = gr.DownloadButton(
-            "Download", variant="primary", elem_id=elem_id, interactive=False, scale=0, min_width=150
-        )
+        button = gr.Button("Download", variant="primary", elem_id=elem_id, scale=0, min_width=150)
         gr.HTML(markup.note(DOWNLOAD_NOTE))
     return button
+
+
+def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
+    """At a click the result of `shown`, its settings, is packed and downloaded."""
+    file = gr.DownloadButton(elem_id=f"{button.elem_id}-file", elem_classes="vq-hidden")
+    packed = button.click(
+        lambda settings: pack(bench, settings), shown, file, show_progress_on=button, **HEAVY
+    )  # fmt: skip
+    packed.success(None, file, js=SAVE)
 
 
 def ended(settings: RunSettings) -> str:
@@ -72,15 +87,15 @@ def ended(settings: RunSettings) -> str:
     return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
 
 
-def packed(bench: Packs, done: RunSettings | None) -> Any:
-    """The download button of a run that just ended, None where it failed or was cancelled."""
-    if done is None:
-        return gr.skip()
+def pack(bench: Packs, shown: RunSettings | None) -> str:
+    """The path of a zip with the result of `shown`; gr.Error where there is none."""
     try:
-        path = bench.download(done)
+        path = None if shown is None else bench.download(shown)
     except Exception as error:
         raise gr.Error(sentence(error), print_exception=False) from error
-    return gr.update(value=path and str(path), interactive=path is not None)
+    if path is None:
+        raise gr.Error(GONE, print_exception=False)
+    return str(path)
 
 
 def care(warning: str) -> Any:

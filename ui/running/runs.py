@@ -112,6 +112,9 @@ class Run:
 
 def sentence(error: Exception) -> str:
     """What to tell the person: the engine's own words where it has some, and never a traceback."""
+    if isinstance(error, vq.StorageError):
+        log.warning("%s", error)
+        return f"{error.public}."
     if isinstance(error, (vq.VitqError, ValueError)):
         return without_folders(str(error))
     log.exception("a run failed", exc_info=error)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import VitqError
+from .errors import StorageError
 
 
 def given_path(value: object, what: str, kind: str = "file or folder") -> Path:
@@ -31,11 +31,14 @@ def given_path(value: object, what: str, kind: str = "file or folder") -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], what: str) -> None:
-    """``write(temporary)`` beside ``path``, then rename. VitqError names ``what`` where that cannot be."""
+    """``write(temporary)`` beside ``path``, then rename. StorageError names ``what`` where that cannot be."""
     try:
         replace_file(path, write)
     except OSError as error:
-        raise VitqError(f"{what} cannot be written to {path}: {error.strerror or error}") from error
+        raise StorageError(
+            f"{what} cannot be written to {path}: {error.strerror or error}",
+            f"{what} cannot be written: {error.strerror or 'the disk refused'}",
+        ) from error
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

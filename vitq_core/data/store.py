@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ..common.errors import VitqError
+from ..common.errors import StorageError
 from ..common.home import scratch_folder, vitq_home
 
 PIECE = 2**20  # bytes written at a time where the system cannot reserve them
@@ -29,7 +29,7 @@ class Scratch:
     def take(self, size: int) -> Path | None:
         """None where ``size`` bytes still fit into memory, which counts them; otherwise a file of that size.
 
-        Raises VitqError where the disk is full.
+        Raises StorageError where the disk is full.
         """
         if self.held + size <= self.limit:
             self.held += size
@@ -37,10 +37,9 @@ class Scratch:
         try:
             return self._new_file(size)
         except OSError as error:
-            raise VitqError(
-                f"{size / 1e6:.0f} MB of activations do not fit into {vitq_home()}: "
-                f"{error.strerror}; fewer pictures need less room"
-            ) from error
+            what = f"{size / 1e6:.0f} MB of activations do not fit"
+            why = f"{error.strerror}; fewer pictures need less room"
+            raise StorageError(f"{what} into {vitq_home()}: {why}", f"{what} on the disk: {why}") from error
 
     def _new_file(self, size: int) -> Path:
         if self._folder is None:
@@ -88,7 +87,7 @@ class ActivationStore:
         self._device = torch.device("cpu")
 
     def append(self, tensor: Tensor) -> None:
-        """Raises VitqError where the disk is full."""
+        """Raises StorageError where the disk is full."""
         alone = self._rows is None
         if alone or not self._blocks:
             rows = len(tensor) if alone else self._rows

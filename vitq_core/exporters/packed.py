@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..common.errors import VitqError
+from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, replace_file
 from ..common.modes import evaluating
 from ..graph import FAMILIES
@@ -45,8 +45,8 @@ DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, Asse
 def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
     """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
 
-    Raises VitqError for a model that cannot be rebuilt from its architecture or a folder that cannot be
-    written, ValueError for what is no result or names no folder.
+    Raises VitqError for a model that cannot be rebuilt from its architecture, StorageError for a folder that
+    cannot be written, ValueError for what is no result or names no folder.
     """
     if not isinstance(result, QuantizeResult):
         raise ValueError(f"save_quantized takes what quantize returned, got {type(result).__name__}")
@@ -63,7 +63,11 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
         replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
         replace_file(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
     except (OSError, SafetensorError) as error:
-        raise VitqError(f"the quantized model cannot be written to {folder}: {error}") from error
+        reason = getattr(error, "strerror", None) or "the disk refused"
+        raise StorageError(
+            f"the quantized model cannot be written to {folder}: {error}",
+            f"the quantized model cannot be written: {reason}",
+        ) from error
     return folder
 
 

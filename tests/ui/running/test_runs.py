@@ -7,6 +7,7 @@ import pytest
 
 import vitq_core as vq
 from ui.running.runs import Run, sentence
+from vitq_core.common.home import vitq_home
 
 ME = SimpleNamespace(session_hash="me")
 STOPPED = "stopped"
@@ -73,6 +74,17 @@ def test_cancel_lets_a_run_end_with_what_it_learned():
         run.cancel(ME)
     assert run.cancel(ME)[run.status] == STOPPED
     assert job.dropped()
+
+
+@pytest.mark.parametrize("home", ["file/below", "file"])
+def test_no_visitor_reads_where_the_server_keeps_its_files(tmp_path, monkeypatch, home):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("VITQ_HOME", str(tmp_path / home))
+    with pytest.raises(vq.StorageError, match=f"{tmp_path}/{home}") as caught:
+        vitq_home()
+    said = sentence(caught.value)
+    assert said.startswith("the folder for downloads and runs cannot be created (")
+    assert "/" not in said and "file" not in said.replace("File exists", "")
 
 
 def test_the_engines_own_words_are_passed_on():
