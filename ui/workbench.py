@@ -14,8 +14,8 @@ import vitq_core as vq
 
 from .parts.cache import Cache
 from .parts.jobs import Job
-from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording, top
-from .parts.outcome import Outcome, Pair, Reference
+from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording
+from .parts.outcome import Neighbours, Outcome, Pair, Reference
 from .parts.settings import NO_EFFORT, RunSettings, a_name
 from .parts.sources import Source
 from .parts.user_sources import changed, choose_source
@@ -83,13 +83,13 @@ class Workbench:
         with self.turn:
             return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
 
-    def classify(self, settings: RunSettings, picture: Image.Image) -> Pair:
+    def classify(self, settings: RunSettings, picture: Image.Image) -> Pair | Neighbours:
         """Both models' answers for a picture; quantizes first where the result is no longer in memory."""
         outcome = self.quantize(settings)
         batch = outcome.model.preprocess(picture)[None]
         with torch.inference_mode():
             full, quantized = (module(batch)[0] for module in (outcome.model.module, outcome.result.model))
-        return Pair(top(full, outcome.model.labels), top(quantized, outcome.model.labels))
+        return outcome.compare(full, quantized)
 
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory."""
@@ -121,7 +121,8 @@ class Workbench:
             cancel=job, progress=part_of(progress, calibrated, done), watch=job.told,
         )  # fmt: skip
         loader = Batches(reference.samples, model.preprocess, cancel=job.dropped)
-        replay = Replay(reference.logits)
+        # Recorded features lack the tokens, so a model without classes is run again.
+        replay = Replay(reference.logits) if model.info.task != "features" else model.module
         with recording(result.model) as seen:
             measuring = part_of(progress, done, 1)
             evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=job.dropped)

@@ -1,12 +1,17 @@
 """The page's small pieces of HTML; everything that comes from outside is escaped."""
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .outcome import Outcome, Pair
+from PIL import Image
+
+from .outcome import Neighbours, Outcome, Pair
 
 NEEDS_LABELS = "needs labelled pictures"
+NEIGHBOUR_SIDE = 56
 
 
 def title() -> str:
@@ -61,6 +66,8 @@ def _size(outcome: Outcome) -> str:
 
 def _accuracy(outcome: Outcome) -> str:
     full, quantized = outcome.reference.evaluation, outcome.evaluation
+    if not outcome.classifies:
+        return card("Features", "no classes", "this model describes pictures and names nothing")
     if not outcome.reference.labelled:
         return card("Accuracy", "—", NEEDS_LABELS)
     change, margin = outcome.change_in_accuracy
@@ -69,8 +76,17 @@ def _accuracy(outcome: Outcome) -> str:
 
 
 def _agreement(outcome: Outcome) -> str:
+    if not outcome.classifies:
+        return card("Agreement", f"{outcome.evaluation.cosine:.3f}", _cosines(outcome.evaluation))
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     return card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
+
+
+def _cosines(evaluation: Any) -> str:
+    said = "cosine of the pooled features with full precision's (1 = the same)"
+    if evaluation.token_cosine is None:
+        return said
+    return f"{said}; patch tokens {evaluation.token_cosine:.3f}, the worst {evaluation.min_cosine:.3f}"
 
 
 def _bits(outcome: Outcome) -> str:
@@ -89,8 +105,16 @@ def _time(outcome: Outcome) -> str:
     return card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {pictures(report.pictures)}")
 
 
-def verdict(pair: Pair, name: str = "") -> str:
+def verdict(pair: Pair | Neighbours, name: str = "") -> str:
     """What happened to one picture, in a sentence."""
+    if isinstance(pair, Neighbours):
+        said = f"{pair.kept} of {len(pair.full)} nearest pictures are the same"
+        kind = "same" if pair.kept == len(pair.full) else "flipped"
+        detail = f"Cosine of the features {pair.cosine:.3f}. {name}"
+        return (
+            f'<div class="vq-verdict vq-{kind}"><strong>{escape(said)}</strong>'
+            f"<span>{escape(detail)}</span></div>"
+        )
     full, quantized = pair.full[0][0], pair.quantized[0][0]
     kind = "flipped" if pair.flipped else "same"
     said = f"Flipped: {full} → {quantized}" if pair.flipped else f"Both say {full}"
@@ -119,6 +143,35 @@ def both(pair: Pair, bits: str) -> str:
     full = bars("Full precision", pair.full, "full", pair.truth)
     quantized = bars(f"Quantized {bits}", pair.quantized, "quantized", pair.truth)
     return f'<div class="vq-both">{full}{quantized}</div>'
+
+
+def neighbours(outcome: Outcome, found: Neighbours) -> str:
+    """The nearest test pictures of both models side by side."""
+    full = _near("Nearest in full precision", outcome, found.full, "full")
+    quantized = _near(f"Nearest, quantized {outcome.settings.bits}", outcome, found.quantized, "quantized")
+    return f'<div class="vq-both">{full}{quantized}</div>'
+
+
+def _near(heading: str, outcome: Outcome, found: Sequence[tuple[int, float]], kind: str) -> str:
+    rows = "".join(_neighbour(outcome, index, cosine) for index, cosine in found)
+    return f'<section class="vq-bars vq-near vq-{kind}"><h3>{escape(heading)}</h3><ol>{rows}</ol></section>'
+
+
+def _neighbour(outcome: Outcome, index: int, cosine: float) -> str:
+    sample = outcome.reference.samples[index]
+    return (
+        f'<li><img src="{_inline(sample.read())}" alt=""><span class="vq-label"><b>{escape(sample.name)}</b>'
+        f'</span><span class="vq-share">{cosine:.3f}</span></li>'
+    )
+
+
+def _inline(picture: Image.Image) -> str:
+    """A thumbnail as the address of an <img>."""
+    small = picture.convert("RGB")
+    small.thumbnail((NEIGHBOUR_SIDE, NEIGHBOUR_SIDE))
+    data = io.BytesIO()
+    small.save(data, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def legend(colors: Mapping[str, str]) -> str:
@@ -174,6 +227,8 @@ def short(number: float) -> str:
 
 
 def gallery_note(outcome: Outcome) -> str:
+    if not outcome.classifies:
+        return note(f"{pictures(len(outcome.cosines))}; those whose features changed most come first.")
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     if not flipped:
         return note(f"No prediction flipped on {pictures(count)}; those that moved most come first.")

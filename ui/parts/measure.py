@@ -92,6 +92,11 @@ class Replay(nn.Module):
         return self.recorded[start : self.position]
 
 
+def cosines_of(actual: Tensor, expected: Tensor) -> Tensor:
+    """[N], between features [N, …]; those that have tokens are compared as one long vector."""
+    return torch.cosine_similarity(actual.flatten(1).double(), expected.flatten(1).double(), dim=1)
+
+
 def top(logits: Tensor, labels: Sequence[str] | None, count: int = 5) -> list[tuple[str, float]]:
     """The `count` most probable (name, probability) of logits [classes]."""
     values, indices = logits.softmax(-1).topk(min(count, len(logits)))

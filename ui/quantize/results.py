@@ -12,7 +12,7 @@ from PIL import Image
 from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
 from ..parts import markup, plots, tables
-from ..parts.outcome import Outcome, Pair
+from ..parts.outcome import Neighbours, Outcome, Pair
 from ..parts.raw_image import raw_image
 from ..parts.sources import package_photographs
 from ..running.run_parts import model_download, status_line
@@ -148,8 +148,10 @@ def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
 
 
 def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
-    full, quantized = outcome.answers(index)
     picture = small(outcome.reference.samples[index].read())
+    if not outcome.classifies:
+        return picture, f"cosine {outcome.cosines[index]:.3f}"
+    full, quantized = outcome.answers(index)
     return picture, f"{full} → {quantized}" if full != quantized else full
 
 
@@ -166,7 +168,7 @@ def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Compo
 
 
 def show_pair(
-    results: Results, outcome: Outcome, pair: Pair, picture: Image.Image, name: str
+    results: Results, outcome: Outcome, pair: Pair | Neighbours, picture: Image.Image, name: str
 ) -> Mapping[Component, Any]:
     """One picture with both models' answers."""
     shown = picture.copy()
@@ -174,5 +176,11 @@ def show_pair(
     return {
         results.picture: shown,
         results.verdict: markup.verdict(pair, name),
-        results.bars: markup.both(pair, outcome.settings.bits),
+        results.bars: _details(outcome, pair),
     }
+
+
+def _details(outcome: Outcome, pair: Pair | Neighbours) -> str:
+    if isinstance(pair, Neighbours):
+        return markup.neighbours(outcome, pair)
+    return markup.both(pair, outcome.settings.bits)
