@@ -100,6 +100,12 @@ def test_cards_say_what_is_missing_without_labels(bench):
     assert unlabelled.warning
 
 
+def test_a_verdict_stands_above_the_cards(outcome):
+    found = markup.judged(outcome)
+    assert markup.cards(outcome).startswith(markup.banner(found.kind, found.said, found.advice))
+    assert f"{int(outcome.flips.sum())} of 4 answers changed" in found.said
+
+
 def test_pictures_that_cannot_be_read_are_counted(bench, folder):
     for path in folder.glob("bee/*.png"):
         path.write_text("spoilt")

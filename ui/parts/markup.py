@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from .judgement import Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
 
 NEEDS_LABELS = "needs labelled pictures"
@@ -26,11 +27,21 @@ def note(text: str) -> str:
     return f'<p class="vq-note">{escape(text)}</p>'
 
 
-def banner(kind: str, text: str, detail: str = "") -> str:
-    """One line of state; `kind`: idle, busy, done, stale, stopping, stopped, warning, error."""
+def banner(kind: str, text: str, detail: str = "", earlier: str = "") -> str:
+    """One line of state; `kind`: idle, busy, done, stale, stopping, stopped, warning, error, good, bad.
+
+    `earlier`: the title of an older result that stays below, dimmed.
+    """
+    if earlier:
+        detail = f"{_sentence(detail)} Below: the earlier result, {earlier}.".strip()
     more = f"<span>{escape(detail)}</span>" if detail else ""
     role = "alert" if kind == "error" else "status"
-    return f'<div class="vq-banner vq-{kind}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
+    dims = " vq-earlier" if earlier else ""
+    return f'<div class="vq-banner vq-{kind}{dims}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def placeholder() -> str:
@@ -44,9 +55,19 @@ def placeholder() -> str:
 
 
 def cards(outcome: Outcome) -> str:
-    """The numbers of a run."""
+    """The verdict on a run, and its numbers."""
+    found = judged(outcome)
     made = "".join(make(outcome) for make in (_size, _accuracy, _agreement, _bits, _compute, _time))
-    return f'<div class="vq-cards">{made}</div>'
+    return f'{banner(found.kind, found.said, found.advice)}<div class="vq-cards">{made}</div>'
+
+
+def judged(outcome: Outcome) -> Judgement:
+    report = outcome.result.report
+    smaller = report.fp32_size_mb / report.size_mb
+    if not outcome.classifies:
+        return judge_features(smaller, outcome.evaluation.cosine)
+    lost = -100 * outcome.change_in_accuracy[0] if outcome.reference.labelled else None
+    return judge_answers(smaller, int(outcome.flips.sum()), len(outcome.flips), lost)
 
 
 def card(name: str, value: str, detail: str, extra: str = "") -> str:
