@@ -14,7 +14,7 @@ import vitq_core as vq
 
 from .parts.cache import Cache
 from .parts.jobs import Job
-from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording
+from .parts.measure import Batches, Cancel, Progress, Replay, last, part_of, recording, sorted_out
 from .parts.outcome import Neighbours, Outcome, Pair, Reference
 from .parts.settings import NO_EFFORT, RunSettings, a_name
 from .parts.sources import Source
@@ -116,8 +116,9 @@ class Workbench:
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
         part_of(progress, read, 1)(0.0, "Reading calibration pictures")
         wanted = source.calibration(settings.calibration, settings.seed)
+        usable, left_out = sorted_out(wanted, job)
         result = vq.quantize(
-            model, Batches(readable(wanted, job), model.preprocess, cancel=job), recipe, seed=settings.seed,
+            model, Batches(usable, model.preprocess, cancel=job), recipe, seed=settings.seed,
             cancel=job, progress=part_of(progress, calibrated, done), watch=job.told,
         )  # fmt: skip
         loader = Batches(reference.samples, model.preprocess, cancel=job.dropped)
@@ -128,18 +129,21 @@ class Workbench:
             evaluation = vq.evaluate(result.model, loader, replay, progress=measuring, cancel=job.dropped)
         logits = last(seen, evaluation.n)
         settings = _reached(settings, result.report, job)
-        return Outcome(settings, model, result, reference, evaluation, logits, source.about, source.warning)
+        return Outcome(
+            settings, model, result, reference, evaluation, logits, source.about, source.warning,
+            tuple(left_out),
+        )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
         part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
         model, source = self.model(settings.model), self.source(settings)
         wanted = source.held_out(settings.held_out)
-        samples = readable(wanted, cancel)
+        samples, left_out = sorted_out(wanted, cancel)
         loader = Batches(samples, model.preprocess, cancel=cancel)
         with recording(model.module) as seen:
             evaluation = vq.evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
         logits = last(seen, evaluation.n)
-        return Reference(samples, logits, evaluation, skipped=len(wanted) - len(samples))
+        return Reference(samples, logits, evaluation, tuple(left_out))
 
 
 def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:

@@ -13,6 +13,8 @@ from .outcome import Neighbours, Outcome, Pair
 
 NEEDS_LABELS = "needs labelled pictures"
 NEIGHBOUR_SIDE = 56
+NAMED = 5  # of the pictures that could not be read
+FEW_PICTURES = 50  # from so many on, a share is known to a few points
 
 
 def title() -> str:
@@ -93,14 +95,24 @@ def _accuracy(outcome: Outcome) -> str:
         return card("Accuracy", "—", NEEDS_LABELS)
     change, margin = outcome.change_in_accuracy
     points = f"{signed(100 * change)} ± {100 * margin:.1f} points"
-    return card("Accuracy", percent(quantized.top1), f"{percent(full.top1)} in full precision ({points})")
+    return card(
+        "Accuracy",
+        percent(quantized.top1),
+        f"{percent(full.top1)} in full precision ({points}){_few(outcome.evaluation.n)}",
+    )
 
 
 def _agreement(outcome: Outcome) -> str:
     if not outcome.classifies:
-        return card("Agreement", f"{outcome.evaluation.cosine:.3f}", _cosines(outcome.evaluation))
+        return card(
+            "Agreement",
+            f"{outcome.evaluation.cosine:.3f}",
+            _cosines(outcome.evaluation) + _few(outcome.evaluation.n),
+        )
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
-    return card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
+    return card(
+        "Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped{_few(count)}"
+    )
 
 
 def _cosines(evaluation: Any) -> str:
@@ -214,12 +226,31 @@ def facts(outcome: Outcome) -> str:
         ("At 8 bits", listed(report.kept_8bit)),
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
     ]
-    if outcome.reference.skipped:
-        rows.insert(1, ("Left out", f"{pictures(outcome.reference.skipped)} that could not be read."))
+    rows[1:1] = _left_out(outcome)
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
     return f'<dl class="vq-facts">{items}</dl>'
+
+
+def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
+    """A row for each use that some pictures were missing from because they could not be read."""
+    uses = (("calibration", outcome.left_out), ("testing", outcome.reference.left_out))
+    return [
+        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {_some(names)}.")
+        for use, names in uses
+        if names
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return listed(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _few(count: int) -> str:
+    """What to think of a share of so few pictures."""
+    return f". Only {pictures(count)} to test on: a rough number" if count < FEW_PICTURES else ""
 
 
 def _top5(outcome: Outcome) -> str:

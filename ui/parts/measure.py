@@ -53,18 +53,24 @@ def readable(samples: Sequence[Sample], cancel: Cancel | None = None) -> list[Sa
 
     `cancel` is asked before every picture; raises vq.Cancelled.
     """
-    kept, reasons, monitor = [], [], Monitor(cancel=cancel)
+    return sorted_out(samples, cancel)[0]
+
+
+def sorted_out(samples: Sequence[Sample], cancel: Cancel | None = None) -> tuple[list[Sample], list[str]]:
+    """Like `readable`, and the names of those that cannot be decoded."""
+    kept, names, reasons, monitor = [], [], [], Monitor(cancel=cancel)
     for sample in samples:
         monitor.check()
         try:
             sample.read()
         except ValueError as error:
+            names.append(sample.name)
             reasons.append(str(error))
         else:
             kept.append(sample)
     if not kept:
         raise ValueError(reasons[0] if reasons else "There are no pictures to use.")
-    return kept
+    return kept, names
 
 
 @contextmanager

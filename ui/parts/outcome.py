@@ -19,13 +19,13 @@ NEIGHBOURS = 5
 class Reference:
     """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
 
-    `skipped` pictures could not be read and were left out.
+    `left_out`: the names of those that could not be read.
     """
 
     samples: Sequence[Sample]
     logits: Tensor
     evaluation: Any
-    skipped: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -78,6 +78,7 @@ class Outcome:
     logits: Tensor
     about: str
     warning: str
+    left_out: tuple[str, ...] = ()  # calibration pictures that could not be read
 
     @property
     def total_modules(self) -> int:
