@@ -10,8 +10,8 @@ from ..workbench import Workbench
 from .runs import sentence
 
 DOWNLOAD_NOTE = (
-    "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
-    "vitq_core.load_quantized(folder) gives it back bit for bit."
+    "The small model in one .zip. vitq_core.load_quantized(folder) loads exactly this model again; the "
+    "README inside has the lines to copy."
 )
 
 # On a phone a run's banner is far below its button. An event of Gradio's would not do: where settings are
