@@ -18,7 +18,6 @@ from vitq_core.experiment.measure import (
     Cancel,
     Progress,
     part_of,
-    top,
 )
 from vitq_core.experiment.run import Reference, quantize_and_measure, refer
 
@@ -26,7 +25,7 @@ from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.jobs import Job
-from .parts.outcome import Outcome, Pair
+from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings
 
@@ -77,13 +76,13 @@ class Workbench(ModelStore):
         with self.turn:
             return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
 
-    def classify(self, settings: RunSettings, picture: Image.Image) -> Pair:
+    def classify(self, settings: RunSettings, picture: Image.Image) -> Pair | Neighbours:
         """Both models' answers for a picture; quantizes first where the result is no longer in memory."""
         outcome = self.quantize(settings)
         batch = outcome.model.preprocess(picture)[None]
         with torch.inference_mode():
             full, quantized = (module(batch)[0] for module in (outcome.model.module, outcome.result.model))
-        return Pair(top(full, outcome.model.labels), top(quantized, outcome.model.labels))
+        return outcome.compare(full, quantized)
 
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory.
@@ -132,7 +131,7 @@ class Workbench(ModelStore):
         settings = _reached(settings, measured.result.report, job)
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
-            source.warning,
+            source.warning, measured.left_out,
         )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:

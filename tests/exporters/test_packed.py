@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -17,7 +18,7 @@ import vitq_core as vq
 from vitq_core.models import Preprocessing
 from vitq_core.quantized.audit import audit
 
-FILES = {"model.safetensors", "vitq.json"}
+FILES = {"model.safetensors", "vitq.json", "README.md"}
 
 
 @pytest.fixture
@@ -325,3 +326,33 @@ def test_a_file_of_the_first_format_is_read(saved) -> None:
     assert "bits" in written["quantizers"]["head:weight"]
     again = vq.save_quantized(before, saved)
     assert "bits" not in json.loads((again / "vitq.json").read_text())["quantizers"]["head:weight"]
+
+
+def code_of(folder: Path) -> str:
+    return (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+
+
+def test_the_readme_loads_the_model_and_a_wrapped_one_knows_its_pictures(
+    tiny, pictures, tmp_path, monkeypatch
+) -> None:
+    module, labels = tiny(), ["a", "b", "c", "d", "e"]
+    result = vq.quantize(vq.wrap_model(module, labels), pictures(module), "minmax")
+    vq.save_quantized(result, tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    picture = Image.new("RGB", (30, 20), "red")
+    known = {"picture": picture}
+    exec(code_of(tmp_path / "saved"), known)
+    assert torch.equal(known["output"], result(result.preprocess(picture)[None]))
+    assert known["quantized"].labels == result.labels == labels
+
+
+def test_a_bare_module_has_no_preprocessing_and_its_readme_takes_tensors(
+    model, images, saved, monkeypatch
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    known = {"images": images}
+    exec(code_of(saved), known)
+    loaded = known["quantized"]
+    assert torch.equal(known["output"], loaded(images))
+    assert loaded.preprocess is None
+    assert loaded.labels is None

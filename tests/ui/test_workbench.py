@@ -143,13 +143,37 @@ def test_cards_say_what_is_missing_without_labels(bench):
     assert unlabelled.warning
 
 
+def test_a_verdict_stands_above_the_cards(outcome):
+    found = markup.judged(outcome)
+    assert markup.cards(outcome).startswith(markup.banner(found.kind, found.said, found.advice))
+    assert f"{int(outcome.flips.sum())} of 4 answers changed" in found.said
+
+
 def test_pictures_that_cannot_be_read_are_counted(bench, folder):
+    (folder / "notes.txt").write_text("no picture")
     for path in folder.glob("bee/*.png"):
         path.write_text("spoilt")
     settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
     outcome = bench.quantize(settings)
-    assert outcome.reference.skipped + outcome.evaluation.n == 4
-    assert "could not be read" in markup.facts(outcome)
+    assert len(outcome.reference.left_out) + outcome.evaluation.n == 4
+    assert len(outcome.left_out) + outcome.result.report.pictures == 4
+    facts = markup.facts(outcome)
+    assert outcome.left_out
+    assert all(name in facts for name in outcome.left_out + outcome.reference.left_out)
+    assert "Left out of calibration" in facts
+    assert "Left out of testing" in facts
+    assert "1 file is no picture" in facts
+    assert "There are 8 in all" in facts
+
+
+def test_a_number_from_few_pictures_says_so(bench):
+    said = "Only 49 pictures to test on"
+    few, enough = (
+        markup.cards(bench.quantize(RunSettings("tiny", "minmax", calibration=2, held_out=count)))
+        for count in (49, 50)
+    )
+    assert said in few
+    assert "to test on" not in enough
 
 
 def test_an_upload_of_any_mode_is_classified(bench, settings, outcome):

@@ -1,12 +1,20 @@
 """The page's small pieces of HTML; everything that comes from outside is escaped."""
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .outcome import Outcome, Pair
+from PIL import Image
+
+from .judgement import Judgement, judge_answers, judge_features
+from .outcome import Neighbours, Outcome, Pair
 
 NEEDS_LABELS = "needs labelled pictures"
+NEIGHBOUR_SIDE = 56
+NAMED = 5  # of the pictures that could not be read
+FEW_PICTURES = 50  # from so many on, a share is known to a few points
 
 
 def title() -> str:
@@ -21,11 +29,21 @@ def note(text: str) -> str:
     return f'<p class="vq-note">{escape(text)}</p>'
 
 
-def banner(kind: str, text: str, detail: str = "") -> str:
-    """One line of state; `kind`: idle, busy, done, stale, stopping, stopped, warning, error."""
+def banner(kind: str, text: str, detail: str = "", earlier: str = "") -> str:
+    """One line of state; `kind`: idle, busy, done, stale, stopping, stopped, warning, error, good, bad.
+
+    `earlier`: the title of an older result that stays below, dimmed.
+    """
+    if earlier:
+        detail = f"{_sentence(detail)} Below: the earlier result, {earlier}.".strip()
     more = f"<span>{escape(detail)}</span>" if detail else ""
     role = "alert" if kind == "error" else "status"
-    return f'<div class="vq-banner vq-{kind}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
+    dims = " vq-earlier" if earlier else ""
+    return f'<div class="vq-banner vq-{kind}{dims}" role="{role}"><strong>{escape(text)}</strong>{more}</div>'
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def placeholder() -> str:
@@ -39,9 +57,19 @@ def placeholder() -> str:
 
 
 def cards(outcome: Outcome) -> str:
-    """The numbers of a run."""
+    """The verdict on a run, and its numbers."""
+    found = judged(outcome)
     made = "".join(make(outcome) for make in (_size, _accuracy, _agreement, _bits, _compute, _time))
-    return f'<div class="vq-cards">{made}</div>'
+    return f'{banner(found.kind, found.said, found.advice)}<div class="vq-cards">{made}</div>'
+
+
+def judged(outcome: Outcome) -> Judgement:
+    report = outcome.result.report
+    smaller = report.fp32_size_mb / report.size_mb
+    if not outcome.classifies:
+        return judge_features(smaller, outcome.evaluation.cosine)
+    lost = -100 * outcome.change_in_accuracy[0] if outcome.reference.labelled else None
+    return judge_answers(smaller, int(outcome.flips.sum()), len(outcome.flips), lost)
 
 
 def card(name: str, value: str, detail: str, extra: str = "") -> str:
@@ -61,16 +89,37 @@ def _size(outcome: Outcome) -> str:
 
 def _accuracy(outcome: Outcome) -> str:
     full, quantized = outcome.reference.evaluation, outcome.evaluation
+    if not outcome.classifies:
+        return card("Features", "no classes", "this model describes pictures and names nothing")
     if not outcome.reference.labelled:
         return card("Accuracy", "—", NEEDS_LABELS)
     change, margin = outcome.change_in_accuracy
     points = f"{signed(100 * change)} ± {100 * margin:.1f} points"
-    return card("Accuracy", percent(quantized.top1), f"{percent(full.top1)} in full precision ({points})")
+    return card(
+        "Accuracy",
+        percent(quantized.top1),
+        f"{percent(full.top1)} in full precision ({points}){_few(outcome.evaluation.n)}",
+    )
 
 
 def _agreement(outcome: Outcome) -> str:
+    if not outcome.classifies:
+        return card(
+            "Agreement",
+            f"{outcome.evaluation.cosine:.3f}",
+            _cosines(outcome.evaluation) + _few(outcome.evaluation.n),
+        )
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
-    return card("Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped")
+    return card(
+        "Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped{_few(count)}"
+    )
+
+
+def _cosines(evaluation: Any) -> str:
+    said = "cosine of the pooled features with full precision's (1 = the same)"
+    if evaluation.token_cosine is None:
+        return said
+    return f"{said}; patch tokens {evaluation.token_cosine:.3f}, the worst {evaluation.min_cosine:.3f}"
 
 
 def _bits(outcome: Outcome) -> str:
@@ -89,8 +138,16 @@ def _time(outcome: Outcome) -> str:
     return card("Time", f"{report.seconds:.1f} s", f"to quantize, calibrated on {pictures(report.pictures)}")
 
 
-def verdict(pair: Pair, name: str = "") -> str:
+def verdict(pair: Pair | Neighbours, name: str = "") -> str:
     """What happened to one picture, in a sentence."""
+    if isinstance(pair, Neighbours):
+        said = f"{pair.kept} of {len(pair.full)} nearest pictures are the same"
+        kind = "same" if pair.kept == len(pair.full) else "flipped"
+        detail = f"Cosine of the features {pair.cosine:.3f}. {name}"
+        return (
+            f'<div class="vq-verdict vq-{kind}"><strong>{escape(said)}</strong>'
+            f"<span>{escape(detail)}</span></div>"
+        )
     full, quantized = pair.full[0][0], pair.quantized[0][0]
     kind = "flipped" if pair.flipped else "same"
     said = f"Flipped: {full} → {quantized}" if pair.flipped else f"Both say {full}"
@@ -121,6 +178,35 @@ def both(pair: Pair, bits: str) -> str:
     return f'<div class="vq-both">{full}{quantized}</div>'
 
 
+def neighbours(outcome: Outcome, found: Neighbours) -> str:
+    """The nearest test pictures of both models side by side."""
+    full = _near("Nearest in full precision", outcome, found.full, "full")
+    quantized = _near(f"Nearest, quantized {outcome.settings.bits}", outcome, found.quantized, "quantized")
+    return f'<div class="vq-both">{full}{quantized}</div>'
+
+
+def _near(heading: str, outcome: Outcome, found: Sequence[tuple[int, float]], kind: str) -> str:
+    rows = "".join(_neighbour(outcome, index, cosine) for index, cosine in found)
+    return f'<section class="vq-bars vq-near vq-{kind}"><h3>{escape(heading)}</h3><ol>{rows}</ol></section>'
+
+
+def _neighbour(outcome: Outcome, index: int, cosine: float) -> str:
+    sample = outcome.reference.samples[index]
+    return (
+        f'<li><img src="{_inline(sample.read())}" alt=""><span class="vq-label"><b>{escape(sample.name)}</b>'
+        f'</span><span class="vq-share">{cosine:.3f}</span></li>'
+    )
+
+
+def _inline(picture: Image.Image) -> str:
+    """A thumbnail as the address of an <img>."""
+    small = picture.convert("RGB")
+    small.thumbnail((NEIGHBOUR_SIDE, NEIGHBOUR_SIDE))
+    data = io.BytesIO()
+    small.save(data, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
 def legend(colors: Mapping[str, str]) -> str:
     """What the plot's colours stand for."""
     items = "".join(
@@ -140,12 +226,31 @@ def facts(outcome: Outcome) -> str:
         ("At 8 bits", listed(report.kept_8bit)),
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
     ]
-    if outcome.reference.skipped:
-        rows.insert(1, ("Left out", f"{pictures(outcome.reference.skipped)} that could not be read."))
+    rows[1:1] = _left_out(outcome)
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
     return f'<dl class="vq-facts">{items}</dl>'
+
+
+def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
+    """A row for each use that some pictures were missing from because they could not be read."""
+    uses = (("calibration", outcome.left_out), ("testing", outcome.reference.left_out))
+    return [
+        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {_some(names)}.")
+        for use, names in uses
+        if names
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return listed(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _few(count: int) -> str:
+    """What to think of a share of so few pictures."""
+    return f". Only {pictures(count)} to test on: a rough number" if count < FEW_PICTURES else ""
 
 
 def _top5(outcome: Outcome) -> str:
@@ -174,6 +279,8 @@ def short(number: float) -> str:
 
 
 def gallery_note(outcome: Outcome) -> str:
+    if not outcome.classifies:
+        return note(f"{pictures(len(outcome.cosines))}; those whose features changed most come first.")
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     if not flipped:
         return note(f"No prediction flipped on {pictures(count)}; those that moved most come first.")

@@ -8,6 +8,7 @@ import vitq_core as vq
 from vitq_core import EFFORTS
 from vitq_core.experiment import EFFORT_NAMES, is_name, is_number
 
+CALIBRATION = 32
 MAX_CALIBRATION = 1024
 MAX_HELD_OUT = 2000
 MAX_SEED = 2**31 - 1
@@ -53,7 +54,7 @@ class RunSettings:
     weight_bits: int = 4
     act_bits: int = 4
     options: tuple[tuple[str, Any], ...] = ()
-    calibration: int = 32
+    calibration: int = CALIBRATION
     held_out: int = 256
     seed: int = 0
     pictures: str = "own"
@@ -70,14 +71,28 @@ class RunSettings:
 
     @property
     def title(self) -> str:
-        effort = "" if self.effort == NO_EFFORT else f" · {self.effort} effort"
-        return f"{self.model} · {vq.RECIPES[self.recipe].title} · {self.bits}{effort}"
+        effort = [] if self.effort == NO_EFFORT else [f"{self.effort} effort"]
+        own = [said for said, _ in self._unusual]
+        return " · ".join([self.model, vq.RECIPES[self.recipe].title, self.bits, *effort, *own])
 
     @property
     def slug(self) -> str:
         bits = "mixed" if self.table else f"w{self.weight_bits}a{self.act_bits}"
         effort = "" if self.effort == NO_EFFORT else f"-{self.effort}"
-        return f"{self.model}-{self.recipe}-{bits}{effort}".replace("/", "-")
+        own = "".join(f"-{short}" for _, short in self._unusual)
+        return f"{self.model}-{self.recipe}-{bits}{effort}{own}".replace("/", "-")
+
+    @property
+    def _unusual(self) -> list[tuple[str, str]]:
+        """What tells this run from the usual one, as (words of the title, part of a file's name)."""
+        found = [_option_named(name, value) for name, value in self.options]
+        if self.iterations is not None:
+            found.append((f"{self.iterations} iterations", f"iter{self.iterations}"))
+        if self.calibration != CALIBRATION:
+            found.append((f"{self.calibration} calibration pictures", f"cal{self.calibration}"))
+        if self.seed:
+            found.append((f"seed {self.seed}", f"seed{self.seed}"))
+        return found
 
     @property
     def complete(self) -> "RunSettings":
@@ -90,6 +105,21 @@ class RunSettings:
         if self.iterations is not None:
             options["iterations"] = self.iterations
         return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
+
+
+def _option_named(name: str, value: Any) -> tuple[str, str]:
+    """An option of a recipe as (words of the title, part of a file's name)."""
+    shown = f"{value:g}" if is_number(value) else str(value)
+    if name == "alpha_ratio":
+        return f"{100 * value:g} % outliers", f"outliers{100 * value:g}"
+    if name == "collapse":
+        return "one scale per layer", "onescale"
+    if name == "reductions":
+        return "no bits taken", "noreductions"
+    if name == "log_base":
+        return f"log base {'√2' if value == 'sqrt2' else shown}", f"base{shown}"
+    words = {"alpha": "α", "clip_k": "clip", "first_blocks": "first blocks", "importance": "ranked by"}
+    return f"{words[name]} {shown}", f"{name.replace('_', '')}{shown}"
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:

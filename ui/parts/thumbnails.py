@@ -14,8 +14,10 @@ def thumbnails(outcome: Outcome) -> list[tuple[Image.Image, str]]:
 
 
 def _thumbnail(outcome: Outcome, index: int) -> tuple[Image.Image, str]:
-    full, quantized = outcome.answers(index)
     picture = small(outcome.reference.samples[index].read())
+    if not outcome.classifies:
+        return picture, f"cosine {outcome.cosines[index]:.3f}"
+    full, quantized = outcome.answers(index)
     return picture, f"{full} → {quantized}" if full != quantized else full
 
 

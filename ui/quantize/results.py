@@ -14,7 +14,7 @@ from vitq_core.experiment.samples import package_photographs
 from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
 from ..parts import markup, plots, tables
-from ..parts.outcome import Outcome, Pair
+from ..parts.outcome import Neighbours, Outcome, Pair
 from ..parts.raw_image import raw_image
 from ..parts.thumbnails import SHOWN_SIDE, thumbnails
 from ..running.run_parts import care, model_download, status_line
@@ -141,7 +141,7 @@ def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Compo
 
 
 def show_pair(
-    results: Results, outcome: Outcome, pair: Pair, picture: Image.Image, name: str
+    results: Results, outcome: Outcome, pair: Pair | Neighbours, picture: Image.Image, name: str
 ) -> Mapping[Component, Any]:
     """One picture with both models' answers."""
     shown = picture.copy()
@@ -149,5 +149,11 @@ def show_pair(
     return {
         results.picture: shown,
         results.verdict: markup.verdict(pair, name),
-        results.bars: markup.both(pair, outcome.settings.bits),
+        results.bars: _details(outcome, pair),
     }
+
+
+def _details(outcome: Outcome, pair: Pair | Neighbours) -> str:
+    if isinstance(pair, Neighbours):
+        return markup.neighbours(outcome, pair)
+    return markup.both(pair, outcome.settings.bits)

@@ -23,7 +23,7 @@ from ..workbench import Workbench
 from .form import Form, build_form
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
-STOPPED = markup.banner("stopped", "Cancelled.", "Nothing was changed; press Quantize to start again.")
+STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
 SHOW_PICTURE = (
     "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 )
@@ -51,7 +51,7 @@ class Page:
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
         self.quantizing = Run(
             form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
-            live=results.live,
+            live=results.live, kept=self.shown,
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -102,7 +102,7 @@ class Page:
         values = self.form.values(data)
         wrong = problems(values)
         if wrong:
-            return check_settings(wrong, self.form.fields)
+            return check_settings(wrong, self.form.fields, shown)
         if shown is None:
             return IDLE
         if from_form(values) == shown.complete:

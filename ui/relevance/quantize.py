@@ -25,7 +25,7 @@ from .bits import BitsSection
 from .settings import run_of, run_problems
 
 IDLE = markup.banner("idle", "Nothing quantized with a table yet.")
-STOPPED = markup.banner("stopped", "Cancelled.", "Nothing was changed; press the button to start again.")
+STOPPED = markup.banner("stopped", "Cancelled.", "Press the button to start again.")
 EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized model appear here.")
 NO_TABLE = "There is no table of bits yet: give out bits first."
 METHOD = "lrp"
@@ -46,7 +46,14 @@ class QuantizeSection:
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_cards()
         self.run = Run(
-            self.start, self.stop, self.status, self.quantize, STOPPED, {self.done: None}, live=self.live
+            self.start,
+            self.stop,
+            self.status,
+            self.quantize,
+            STOPPED,
+            {self.done: None},
+            live=self.live,
+            kept=self.shown,
         )
 
     def _build_form(self) -> None:
@@ -135,7 +142,7 @@ class QuantizeSection:
             return gr.skip()
         wrong, shown = run_problems(self.values(data)), data[self.shown]
         if wrong:
-            return check_settings(wrong, self.fields)
+            return check_settings(wrong, self.fields, shown)
         return IDLE if shown is None else self._compare(data, shown)
 
     def settle(self, data: Data) -> Any:
@@ -150,7 +157,7 @@ class QuantizeSection:
         if same:
             return ended(shown)
         return markup.banner(
-            "stale", "Bits or settings changed.", "Below is still the result of the last run."
+            "stale", "Bits or settings changed.", f"Below is still {shown.title}, the result of the last run."
         )
 
     def clear(self) -> Updates:

@@ -10,8 +10,8 @@ from ..parts.settings import RunSettings
 from .runs import HEAVY, sentence
 
 DOWNLOAD_NOTE = (
-    "The quantized model with packed low-bit weights: model.safetensors and vitq.json in one .zip; "
-    "vitq_core.load_quantized(folder) gives it back bit for bit."
+    "The small model in one .zip. vitq_core.load_quantized(folder) loads exactly this model again; the "
+    "README inside has the lines to copy."
 )
 
 GONE = "This result is no longer in memory; compute it again, then download it."

@@ -32,7 +32,8 @@ class Run:
 
     Of a visitor it keeps only their job: what stops it, and what it told. `failed`: shown too where the work
     did not end well. `live`: shows what is being learned. A run that has learned something ends with that
-    when it is cancelled; cancelled once more, or any other run, it is dropped.
+    when it is cancelled; cancelled once more, or any other run, it is dropped. `kept`: the settings of the
+    result on the page, which stays there where a run does not end well, and is then named.
     """
 
     start: gr.Button
@@ -42,6 +43,7 @@ class Run:
     stopped: str
     failed: Updates = field(default_factory=dict)
     live: Live | None = None
+    kept: gr.State | None = None
     jobs: Jobs = field(default_factory=Jobs)
 
     def connect(
@@ -64,8 +66,10 @@ class Run:
             begin, checked, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
-        run = begun.success(self.run, inputs, outputs | set(bar), show_progress_on=self.status, **HEAVY)
-        cancelled = self.stop.click(self.cancel, None, bar, **LIGHT)
+        run = begun.success(
+            self.run, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **HEAVY
+        )
+        cancelled = self.stop.click(self.cancel, list(self._kept), bar, **LIGHT)
         drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain
         gr.Button(elem_id=drop_id, elem_classes="vq-hidden").click(None, cancels=[run])
         cancelled.success(None, js=f"() => document.querySelector('#{drop_id}').click()")
@@ -84,20 +88,29 @@ class Run:
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)
         except vq.Cancelled:
-            shown = {**self.failed, self.status: self.stopped}
+            shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
-            banner = markup.banner("error", "That did not work.", sentence(error))
+            banner = markup.banner(
+                "error", "That did not work.", sentence(error), _title(data.get(self.kept))
+            )
             shown = {**self.failed, self.status: banner}
         finally:
             self.jobs.finish(request.session_hash, job)
         return {**self.ready(), **shown}
 
-    def cancel(self, request: gr.Request) -> Updates:
+    def cancel(self, request: gr.Request, kept: Any = None) -> Updates:
         """Raises, so that the run's event is not dropped, where it ends with what it has."""
         if self.jobs.conclude(request.session_hash):
             raise gr.Error(visible=False, print_exception=False)
         self.jobs.cancel(request.session_hash)
-        return {**self.ready(), self.status: self.stopped}
+        return {**self.ready(), self.status: self._stopped(kept)}
+
+    @property
+    def _kept(self) -> set[Component]:
+        return set() if self.kept is None else {self.kept}
+
+    def _stopped(self, kept: Any) -> str:
+        return self.stopped if kept is None else markup.banner("stopped", "Cancelled.", earlier=_title(kept))
 
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
@@ -108,6 +121,11 @@ class Run:
 
     def ready(self) -> Updates:
         return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
+
+
+def _title(settings: Any) -> str:
+    """Empty where there is no earlier result."""
+    return "" if settings is None else settings.title
 
 
 def sentence(error: Exception) -> str:
@@ -130,7 +148,7 @@ def without_folders(said: str) -> str:
     return FOLDERS.sub(r"\1", said)
 
 
-def check_settings(wrong: Mapping[str, str], fields: Mapping[str, Component]) -> str:
-    """The banner that names what is wrong with a form."""
+def check_settings(wrong: Mapping[str, str], fields: Mapping[str, Component], kept: Any = None) -> str:
+    """The banner that names what is wrong with a form. `kept`: the settings of the result on the page."""
     parts: Sequence[str] = [f"{fields[name].label}: {text}" for name, text in wrong.items()]
-    return markup.banner("error", "Check the settings.", " ".join(parts))
+    return markup.banner("error", "Check the settings.", " ".join(parts), _title(kept))

@@ -55,34 +55,44 @@ def folder_source(model: Any, path: Path) -> Source:
     """Its train and test parts where it has them, else one half of it to calibrate and the other held out."""
     key = ("folder", str(path), changed(str(path)))
     try:
-        samples, warning = _labelled(model, path, None)
+        samples, warning, passed_over = _labelled(model, path, None)
     except ValueError:
         return _split_source(model, path, key)
     half = "half of its pictures to calibrate, the other half held out."
-    return _halves(key, f"{path.name}: {half}", samples, warning)
+    return _halves(key, f"{path.name}: {half}{_no_pictures(passed_over)}", samples, warning)
 
 
 def _split_source(model: Any, path: Path, key: tuple) -> Source:
     for train, test in SPLITS:
         try:
-            calibrate, warning = _labelled(model, path, train)
-            held_out, _ = _labelled(model, path, test)
+            calibrate, warning, passed_over = _labelled(model, path, train)
+            held_out, _, also = _labelled(model, path, test)
         except ValueError:
             continue
-        about = f"{path.name}: its {train} part to calibrate, its {test} part held out."
+        about = f"{path.name}: its {train} part to calibrate, its {test} part held out." + _no_pictures(
+            passed_over + also
+        )
         return Pools(key, about, tuple(calibrate), tuple(held_out), warning)
-    samples, warning = _labelled(model, path, None)  # says what is wrong with the folder
-    return _halves(key, path.name, samples, warning)
+    samples, warning, passed_over = _labelled(model, path, None)  # says what is wrong with the folder
+    return _halves(key, f"{path.name}.{_no_pictures(passed_over)}", samples, warning)
 
 
-def _labelled(model: Any, path: Path, split: str | None) -> tuple[list[Sample], str]:
-    """All samples, classes balanced from the start, and a warning where the classes are not the model's."""
+def _labelled(model: Any, path: Path, split: str | None) -> tuple[list[Sample], str, int]:
+    """All samples, classes balanced from the start, a warning where the classes are not the model's, and how
+    many files are no pictures."""
     try:
         folder = PictureFolder(path, model.preprocess, ALL, split=split, labels=model.labels)
-        return _samples(folder, labelled=True), ""
+        return _samples(folder, labelled=True), "", folder.skipped
     except ValueError as error:
-        unlabelled = _samples(PictureFolder(path, model.preprocess, ALL, split=split), labelled=False)
-        return unlabelled, f"These pictures count as unlabelled, so that only agreement is measured: {error}."
+        folder = PictureFolder(path, model.preprocess, ALL, split=split)
+        warning = f"These pictures count as unlabelled, so that only agreement is measured: {error}."
+        return _samples(folder, labelled=False), warning, folder.skipped
+
+
+def _no_pictures(count: int) -> str:
+    """Said of the files that were passed over."""
+    files = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
+    return f" {files} not used." if count else ""
 
 
 def _samples(folder: PictureFolder, labelled: bool) -> list[Sample]:
@@ -97,4 +107,5 @@ def _halves(key: tuple, about: str, samples: list[Sample], warning: str = "") ->
     half = -(-len(samples) // 2)
     if len(samples) == 1:
         warning = f"{ONE_PICTURE} {warning}".strip()
+    about = f"{about} There are {len(samples)} in all."
     return Pools(key, about, tuple(samples[half:] or samples), tuple(samples[:half]), warning)

@@ -52,18 +52,24 @@ def readable(samples: Sequence[Sample], cancel: Cancel | None = None) -> list[Sa
 
     `cancel` is asked before every picture; raises vq.Cancelled.
     """
-    kept, reasons, monitor = [], [], Monitor(cancel=cancel)
+    return sorted_out(samples, cancel)[0]
+
+
+def sorted_out(samples: Sequence[Sample], cancel: Cancel | None = None) -> tuple[list[Sample], list[str]]:
+    """Like `readable`, and the names of those that cannot be decoded."""
+    kept, names, reasons, monitor = [], [], [], Monitor(cancel=cancel)
     for sample in samples:
         monitor.check()
         try:
             sample.read()
         except ValueError as error:
+            names.append(sample.name)
             reasons.append(str(error))
         else:
             kept.append(sample)
     if not kept:
         raise ValueError(reasons[0] if reasons else "There are no pictures to use.")
-    return kept
+    return kept, names
 
 
 @contextmanager
@@ -89,6 +95,11 @@ class Replay(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         start, self.position = self.position, self.position + len(images)
         return self.recorded[start : self.position]
+
+
+def cosines_of(actual: Tensor, expected: Tensor) -> Tensor:
+    """[N], between features [N, …]; those that have tokens are compared as one long vector."""
+    return torch.cosine_similarity(actual.flatten(1).double(), expected.flatten(1).double(), dim=1)
 
 
 def top(logits: Tensor, labels: Sequence[str] | None, count: int = 5) -> list[tuple[str, float]]:

@@ -14,7 +14,7 @@ from ..quantized.result import QuantizeResult
 from ..recipes.recipe import Recipe
 from ..reconstruction.progress import Watch
 from ..tasks import Evaluation
-from .measure import Batches, Cancel, Progress, Replay, last, part_of, readable, recording
+from .measure import Batches, Cancel, Progress, Replay, last, part_of, recording, sorted_out
 from .samples import Sample, Source
 
 # How much of a run is done when calibration begins and when measuring begins.
@@ -26,13 +26,14 @@ LEARNING_PARTS = (0.02, 0.95)
 class Reference:
     """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
 
-    `logits`: its answers, in the pictures' order. `skipped` pictures could not be read and were left out.
+    `logits`: its answers, in the pictures' order. `left_out`: the names of those that could not be
+    read.
     """
 
     samples: Sequence[Sample]
     logits: Tensor
     evaluation: Evaluation
-    skipped: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -41,11 +42,15 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A quantized model and how it compares; `logits`: its answers, ordered like the reference's."""
+    """A quantized model and how it compares; `logits`: its answers, ordered like the reference's.
+
+    `left_out`: the names of calibration pictures that could not be read.
+    """
 
     result: QuantizeResult
     evaluation: Evaluation
     logits: Tensor
+    left_out: tuple[str, ...] = ()
 
 
 def refer(
@@ -53,12 +58,11 @@ def refer(
 ) -> Reference:
     """Up to `count` held-out pictures of `source`, answered in full precision. Raises Cancelled."""
     part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
-    wanted = source.held_out(count)
-    samples = readable(wanted, cancel)
+    samples, left_out = sorted_out(source.held_out(count), cancel)
     loader = Batches(samples, model.preprocess, cancel=cancel)
     with recording(model.module) as seen:
         evaluation = evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
-    return Reference(samples, last(seen, evaluation.n), evaluation, skipped=len(wanted) - len(samples))
+    return Reference(samples, last(seen, evaluation.n), evaluation, tuple(left_out))
 
 
 def quantize_and_measure(
@@ -79,10 +83,13 @@ def quantize_and_measure(
     """
     begins, ends = PARTS if recipe.options.schedule is None else LEARNING_PARTS
     part_of(progress, 0, 1)(0.0, "Reading calibration pictures")
-    batches = Batches(readable(source.calibration(count, seed), cancel), model.preprocess, cancel=cancel)
+    usable, left_out = sorted_out(source.calibration(count, seed), cancel)
+    batches = Batches(usable, model.preprocess, cancel=cancel)
     calibrating = part_of(progress, begins, ends)
     result = quantize(model, batches, recipe, seed=seed, cancel=cancel, progress=calibrating, watch=watch)
-    loader, replay = Batches(reference.samples, model.preprocess, cancel=drop), Replay(reference.logits)
+    loader = Batches(reference.samples, model.preprocess, cancel=drop)
+    # Recorded features lack the tokens, so a model without classes is run again.
+    replay = model.module if model.info.task == "features" else Replay(reference.logits)
     with recording(result.model) as seen:
         evaluation = evaluate(result.model, loader, replay, progress=part_of(progress, ends, 1), cancel=drop)
-    return Measured(result, evaluation, last(seen, evaluation.n))
+    return Measured(result, evaluation, last(seen, evaluation.n), tuple(left_out))

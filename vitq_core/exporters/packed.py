@@ -1,4 +1,5 @@
-"""A quantized model as a folder: ``model.safetensors`` with packed codes, ``vitq.json`` with the rest.
+"""A quantized model as a folder: ``model.safetensors`` with packed codes, ``vitq.json`` with the rest, and
+``README.md``, which says how to load it.
 
 Loading gives back the same model bit for bit. The folder holds no code: it names architectures of timm.
 """
@@ -36,14 +37,28 @@ from .base import EXPORTERS
 FORMAT = 2  # 1 kept bits in three places
 READABLE = (1, FORMAT)
 BITS = "bits"
-WEIGHTS, DESCRIPTION = "model.safetensors", "vitq.json"
+WEIGHTS, DESCRIPTION, README = "model.safetensors", "vitq.json", "README.md"
+LOADING = """# A quantized vision transformer
+
+`model.safetensors` holds the packed low-bit weights, `vitq.json` everything else. These lines, run beside
+this folder, load exactly this model again:
+
+```python
+import vitq_core as vq
+
+quantized = vq.load_quantized({folder!a})
+{call}
+```
+"""
+WITH_PREPROCESS = "output = quantized(quantized.preprocess(picture)[None])  # picture: a PIL image"
+WITHOUT_PREPROCESS = "output = quantized(images)  # images: a tensor [N, {channels}, {height}, {width}]"
 # What rebuilding from values that make no sense raises, timm's assertions included.
 DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError, ArithmeticError)
 
 
 @EXPORTERS.register("packed")
 def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
-    """Write ``result`` into ``folder`` (made if need be; its two files are replaced). Returns the folder.
+    """Write ``result`` into ``folder`` (made if need be; its three files are replaced). Returns the folder.
 
     Raises VitqError for a model that cannot be rebuilt from its architecture, StorageError for a folder that
     cannot be written, ValueError for what is no result or names no folder.
@@ -62,6 +77,7 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path))
         replace_file(folder / DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=1)))
+        replace_file(folder / README, lambda path: path.write_text(_readme(result, folder.resolve().name)))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or "the disk refused"
         raise StorageError(
@@ -90,6 +106,12 @@ def load_quantized(folder: str | Path) -> QuantizeResult:
         return _rebuild(description, tensors)
     except DAMAGE as error:
         raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
+
+
+def _readme(result: QuantizeResult, folder: str) -> str:
+    channels, height, width = result.model.vitq.input_size
+    bare = WITHOUT_PREPROCESS.format(channels=channels, height=height, width=width)
+    return LOADING.format(folder=folder, call=bare if result.source is None else WITH_PREPROCESS)
 
 
 def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -24,6 +25,16 @@ class QuantizeResult:
     report: Report
     recipe: Recipe
     source: Model | None = None  # what was quantized, where it came as a Model: labels and preprocessing
+
+    @property
+    def preprocess(self) -> Callable[[Any], Tensor] | None:
+        """Picture → [3, H, W], as the model expects it; None where a bare module was quantized."""
+        return None if self.source is None else self.source.preprocess
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The names of the classes; None where a bare module was quantized or the model has none."""
+        return None if self.source is None else self.source.labels
 
     def __call__(self, images: Tensor) -> Tensor:
         """The quantized model's output, of the original's shape."""

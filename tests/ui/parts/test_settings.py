@@ -123,3 +123,27 @@ def test_a_share_is_given_in_percent():
 def test_boxes_that_are_not_used_make_no_other_result():
     assert from_form({**GOOD, "folder": "/somewhere", "uploads": ["a.png"]}) == from_form(GOOD)
     assert from_form({**GOOD, "alpha": 7}) == from_form(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("changed", "title", "slug"),
+    [
+        ({"alpha_mode": "alpha", "alpha": 3}, "α 3", "alpha3"),
+        ({"alpha_mode": "ratio", "alpha": 0.5}, "0.5 % outliers", "outliers0.5"),
+        ({"log_base": "√2"}, "log base √2", "basesqrt2"),
+        ({"recipe": "crl", "clip_k": "1.5"}, "clip 1.5", "clipk1.5"),
+        ({"recipe": "crl", "collapse": True}, "one scale per layer", "onescale"),
+        ({"recipe": "lrp", "first_blocks": 1}, "first blocks 1", "firstblocks1"),
+        ({"recipe": "lrp", "reductions": False}, "no bits taken", "noreductions"),
+        ({"recipe": "lrp", "importance": "fisher"}, "ranked by fisher", "importancefisher"),
+        ({"seed": 3}, "seed 3", "seed3"),
+        ({"calibration": 64}, "64 calibration pictures", "cal64"),
+        ({"effort": "quick", "iterations": 7}, "7 iterations", "iter7"),
+    ],
+)
+def test_titles_and_file_names_tell_runs_apart(changed, title, slug):
+    usual = {**GOOD, "recipe": "adfq", "calibration": 32, "seed": 0}
+    settings = from_form({**usual, **changed})
+    assert title in settings.title.split(" · ")
+    assert settings.slug.endswith(f"-{slug}")
+    assert from_form(usual).slug.endswith("adfq-w4a4")

@@ -6,6 +6,7 @@ import gradio as gr
 import pytest
 
 import vitq_core as vq
+from ui.parts.settings import RunSettings
 from ui.running.runs import Run, sentence
 from vitq_core.common.home import vitq_home
 
@@ -89,3 +90,20 @@ def test_no_visitor_reads_where_the_server_keeps_its_files(tmp_path, monkeypatch
 
 def test_the_engines_own_words_are_passed_on():
     assert sentence(vq.VitqError("so it is")) == "so it is"
+
+
+@pytest.mark.parametrize("error", [ValueError("4 is too few."), vq.Cancelled("x")])
+def test_an_earlier_result_is_named_and_dimmed_where_a_run_does_not_end_well(error):
+    def work(data, progress, stopped):
+        raise error
+
+    kept, settings = gr.State(None), RunSettings("demo-vit", "minmax")
+    run = Run(gr.Button(), gr.Button(), gr.HTML(), work, STOPPED, kept=kept)
+    run.jobs.start("me")
+    said = run.run({kept: settings}, ME)[run.status]
+    assert f"Below: the earlier result, {settings.title}." in said
+    assert "vq-earlier" in said
+    run.jobs.start("me")
+    assert "earlier" not in run.run({kept: None}, ME)[run.status]
+    run.jobs.start("me")
+    assert settings.title in run.cancel(ME, settings)[run.status]
