@@ -98,6 +98,7 @@ def refused(page):
     """
 
     def press(button: str, box: str, sentence: str) -> None:
+        page.locator(box).wait_for(state="visible")  # the choice that shows it may not be answered yet
         page.evaluate(LISTEN, [box, sentence])
         page.locator(button).click()
         page.wait_for_function("window.wasSaid")
