@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from threading import Thread
 
+from ui.parts.memory import bound_arenas
 from ui.studio import build_studio, theme
 from ui.warm_up import warm_up
 from ui.workbench import Workbench
@@ -19,6 +20,7 @@ def default_host() -> str:
 
 
 def main() -> None:
+    bound_arenas()
     bench = Workbench()
     studio = build_studio(bench)
     Thread(target=warm_up, args=(bench,), daemon=True).start()

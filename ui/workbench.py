@@ -25,6 +25,7 @@ from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.jobs import Job
+from .parts.memory import give_back
 from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings
@@ -64,7 +65,12 @@ class Workbench(ModelStore):
         A `job` that is stopped while it learns gives what it has: an outcome whose settings say so.
         """
         with self.turn:
-            outcome = self._outcomes.get(settings) or self._quantize(settings, progress, job or Job())
+            outcome = self._outcomes.get(settings)
+            if outcome is None:
+                try:
+                    outcome = self._quantize(settings, progress, job or Job())
+                finally:
+                    give_back()
             self._outcomes.put(outcome.settings, outcome)
             return outcome
 
