@@ -12,6 +12,7 @@ from vitq_core.experiment import open_picture
 
 from .explaining.explained import Question
 from .parts.forms import first_recipe, model_choices
+from .parts.outcome import Neighbours
 from .parts.raw_image import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, one_of, problems, refuse
 from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
@@ -86,10 +87,14 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
 
 def _classify(bench: Workbench) -> Callable[..., dict]:
     def classify(picture: str | None, model: str, recipe: str, weight_bits: int, act_bits: int) -> dict:
-        """Both models' five best answers for one picture, as [name, probability] pairs, best first."""
+        """Both models' five best answers for one picture, as [name, probability] pairs, best first.
+
+        A model without classes answers with the most alike test pictures, as [number, cosine], and `cosine`.
+        """
         chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
         pair = _or_error(lambda: bench.classify(chosen, _opened(picture)))
-        return {"full_precision": pair.full, "quantized": pair.quantized, "flipped": pair.flipped}
+        told = {"cosine": pair.cosine} if isinstance(pair, Neighbours) else {"flipped": pair.flipped}
+        return {"full_precision": pair.full, "quantized": pair.quantized, **told}
 
     return classify
 

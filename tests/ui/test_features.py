@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from ui import api
 from ui.parts import markup
 from ui.parts.outcome import Neighbours
 from ui.parts.settings import RunSettings
@@ -74,3 +75,12 @@ def test_the_page_shows_a_features_model_without_an_error(outcome, headless):
     shown = page.show_outcome(results, outcome)
     assert "<img" in shown[results.bars]
     assert "class " not in shown[results.verdict]
+
+
+def test_a_program_gets_neighbours_in_place_of_answers(headless, folder, monkeypatch):
+    chosen = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
+    monkeypatch.setattr(api, "_settings", lambda **values: chosen)
+    picture = str(next(folder.rglob("*.png")))
+    answer = api._classify(headless)(picture, "tiny", "minmax", 4, 4)
+    assert set(answer) == {"full_precision", "quantized", "cosine"}
+    assert answer["cosine"] > 0 and answer["full_precision"]
