@@ -52,6 +52,14 @@ def options_of(owner: type) -> dict[str, Option]:
     return found
 
 
+def check_given(options: Any) -> None:
+    """For the ``__post_init__`` of ``Options``: each field not at its default, checked and as it is used."""
+    for item in fields(options):
+        value, check = getattr(options, item.name), item.metadata["check"]
+        if value is not item.default:
+            object.__setattr__(options, item.name, check(item.metadata["name"] or item.name, value))
+
+
 def number(above: float, below: float = float("inf")) -> Check:
     """None, or a number with above < value < below."""
 

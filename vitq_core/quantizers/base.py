@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -10,64 +9,23 @@ from torch import Tensor, nn
 
 from ..common.errors import VitqError
 from ..common.registry import Registry
+from .kernels.gradients import Differentiate, Learned, StraightThrough
+from .kernels.pieces import Simulate, in_pieces
 from .statistics import Statistics
-
-PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
-PIECE = 2**17  # values a search simulates at a time: they stay in a core's second-level cache
-TOGETHER = 2**20  # values a model simulates at a time: fewer calls are worth more there
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Forward the simulated value, backward as if nothing were rounded (rounding has gradient zero)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, simulated: Tensor) -> Tensor:
-        return simulated
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-def passing(gradient: Tensor, x: Tensor, low: float, high: float, out: Tensor) -> Tensor:
-    """``gradient`` where low < x < high, else 0, into ``out``: one pass, where a mask would take three."""
-    return torch.ops.aten.hardtanh_backward.grad_input(gradient, x, low, high, grad_input=out)
-
-
-class _Learned(torch.autograd.Function):
-    """Forward the simulated value, backward to the input and to the scale, which is being learned."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, quantizer: Quantizer) -> Tensor:
-        simulated = quantizer.simulate(x)
-        ctx.save_for_backward(x, simulated)
-        ctx.quantizer = quantizer
-        return simulated
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        return *ctx.quantizer.gradients(*ctx.saved_tensors, gradient.contiguous()), None
-
-
-def plain(*parameters: Tensor) -> tuple[Tensor, ...] | tuple[float, ...]:
-    """As plain numbers where each is a single one: those take the processor's vector instructions."""
-    if any(parameter.numel() > 1 or parameter.is_cuda for parameter in parameters):
-        return parameters
-    return tuple(parameter.item() for parameter in parameters)
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Σ a·b."""
-    return torch.dot(a.reshape(-1), b.reshape(-1))
+from .storage import compact
 
 
 class Quantizer(nn.Module):
-    """Base class. A subclass writes ``_solve`` (parameters from statistics), ``encode`` and ``decode``.
+    """Base class. A subclass writes ``_solve`` (fit to statistics), ``encode``, ``decode``, ``levels``.
 
-    ``bits``: 2..8. Fitted parameters are buffers, so they move, copy and save with the model.
+    That is its formula. What computes the same faster, or learns its scale, is a function of ``kernels`` that
+    it hands out in ``_simulator`` and ``_differentiator``. ``bits``: 2..8. Fitted parameters are buffers, so
+    they move, copy and save with the model. The options that a user may set are the fields of a dataclass
+    ``Options`` on the class (``common.options``), each an argument of the constructor.
     """
 
     PARAMETERS: tuple[str, ...] = ("scale",)  # the buffers that storage writes
+    WHOLE: tuple[str, ...] = ()  # those of them that fitting makes whole numbers
     SETTINGS: tuple[str, ...] = ("bits", "sqnr_db")  # the plain attributes that it writes beside them
 
     def __init__(self, bits: int) -> None:
@@ -104,11 +62,6 @@ class Quantizer(nn.Module):
         return getattr(self, self.PARAMETERS[0]) is not None
 
     @property
-    def learning(self) -> bool:
-        """Whether the scale is being learned: gradients then reach it, and stop where values are clipped."""
-        return self.scale is not None and self.scale.requires_grad
-
-    @property
     def effective_bits(self) -> float:
         """Bits a value really takes; more than ``bits`` where values are kept in floating point."""
         return float(self.bits)
@@ -120,18 +73,19 @@ class Quantizer(nn.Module):
         ``overwrite``: ``x`` may be written over, which happens where gradients are off.
         """
         if torch.is_grad_enabled() and self.learning:
-            return _Learned.apply(x.float().contiguous(), self.scale, self)
+            learned = (getattr(self, name) for name in self.learned_parameters())
+            return Learned.apply(x.float().contiguous(), self.simulate, self.gradients, *learned)
         if not (torch.is_grad_enabled() and x.requires_grad):
             return self.simulate(x, out=x if overwrite and not torch.is_grad_enabled() else None)
         with torch.no_grad():
             simulated = self.simulate(x)
-        return _StraightThrough.apply(x, simulated)
+        return StraightThrough.apply(x, simulated)
 
     def simulate(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``decode(encode(x))`` without the integers, in pieces of bounded size."""
         out = torch.empty_like(x) if out is None else out
         simulate = self._simulator()
-        for source, target in self._pieces(x, out):
+        for source, target in in_pieces(self._fitted_tensors(), x, out):
             simulate(source, target)
         return out
 
@@ -147,34 +101,45 @@ class Quantizer(nn.Module):
         """The sorted values that codes stand for, [levels], of the first group: for a plot."""
         raise NotImplementedError("abstract: a quantizer defines levels")
 
-    def gradients(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of input and scale, given that of ``simulated``; shapes as ``x`` and ``scale``.
+    def affine(self) -> tuple[Tensor, Tensor] | None:
+        """(scale, zero point) if ``x ≈ scale · (q − zero_point)`` with ``q = clamp(⌊x/scale⌉ + zero_point, 0,
+        2^b − 1)`` is all it does, as in ONNX's QuantizeLinear; None otherwise.
+
+        Both broadcast against ``x``; the zero point is whole, but no code where the range leaves out 0.
+        """
+        return None
+
+    # -- what reconstruction learns --------------------------------------------------------------------
+    def learned_parameters(self) -> tuple[str, ...]:
+        """The names of the parameters that reconstruction learns: numbers above 0. None without gradients."""
+        return ()
+
+    @property
+    def learning(self) -> bool:
+        """Whether gradients reach a learned parameter; they then stop where values are clipped."""
+        return self.fitted and any(getattr(self, name).requires_grad for name in self.learned_parameters())
+
+    def gradients(self, x: Tensor, simulated: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of ``x`` and of every learned parameter, given that of ``simulated``; shaped as they.
 
         ``simulated`` is written over: whoever multiplied with it has had its own gradient by then, and fresh
         memory costs as much as the arithmetic.
         """
         differentiate = self._differentiator()
-        to_scale = sum(differentiate(*piece) for piece in self._pieces(x, simulated, gradient))
+        pieces = in_pieces(self._fitted_tensors(), x, simulated, gradient)
+        to_scale = sum(differentiate(*piece) for piece in pieces)
         return simulated, (to_scale / self.scale).reshape(self.scale.shape)
 
     # -- for subclasses --------------------------------------------------------------------------------
     # Both work out once what is the same for all pieces: on small pieces that costs as much as they do.
-    def _simulator(self) -> Callable[[Tensor, Tensor], object]:
-        """A function of (source, target), which may be the same memory: the simulated values into target."""
+    def _simulator(self) -> Simulate:
         return lambda source, target: target.copy_(self.decode(self.encode(source)))
 
-    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """A function of (x, simulated, gradient): the input's gradient is written over ``simulated``, the
-        scale's, times the scale, is returned: in the scale's shape, or a single number's."""
+    def _differentiator(self) -> Differentiate:
         raise NotImplementedError("abstract: a quantizer whose scale can be learned defines _differentiator")
 
-    def _pieces(self, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-        """Cut alike along the batch; tensors whose parameters differ along that axis stay whole."""
-        x, scale = tensors[0], self.scale
-        if x.numel() <= TOGETHER or (scale.ndim == x.ndim and scale.shape[0] > 1) or x.is_cuda:
-            return (tensors,)
-        rows = max(1, TOGETHER * len(x) // x.numel())
-        return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+    def _fitted_tensors(self) -> list[Tensor]:
+        return [getattr(self, name) for name in self.PARAMETERS]
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return ()
@@ -188,6 +153,22 @@ class Quantizer(nn.Module):
         self.sqnr_db = float(10 * torch.log10(power / squared_error.mean().clamp_min(1e-30)))
 
     # -- for storage -----------------------------------------------------------------------------------
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """The fitted parameters as a file holds them: whole numbers in the smallest type that does."""
+        return {name: compact(getattr(self, name)) for name in self.PARAMETERS}
+
+    def stored_bytes(self) -> int:
+        """Bytes of :meth:`stored_tensors`."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.stored_tensors().values())
+
+    def most_stored_bytes(self, rescaled: bool = False) -> int:
+        """Bytes that parameters of these shapes take at most, whatever data they are fitted to.
+
+        Whole numbers take two bytes, but four where a norm's rescaling averages or clips them (``rescaled``).
+        """
+        whole = () if rescaled else self.WHOLE
+        return sum(getattr(self, name).numel() * (2 if name in whole else 4) for name in self.PARAMETERS)
+
     def settings(self) -> dict[str, Any]:
         """JSON-ready: what beside the fitted parameters tells this quantizer from a new one."""
         return {name: getattr(self, name) for name in self.SETTINGS}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log2
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ..common.options import number, option
-from .base import QUANTIZERS, passing
+from ..common.options import check_given, number, option
+from .base import QUANTIZERS
+from .kernels import uniform as kernels
 from .uniform import Uniform
 
 
@@ -23,6 +22,7 @@ class OutlierOptions:
     alpha_ratio: float | None = option(None, "Share of values to keep exact", number(0.0, 0.5))
 
     def __post_init__(self) -> None:
+        check_given(self)
         if self.alpha is not None and self.alpha_ratio is not None:
             raise ValueError("give alpha or alpha_ratio, not both: each sets the outlier threshold")
 
@@ -91,16 +91,6 @@ class PerPatchOutlier(Uniform):
         self._check(x)
         return super().simulate(x, out)
 
-    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
-        uniform, alpha = super()._simulator(), self.alpha.item()
-
-        def simulate(source: Tensor, target: Tensor) -> Tensor:
-            kept = functional.hardshrink(source, alpha)  # 0 where not kept
-            uniform(source, target)
-            return passing(target, kept, -alpha, alpha, out=target).add_(kept)
-
-        return simulate
-
     def encode(self, x: Tensor) -> Tensor:
         self._check(x)
         kept = x.float().contiguous().view(torch.int32)
@@ -110,3 +100,10 @@ class PerPatchOutlier(Uniform):
         kept = (codes < 0) | (codes > 2**self.bits)
         values = super().decode(codes.masked_fill(kept, 0))
         return torch.where(kept, codes.contiguous().view(torch.float32), values)
+
+    def affine(self) -> None:
+        """Values kept as they are have no code."""
+        return None
+
+    def _simulator(self) -> kernels.Simulate:
+        return kernels.keeping_outliers(super()._simulator(), self.alpha.item())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
-from .base import QUANTIZERS, dot, passing, plain
+from .base import QUANTIZERS
+from .kernels import logarithmic as kernels
 from .log_sqrt2 import LogSqrt2
 from .statistics import Statistics
 
@@ -24,47 +22,26 @@ class ShiftLog2(LogSqrt2):
 
     PARAMETERS = ("scale", "minimum")
 
+    @property
+    def offset(self) -> Tensor:
+        """``m − ε``."""
+        return self.minimum - EPSILON
+
     def _solve(self, statistics: Statistics) -> None:
         minimum = statistics.range()[0][0]
-        self.minimum = minimum.to(statistics.sample.device)
-        shifted = _Shifted(statistics, EPSILON - minimum)
-        self.scale, error = self._search(shifted, shifted.sample)
+        shifted = kernels.Shifted(statistics, minimum - EPSILON)
+        self.minimum = minimum.to(statistics.device)
+        self.scale, self.base, error = kernels.search(shifted, self._bases, self.bits)
         self._note_error(statistics.sample, error)
 
-    def _simulator(self) -> Callable[[Tensor, Tensor], Tensor]:
-        scale, offset = plain(self.scale, self.minimum - EPSILON)
-
-        def simulate(source: Tensor, target: Tensor) -> Tensor:
-            shifted = torch.sub(source, offset, out=target).clamp_min_(0.0)
-            return self._simulated(shifted, scale, target).add_(offset)
-
-        return simulate
-
-    def _differentiator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        offset = self.minimum - EPSILON
-        largest = (self.scale + offset).item()
-
-        def differentiate(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
-            drawn = dot(simulated, gradient) - offset * gradient.sum()
-            passing(gradient, x, float("-inf"), largest, out=simulated)
-            return drawn
-
-        return differentiate
-
     def encode(self, x: Tensor) -> Tensor:
-        return super().encode((x - (self.minimum - EPSILON)).clamp_min_(0.0))
+        return super().encode((x - self.offset).clamp_min_(0.0))
 
     def decode(self, codes: Tensor) -> Tensor:
-        return super().decode(codes).add_(self.minimum - EPSILON)
+        return super().decode(codes).add_(self.offset)
 
+    def _simulator(self) -> kernels.Simulate:
+        return kernels.shifted_simulator(self.scale, self.offset, self.base, self.bits)
 
-class _Shifted:
-    """The statistics of x + offset, for a search that knows nothing of shifts."""
-
-    def __init__(self, statistics: Statistics, offset: Tensor) -> None:
-        self._statistics, self._offset = statistics, offset
-        self.sample = (statistics.sample + offset.to(statistics.sample.device)).clamp_min(0.0)
-
-    def range(self, p: float) -> tuple[Tensor, Tensor]:
-        lo, hi = self._statistics.range(p)
-        return lo + self._offset, hi + self._offset
+    def _differentiator(self) -> kernels.Differentiate:
+        return kernels.shifted_differentiator(self.scale, self.offset)

@@ -1,6 +1,6 @@
-"""What a quantizer remembers of the calibration stream, per group: exact tails and a bounded sample.
+"""What a quantizer remembers of the calibration stream, per group: exact extremes and a bounded sample.
 
-Quantiles near 0 and 1 are exact over the whole stream (the tails are kept, 0.1 % of the values), so a range
+Quantiles near 0 and 1 are exact over the whole stream (its extreme 0.1 % at both ends are kept), so a range
 does not depend on how the pictures were batched; squared errors are ranked on an evenly strided sample of
 bounded size.
 """
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..common.errors import VitqError
-from .tails import Tails
+from .extreme_values import ExtremeValues
 
-TAIL = 0.001  # quantiles in [0, TAIL] and [1 - TAIL, 1] can be asked for
+PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
+EXTREME = 0.001  # quantiles in [0, EXTREME] and [1 - EXTREME, 1] can be asked for
 SAMPLE = 2**20  # values kept of one site for ranking candidates
 
 
@@ -27,7 +28,7 @@ class Statistics:
         self.axes = axes
         self.shape: tuple[int, ...] = ()
         self.count = 0
-        self._tails = Tails()
+        self._extremes = ExtremeValues()
         self._samples: list[Tensor] = []
 
     def update(self, x: Tensor, share: float = 1.0) -> None:
@@ -37,14 +38,21 @@ class Statistics:
             raise VitqError("a quantizer met values that are not finite; are the pictures preprocessed?")
         self.shape = broadcast_shape(x, self.axes)
         size = groups.shape[1]
-        self._tails.update(groups, ceil(TAIL * round(size / share)) + 2)
+        self._extremes.update(groups, ceil(EXTREME * round(size / share)) + 2)
         self.count += size
-        self._samples.append(groups[:, :: _stride(groups.numel() / share, size)].clone())
+        few = groups[:, :: _stride(groups.numel() / share, size)]
+        self._samples.append(few.clone(memory_format=torch.contiguous_format))
 
     @property
     def sample(self) -> Tensor:
-        """[groups, values], at most about SAMPLE values in all."""
-        return torch.cat(self._samples, dim=1)
+        """[groups, values], at most about SAMPLE values in all; not to be written into."""
+        if len(self._samples) > 1:
+            self._samples = [torch.cat(self._samples, dim=1)]
+        return self._samples[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self._samples[0].device
 
     def thin(self, values: int) -> None:
         """Keep about ``values`` of the sample, evenly: candidates are ranked faster and less finely."""
@@ -53,7 +61,7 @@ class Statistics:
 
     def range(self, p: float | None = None) -> tuple[Tensor, Tensor]:
         """Per group (lo, hi): the quantiles 1 − p and p, linearly interpolated; None: the extremes."""
-        low, high = self._tails.sorted()
+        low, high = self._extremes.sorted()
         if p is None:
             return _tensor(low[:, 0]), _tensor(high[:, -1])
         below, fraction = _rank(p, self.count)

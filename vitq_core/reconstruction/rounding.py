@@ -8,7 +8,7 @@ from torch import Tensor
 from ..common.errors import VitqError
 from ..quantized.simulation import SimulatedWeight
 from ..quantizers import Uniform
-from ..quantizers.base import passing
+from ..quantizers.kernels.gradients import zero_outside
 
 TINY = 1e-30
 ZETA, GAMMA = 1.1, -0.1  # h(v) = clamp(σ(v)·(ζ − γ) + γ, 0, 1)
@@ -60,7 +60,7 @@ class Rounding:
             # A power of such exponents by way of the logarithm: pow takes twice the time.
             pull = side.abs().clamp_min_(TINY).log_().mul_(beta - 1).exp_().copysign_(side)
             gradient.addcmul_(pull, self._free, value=-2 * beta * weight)
-        passing(gradient, self._h, 0.0, 1.0, out=gradient)
+        zero_outside(gradient, self._h, 0.0, 1.0, out=gradient)
         self.v.grad = torch.ops.aten.sigmoid_backward(gradient, self._sigmoid).mul_(ZETA - GAMMA)
 
     def settle(self, weight: Tensor) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 64  # values whose extremes are compared first when looking for a tensor's tails
+BLOCK = 64  # values whose extremes are compared first when looking for those of a tensor
 
 
-class Tails:
+class ExtremeValues:
     """Per group, the ``keep`` smallest and largest values seen so far."""
 
     def __init__(self) -> None:

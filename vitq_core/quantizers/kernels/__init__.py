@@ -1,0 +1,1 @@
+"""How quantizers compute fast what their formulas say: nothing here decides what a code stands for."""

@@ -1,0 +1,128 @@
+"""Logarithmic codes fast: simulation in place, the gradient of the scale, the search for scale and base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log2
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..statistics import PERCENTILES, Statistics
+from . import pieces
+from .gradients import Differentiate, dot, zero_outside
+from .pieces import Simulate, plain_numbers
+
+COARSE = 3  # every so many bases are tried, then those between the best one and its neighbours
+SEARCHED = 2**18  # values that many bases are ranked on
+
+
+# -- simulation and its gradient -------------------------------------------------------------------------
+def simulator(scale: Tensor, base: float, bits: int) -> Simulate:
+    """``s · base^−clamp(⌊−log_base(x/s)⌉, 0, 2^b)``, whose smallest is exactly 0."""
+    (scale,) = plain_numbers(scale)
+    return lambda source, target: _simulate(source, scale, base, bits, target)
+
+
+def shifted_simulator(scale: Tensor, offset: Tensor, base: float, bits: int) -> Simulate:
+    """The same of ``max(x − offset, 0)``, and ``offset`` added again."""
+    scale, offset = plain_numbers(scale, offset)
+
+    def simulate(source: Tensor, target: Tensor) -> Tensor:
+        shifted = torch.sub(source, offset, out=target).clamp_min_(0.0)
+        return _simulate(shifted, scale, base, bits, target).add_(offset)
+
+    return simulate
+
+
+def differentiator(scale: Tensor) -> Differentiate:
+    """Straight through to the input, but not above the largest power; to the scale with codes held fixed.
+
+    Straight-through inside the logarithm would give NaN at 0, and the scale nothing to learn from.
+    """
+    largest = scale.item()
+
+    def differentiate(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+        drawn = dot(simulated, gradient)
+        zero_outside(gradient, x, float("-inf"), largest, out=simulated)
+        return drawn
+
+    return differentiate
+
+
+def shifted_differentiator(scale: Tensor, offset: Tensor) -> Differentiate:
+    """The same for powers above ``offset``, which does not move with the scale."""
+    unshifted = differentiator(scale + offset)
+    return lambda x, simulated, gradient: unshifted(x, simulated, gradient) - offset * gradient.sum()
+
+
+def _simulate(x: Tensor, scale: Tensor | float, base: float, bits: int, out: Tensor) -> Tensor:
+    """Code and value in one go, into ``out``."""
+    logarithm = torch.div(x, scale, out=out).log2_()
+    return _powers_(_codes_(logarithm.mul_(1 / log2(base)), bits), scale, base, bits)
+
+
+def _codes_(exponents: Tensor, bits: int) -> Tensor:
+    """In place: minus the code, a whole number in −2^b .. 0 of which the lowest stands for zero."""
+    return exponents.round_().clamp_(-(2.0**bits), 0.0)
+
+
+def _powers_(exponents: Tensor, scale: Tensor | float, base: float, bits: int) -> Tensor:
+    """In place: minus the code → value."""
+    functional.threshold_(exponents, -(2.0**bits), float("-inf"))  # 2^−∞ is exactly 0
+    return exponents.mul_(log2(base)).exp2_().mul_(scale)
+
+
+# -- the search for scale and base -----------------------------------------------------------------------
+class Quantiles(Protocol):
+    """What the search needs of the statistics: those of a shifted tensor have it too."""
+
+    sample: Tensor
+
+    def range(self, p: float) -> tuple[Tensor, Tensor]: ...
+
+
+class Shifted:
+    """The statistics of ``max(x − offset, 0)``."""
+
+    def __init__(self, statistics: Statistics, offset: Tensor) -> None:
+        self._statistics, self._offset = statistics, offset
+        self.sample = (statistics.sample - offset.to(statistics.sample.device)).clamp_min(0.0)
+
+    def range(self, p: float) -> tuple[Tensor, Tensor]:
+        lo, hi = self._statistics.range(p)
+        return lo - self._offset, hi - self._offset
+
+
+def search(statistics: Quantiles, bases: Sequence[float], bits: int) -> tuple[Tensor, float, Tensor]:
+    """(scale, base, mean squared error): the percentile whose use as scale, with its base, errs least."""
+    sample = statistics.sample.flatten()
+    if len(bases) > 1:
+        sample = sample[:: -(-len(sample) // SEARCHED)].contiguous()
+    scales = [positive(statistics.range(p)[1][0]).to(sample.device) for p in PERCENTILES]
+    tried = range(0, len(bases), COARSE)
+    errors = [(_errors(sample, scale, [bases[i] for i in tried], bits), scale) for scale in scales]
+    least, scale = min(errors, key=lambda pair: min(pair[0]))
+    best = tried[least.index(min(least))]
+    near = bases[max(best - COARSE + 1, 0) : best + COARSE]
+    least = _errors(sample, scale, near, bits) if len(near) > 1 else least
+    return scale, near[least.index(min(least))], min(least) / sample.numel()
+
+
+def positive(scale: Tensor) -> Tensor:
+    """A scale that can divide: 1 where the data were all zero."""
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def _errors(sample: Tensor, scale: Tensor, bases: Sequence[float], bits: int) -> list[Tensor]:
+    """The summed squared error with each base."""
+    errors = [torch.zeros_like(scale) for _ in bases]
+    for x in sample.split(pieces.PIECE):
+        logarithm = torch.div(x, scale).log2_()
+        room = torch.empty_like(x)
+        for error, base in zip(errors, bases, strict=True):
+            exponents = _codes_(torch.mul(logarithm, 1 / log2(base), out=room), bits)
+            error += _powers_(exponents, scale, base, bits).sub_(x).square_().sum()
+    return errors

@@ -1,0 +1,147 @@
+"""Uniform codes fast: simulation in place, the gradient of the scale, the search for the range."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..statistics import PERCENTILES, Statistics
+from . import pieces
+from .gradients import Differentiate, dot, zero_outside
+from .pieces import Simulate, plain_numbers
+
+SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
+COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
+SEARCHED = 2**19  # values that so many candidates are ranked on
+CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
+
+
+# -- simulation and its gradient -------------------------------------------------------------------------
+def simulator(scale: Tensor, zero_point: Tensor, bits: int) -> Simulate:
+    """``s · (clamp(⌊x/s⌉ + z, 0, 2^b − 1) − z)``."""
+    scale, low, high = _steps(scale, zero_point, bits)
+    return lambda source, target: _simulate(source, scale, low, high, target)
+
+
+def keeping_outliers(simulate: Simulate, alpha: float) -> Simulate:
+    """What ``simulate`` gives, but ``|x| > α`` as it is."""
+
+    def with_outliers(source: Tensor, target: Tensor) -> Tensor:
+        kept = functional.hardshrink(source, alpha)  # 0 where not kept
+        simulate(source, target)
+        return zero_outside(target, kept, -alpha, alpha, out=target).add_(kept)
+
+    return with_outliers
+
+
+def differentiator(scale: Tensor, zero_point: Tensor, bits: int) -> Differentiate:
+    """LSQ (arXiv 1902.08153): rounding counts as identity, a clipped value moves with the scale alone."""
+    scale, low, high = _steps(scale, zero_point, bits)
+
+    def one_scale(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+        drawn = dot(simulated, gradient)
+        zero_outside(gradient, x, (low - CLIPPED) * scale, (high + CLIPPED) * scale, out=simulated)
+        return drawn - dot(x, simulated)
+
+    def many_scales(x: Tensor, simulated: Tensor, gradient: Tensor) -> Tensor:
+        drawn = simulated * gradient
+        moved = simulated.sub_(x).div_(scale)
+        zero_outside(gradient, moved, -CLIPPED, CLIPPED, out=simulated)
+        return drawn.addcmul_(x, simulated, value=-1).sum_to_size(scale.shape)
+
+    return one_scale if isinstance(scale, float) else many_scales
+
+
+def _steps(
+    scale: Tensor, zero_point: Tensor, bits: int
+) -> tuple[Tensor, Tensor, Tensor] | tuple[float, float, float]:
+    """The scale and the limits of ⌊x/s⌉, as plain numbers where they can be."""
+    scale, zero_point = plain_numbers(scale, zero_point)
+    return scale, -zero_point, 2**bits - 1 - zero_point
+
+
+def _simulate(
+    x: Tensor, scale: Tensor | float, low: Tensor | float, high: Tensor | float, out: Tensor
+) -> Tensor:
+    """``s · clamp(⌊x/s⌉, low, high)`` into ``out``; parameters broadcast against ``x``."""
+    steps = torch.div(x, scale, out=out).round_()
+    if isinstance(scale, float):
+        return steps.clamp_(low, high).mul_(scale)
+    # With two tensors clamp_ takes no vector instructions, each alone does.
+    return torch.minimum(torch.maximum(steps, low, out=out), high, out=out).mul_(scale)
+
+
+# -- the search for the range ----------------------------------------------------------------------------
+def percentile_ranges(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
+    """The quantiles that RepQ-ViT tries: (lows, highs), each [candidates, groups]."""
+    lows, highs = zip(*(statistics.range(p) for p in PERCENTILES), strict=True)
+    return torch.stack(lows).to(statistics.device), torch.stack(highs).to(statistics.device)
+
+
+def extremes(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
+    """One candidate: (lows, highs), each [1, groups]."""
+    low, high = (end[None].to(statistics.device) for end in statistics.range())
+    return low, high
+
+
+def shrunk_extremes(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
+    """The extremes times factors, around the best of a coarse search: (lows, highs), [candidates, groups].
+
+    Thins the sample: so many candidates are ranked on fewer values.
+    """
+    statistics.thin(SEARCHED)
+    sample, (low, high) = statistics.sample, extremes(statistics, bits)
+    powers = torch.arange(0, SHRINKS, COARSE, device=low.device)[:, None]
+    coarse = SHRINK**powers
+    best = _errors(sample, *scale_and_zero_point(low * coarse, high * coarse, bits), bits).argmin(0)
+    near = torch.arange(1 - COARSE, COARSE, device=low.device)[:, None]
+    factors = SHRINK ** (powers[best, 0] + near).clamp(0, SHRINKS - 1)
+    return low * factors, high * factors
+
+
+RANGES = {"percentile": percentile_ranges, "minmax": extremes, "least_error": shrunk_extremes}
+
+
+def search(statistics: Statistics, bits: int, ranges: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Per group, the (scale, zero point, mean squared error) of the candidate with the least error."""
+    scales, zero_points = scale_and_zero_point(*RANGES[ranges](statistics, bits), bits)
+    errors = _errors(statistics.sample, scales, zero_points, bits)
+    best = errors.argmin(0, keepdim=True)
+    scale, zero_point, error = (each.gather(0, best)[0] for each in (scales, zero_points, errors))
+    return scale, zero_point, error
+
+
+def scale_and_zero_point(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """(scale, whole zero point) of the range [lo, hi]; for a range of one value a scale that holds it."""
+    scale = (hi - lo) / (2**bits - 1)
+    largest = torch.maximum(lo.abs(), hi.abs())
+    empty = scale <= largest * 1e-7
+    scale = torch.where(empty, torch.where(largest > 0, largest, torch.ones_like(largest)), scale)
+    return scale, (-lo / scale).round()
+
+
+def _errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
+    """Squared errors [candidates, groups], as many candidates at a time as make one piece."""
+    together = max(1, pieces.PIECE // sample.numel())
+    errors = []
+    for s, z in zip(scales.split(together), zero_points.split(together), strict=True):
+        repeated = sample if len(s) == 1 else sample.repeat(len(s), 1)
+        found = _squared_error(repeated, s.reshape(-1, 1), z.reshape(-1, 1), bits)
+        errors.append(found.reshape(len(s), -1))
+    return torch.cat(errors)
+
+
+def _squared_error(sample: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    """Mean squared error [groups] of simulating ``sample`` [groups, values], in cache-sized pieces."""
+    errors = []
+    rows = max(1, pieces.PIECE // sample.shape[1])
+    for part, s, z in zip(sample.split(rows), scale.split(rows), zero_point.split(rows), strict=True):
+        simulate = simulator(s, z, bits)
+        errors.append(sum(_error_sum(simulate, piece) for piece in part.split(pieces.PIECE, dim=1)))
+    return torch.cat(errors) / sample.shape[1]
+
+
+def _error_sum(simulate: Simulate, x: Tensor) -> Tensor:
+    simulate(x, simulated := torch.empty_like(x))
+    return simulated.sub_(x).square_().sum(dim=1)
