@@ -1,12 +1,11 @@
 """Sizes are those of the tensors that are written."""
 
 import pytest
-import torch
 
 import vitq_core as vq
 from vitq_core.graph.prepared import prepare
 from vitq_core.quantized.cost import float_bytes, kept_float_bytes, quantized_bytes, scale_count
-from vitq_core.quantized.tensors import compact, float_tensors
+from vitq_core.quantized.tensors import float_tensors
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -25,23 +24,6 @@ def test_bytes_by_hand(model, images, bits: int) -> None:
 
 def test_float_bytes(tiny) -> None:
     assert float_bytes(tiny(qkv_bias=False)) == float_bytes(tiny()) - 4 * 3 * 16
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype"),
-    [
-        ([0.0, 255.0], torch.uint8),
-        ([-1.0, 7.0], torch.int16),
-        ([0.0, 300.0], torch.int16),
-        ([0.0, 40000.0], torch.float32),
-        ([0.5, 1.0], torch.float32),
-        ([float("inf"), 1.0], torch.float32),
-    ],
-)
-def test_whole_numbers_take_the_smallest_type_without_loss(values: list[float], dtype: torch.dtype) -> None:
-    stored = compact(torch.tensor(values))
-    assert stored.dtype == dtype
-    assert stored.float().tolist() == values
 
 
 def test_float_tensors_are_everything_but_the_quantized_weights(variant, pictures) -> None:

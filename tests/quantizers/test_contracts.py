@@ -10,15 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional
 
 from vitq_core.common.errors import VitqError
-from vitq_core.quantizers import QUANTIZERS, LogSqrt2, Quantizer, ShiftLog2, base, log_sqrt2, uniform
+from vitq_core.quantizers import QUANTIZERS, LogSqrt2, Quantizer, ShiftLog2
+from vitq_core.quantizers.kernels import pieces
 from vitq_core.quantizers.shift_log2 import EPSILON
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
-BITS = range(MIN_BITS, MAX_BITS + 1)
+BITS = (MIN_BITS, 3, 4, MAX_BITS)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -56,6 +58,7 @@ class Case:
     plateau: bool = False  # a fixed base: more bits only add smaller values
     one_batch: bool = False  # resolves an option on the first batch
     exact: bool = True  # else powers of its base differ in the last bit with their place in memory
+    affine: bool = False  # whether a scale and a zero point are all it does
 
     def __str__(self) -> str:
         return "-".join([self.quantizer, *(f"{name}={value}" for name, value in self.options.items())])
@@ -74,12 +77,12 @@ class Case:
 
 
 KNOWN = [
-    Case("uniform", post_layernorm),
-    Case("uniform", post_layernorm, {"axis": -1}),
-    Case("uniform", weight, {"axis": 0}, batch_axis=1),
-    Case("uniform", post_gelu, {"range": "minmax"}),
-    Case("uniform", post_gelu, {"range": "least_error"}),
-    Case("uniform", weight, {"axis": 0, "range": "least_error"}, batch_axis=1),
+    Case("uniform", post_layernorm, affine=True),
+    Case("uniform", post_layernorm, {"axis": -1}, affine=True),
+    Case("uniform", weight, {"axis": 0}, batch_axis=1, affine=True),
+    Case("uniform", post_gelu, {"range": "minmax"}, affine=True),
+    Case("uniform", post_gelu, {"range": "least_error"}, affine=True),
+    Case("uniform", weight, {"axis": 0, "range": "least_error"}, batch_axis=1, affine=True),
     Case("log_sqrt2", post_softmax, plateau=True),
     Case("log_sqrt2", post_softmax, {"base": 2.0}, plateau=True),
     Case("log_sqrt2", post_softmax, {"base": "fitted"}, exact=False),
@@ -90,7 +93,9 @@ KNOWN = [
     Case("per_patch_outlier", post_layernorm, {"alpha_ratio": 0.01}, one_batch=True),
 ]
 NEW = [Case(name) for name in QUANTIZERS if name not in {case.quantizer for case in KNOWN}]
+LEARNING = [case for case in KNOWN + NEW if case.make(4).learned_parameters()]
 every_case = pytest.mark.parametrize("case", KNOWN + NEW, ids=str)
+every_learning_case = pytest.mark.parametrize("case", LEARNING, ids=str)
 every_quantizer = pytest.mark.parametrize("name", list(QUANTIZERS))
 
 
@@ -102,6 +107,11 @@ def outliers(quantizer: Quantizer, x: Tensor) -> Tensor:
 def zero_codes(quantizer: Quantizer) -> int:
     """Log quantizers have exactly 0 besides the 2^b powers."""
     return int(isinstance(quantizer, LogSqrt2))
+
+
+def first_parameter(quantizer: Quantizer) -> Tensor:
+    """The scale, whatever a new entry calls it."""
+    return getattr(quantizer, quantizer.PARAMETERS[0])
 
 
 def error(quantizer: Quantizer, x: Tensor) -> float:
@@ -135,15 +145,17 @@ def test_levels_are_sorted_and_stand_for_themselves(case: Case, bits: int) -> No
     levels = quantizer.levels()
     assert len(levels) <= 2**bits + zero_codes(quantizer)
     assert (levels.diff() >= 0).all()
-    simulated = quantizer(in_first_group(levels, quantizer.scale))
-    torch.testing.assert_close(first_group(simulated, quantizer.scale), levels, atol=1e-6, rtol=1e-5)
+    simulated = quantizer(in_first_group(levels, first_parameter(quantizer)))
+    torch.testing.assert_close(
+        first_group(simulated, first_parameter(quantizer)), levels, atol=1e-6, rtol=1e-5
+    )
 
 
 @every_case
 def test_what_forward_gives_are_levels(case: Case) -> None:
     quantizer, data = case.fitted()
     inliers = data.masked_fill(outliers(quantizer, data), 0.0)
-    values = first_group(quantizer(inliers), quantizer.scale)
+    values = first_group(quantizer(inliers), first_parameter(quantizer))
     distance = (values[:, None] - quantizer.levels()).abs().amin(dim=1)
     assert distance.max() <= (0 if case.exact else 3e-7)
 
@@ -177,7 +189,7 @@ def test_twice_equals_once(case: Case, bits: int) -> None:
 @every_case
 def test_more_bits_are_never_worse(case: Case) -> None:
     """Fixed-base log quantizers stop gaining near 20 dB (test_log_sqrt2), but must not get worse."""
-    errors = [error(*case.fitted(bits)) for bits in BITS]
+    errors = [error(*case.fitted(bits)) for bits in range(MIN_BITS, MAX_BITS + 1)]
     allowed = 1.02 if case.plateau else 1.0
     assert all(more <= allowed * fewer for fewer, more in pairwise(errors))
     assert errors[-1] < errors[0]
@@ -212,12 +224,52 @@ def test_parameters_take_no_gradient_from_fitting_a_trainable_tensor(case: Case)
     assert not any(getattr(quantizer, name).requires_grad for name in quantizer.PARAMETERS)
 
 
+# -- scale and zero point alone ------------------------------------------------------------------------
+@every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_an_affine_quantizer_is_its_scale_and_zero_point(case: Case, bits: int) -> None:
+    """Written out as ONNX's QuantizeLinear and DequantizeLinear compute."""
+    quantizer, data = case.fitted(bits)
+    found = quantizer.affine()
+    if case in KNOWN:
+        assert (found is not None) == case.affine
+    if found is None:
+        return
+    scale, zero_point = found
+    assert torch.equal(zero_point, zero_point.round())
+    for x in (data, case.make_data(seed=1), 3 * case.make_data(seed=2), 100 - data):
+        codes = (torch.round(x / scale) + zero_point).clamp(0, 2**bits - 1)
+        assert torch.equal(quantizer.encode(x).float(), codes)
+        assert torch.equal(quantizer.simulate(x), (codes - zero_point) * scale)
+
+
 # -- learned scales ------------------------------------------------------------------------------------
 def learning(quantizer: Quantizer) -> Quantizer:
-    """A copy whose scale takes gradients."""
+    """A copy whose learned parameters take gradients."""
     copy = deepcopy(quantizer)
-    copy.scale = copy.scale.detach().clone().requires_grad_()
+    for name in copy.learned_parameters():
+        setattr(copy, name, getattr(copy, name).detach().clone().requires_grad_())
     return copy
+
+
+@every_case
+def test_what_is_learned_takes_gradients_and_nothing_else_does(case: Case) -> None:
+    quantizer, data = case.fitted()
+    names = quantizer.learned_parameters()
+    assert set(names) <= set(quantizer.PARAMETERS)
+    assert names == ("scale",) or case not in KNOWN
+    assert not quantizer.learning and not case.make(4).learning
+    learned = learning(quantizer)
+    assert learned.learning == bool(names)
+    x = data.clone().requires_grad_()
+    (learned(x) * noise(*x.shape, seed=3)).sum().backward()
+    assert x.grad.isfinite().all()
+    for name in quantizer.PARAMETERS:
+        parameter = getattr(learned, name)
+        assert (parameter.grad is not None) == (name in names)
+        if name in names:
+            assert (getattr(quantizer, name) > 0).all()  # as the optimizer keeps it
+            assert parameter.grad.shape == parameter.shape and parameter.grad.isfinite().all()
 
 
 def log_twin(quantizer: LogSqrt2, x: Tensor, scale: Tensor, simulated: Tensor) -> Tensor:
@@ -273,7 +325,7 @@ def assert_learns(quantizer: Quantizer, x: Tensor) -> None:
     torch.testing.assert_close(quantizer.scale.grad.double(), of_scale, atol=1e-4 * size, rtol=1e-3)
 
 
-@every_case
+@every_learning_case
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_a_learned_scale_has_the_gradients_of_a_naive_twin(case: Case, bits: int) -> None:
     quantizer, data = case.fitted(bits)
@@ -284,7 +336,7 @@ def test_a_learned_scale_has_the_gradients_of_a_naive_twin(case: Case, bits: int
     assert_learns(quantizer, beyond)
 
 
-@every_case
+@every_learning_case
 def test_a_learned_scale_has_the_same_gradients_for_any_layout_in_memory(case: Case) -> None:
     quantizer, data = case.fitted()
     assert_learns(quantizer, 3 * data.transpose(0, -1).contiguous().transpose(0, -1))
@@ -296,24 +348,24 @@ def test_a_learned_scale_has_the_same_gradients_for_any_layout_in_memory(case: C
     assert torch.equal(learned.scale.grad, plain.scale.grad)
 
 
-@every_case
+@every_learning_case
 def test_a_learned_scale_has_the_same_gradients_in_pieces(case: Case, monkeypatch) -> None:
     quantizer, data = case.fitted()
-    monkeypatch.setattr(base, "TOGETHER", 64)
+    monkeypatch.setattr(pieces, "TOGETHER", 64)
     assert_learns(quantizer, 3 * data)
 
 
-@every_case
+@every_learning_case
 def test_a_learned_scale_of_many_values(case: Case) -> None:
     """More than one piece as it is."""
     quantizer, data = case.fitted()
-    times = base.TOGETHER // data.numel() * 2 + 1
+    times = pieces.TOGETHER // data.numel() * 2 + 1
     repeats = [1] * data.ndim
     repeats[case.batch_axis] = times
     assert_learns(quantizer, data.repeat(repeats))
 
 
-@every_case
+@every_learning_case
 def test_a_scale_is_learned_from_half_precision(case: Case) -> None:
     quantizer, data = case.fitted()
     x = data.bfloat16().requires_grad_()
@@ -380,9 +432,8 @@ def test_with_gradients_on_nothing_is_overwritten(case: Case) -> None:
 def test_cutting_into_pieces_changes_nothing(case: Case, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, data = case.fitted()
     expected = whole(data)
-    for module in (base, uniform, log_sqrt2):
-        monkeypatch.setattr(module, "PIECE", piece)
-    monkeypatch.setattr(base, "TOGETHER", piece)
+    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(pieces, "TOGETHER", piece)
     assert case.same(whole(data), expected)
     torch.testing.assert_close(case.make(4).fit(data)(data), expected)
 
@@ -461,6 +512,28 @@ def test_any_values_have_codes_that_decode_to_forward(data: st.DataObject, name:
 
 # -- storage -------------------------------------------------------------------------------------------
 @every_case
+@pytest.mark.parametrize("bits", BITS)
+def test_stored_bytes_are_those_of_a_file(case: Case, bits: int) -> None:
+    quantizer, data = case.fitted(bits)
+    tensors = quantizer.stored_tensors()
+    written = save(tensors)
+    header = 8 + int.from_bytes(written[:8], "little")
+    assert quantizer.stored_bytes() == len(written) - header
+    assert quantizer.stored_bytes() <= quantizer.most_stored_bytes() <= quantizer.most_stored_bytes(True)
+    restored = case.make(bits)
+    restored.restore({name: tensor.float() for name, tensor in load(written).items()}, quantizer.settings())
+    assert torch.equal(restored(data), quantizer(data))
+
+
+@every_case
+def test_the_bytes_at_most_do_not_depend_on_the_data(case: Case) -> None:
+    (quantizer, data), other = case.fitted(2), case.make(8)
+    other.fit(0.3 * data)
+    for rescaled in (False, True):
+        assert other.most_stored_bytes(rescaled) == quantizer.most_stored_bytes(rescaled)
+
+
+@every_case
 def test_settings_and_tensors_restore_an_equal_quantizer(case: Case) -> None:
     quantizer, data = case.fitted(5)
     stored = json.loads(json.dumps(quantizer.settings()))
@@ -481,7 +554,7 @@ def test_a_copy_is_equal_and_independent(case: Case) -> None:
     expected = quantizer(data)
     copy = deepcopy(quantizer)
     assert torch.equal(copy(data), expected)
-    copy.scale.mul_(2.0)
+    first_parameter(copy).mul_(2.0)
     assert torch.equal(quantizer(data), expected)
 
 
@@ -495,4 +568,4 @@ def test_a_copy_made_while_calibrating_goes_on_alone(case: Case) -> None:
     quantizer.finish()
     copy.finish()
     assert torch.equal(quantizer(data), case.make(4).fit(data)(data))
-    assert not torch.equal(copy.scale, quantizer.scale)
+    assert not torch.equal(first_parameter(copy), first_parameter(quantizer))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vitq_core.quantizers import LogSqrt2
-from vitq_core.quantizers.base import PERCENTILES
 from vitq_core.quantizers.log_sqrt2 import BASES
+from vitq_core.quantizers.statistics import PERCENTILES
 
 
 def post_softmax(*shape: int, seed: int = 0) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitq_core.quantizers import ShiftLog2, Uniform
-from vitq_core.quantizers.base import PERCENTILES
 from vitq_core.quantizers.shift_log2 import EPSILON
+from vitq_core.quantizers.statistics import PERCENTILES
 
 
 def post_gelu(*shape: int, seed: int = 0) -> Tensor:

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vitq_core.quantizers import statistics
-from vitq_core.quantizers.base import PERCENTILES
-from vitq_core.quantizers.statistics import Statistics, grouped
+from vitq_core.quantizers.statistics import PERCENTILES, Statistics, grouped
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -109,7 +108,7 @@ def test_memory_is_the_tails_and_a_bounded_sample(monkeypatch: pytest.MonkeyPatc
     x = noise(20, 100, 30)
     for axes, per_group in (((), 60_000), ((2,), 2000)):
         found = watched(x, axes, 20)
-        low, high = found._tails.sorted()
+        low, high = found._extremes.sorted()
         assert low.shape[1] == high.shape[1] <= 0.001 * per_group + 3
         assert found.sample.numel() <= 1500  # every batch rounds up
 

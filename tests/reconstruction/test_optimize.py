@@ -248,6 +248,23 @@ def test_scales_are_leaves_inside_and_plain_tensors_after_an_error() -> None:
     assert not any(quantizer.scale.requires_grad or quantizer.learning for quantizer in quantizers)
 
 
+def test_what_a_quantizer_does_not_offer_is_not_learned() -> None:
+    class Fixed(Uniform):
+        def learned_parameters(self) -> tuple[str, ...]:
+            return ()
+
+    class Both(Uniform):
+        def learned_parameters(self) -> tuple[str, ...]:
+            return ("scale", "zero_point")
+
+    fixed, both = Fixed(4).fit(torch.randn(9)), Both(4).fit(torch.randn(9))
+    with learning_scales([fixed, both]) as learned:
+        assert len(learned) == 2
+        assert learned[0] is both.scale and learned[1] is both.zero_point
+        assert both.learning and not fixed.learning and not fixed.scale.requires_grad
+    assert not both.learning
+
+
 def test_steps_are_constant_for_v_and_fall_as_a_cosine_for_scales(simulation, images, monkeypatch) -> None:
     unit, data = gathered(simulation, images, "blocks.0.mlp")
     schedule = Schedule(iterations=6, batch_size=8, rounding_lr=0.01, scale_lr=0.001, autocast=False)

@@ -29,7 +29,7 @@ from ..quantized.packing import pack, unpack
 from ..quantized.report import Report, SiteRow, UnitRow
 from ..quantized.result import QuantizeResult, layer_bits
 from ..quantized.simulation import Simulation
-from ..quantized.tensors import CODES, float_tensors, quantizer_tensors
+from ..quantized.tensors import CODES, float_tensors
 from ..recipes.recipe import Recipe
 from ..tasks import task_of
 from .base import EXPORTERS
@@ -129,7 +129,7 @@ def _stored(simulation: Simulation) -> dict[str, Tensor]:
     tensors = float_tensors(simulation)
     for site in simulation.sites():
         quantizer = simulation.quantizer(site)
-        tensors |= {f"{site}.{name}": tensor.clone() for name, tensor in quantizer_tensors(quantizer).items()}
+        tensors |= {f"{site}.{name}": tensor.clone() for name, tensor in quantizer.stored_tensors().items()}
     for layer in simulation.layers.values():
         if layer.weight is not None:
             quantizer, weight = simulation.quantizer(layer.weight), simulation.float_weight(layer.name)

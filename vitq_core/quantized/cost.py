@@ -11,7 +11,7 @@ from ..graph.prepared import PreparedModel
 from ..graph.site import Layer
 from .packing import packed_bytes
 from .simulation import Simulation
-from .tensors import float_tensors, quantizer_tensors
+from .tensors import float_tensors
 
 MEGABYTE = 1e6
 SCALE_BYTES = 5  # of a float scale and a zero point in one byte
@@ -102,9 +102,9 @@ def expected_bytes(prepared: PreparedModel, code_bytes: int) -> int:
 
 def quantized_bytes(simulation: Simulation) -> int:
     """Bytes of the tensors that ``save_quantized`` writes (the file adds a header of some kilobytes)."""
-    quantizers = (quantizer_tensors(simulation.quantizer(site)).values() for site in simulation.sites())
+    quantizers = sum(simulation.quantizer(site).stored_bytes() for site in simulation.sites())
     codes = cost_of(simulation)[0].code_bytes
-    return codes + _total(float_tensors(simulation).values()) + sum(_total(tensors) for tensors in quantizers)
+    return codes + _total(float_tensors(simulation).values()) + quantizers
 
 
 def _total(tensors: Iterable[Tensor]) -> int:

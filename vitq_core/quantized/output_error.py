@@ -89,15 +89,11 @@ def _measure(
         for b in bits:
             with _weight(part, fitted[-1][b](part.weight)):
                 weight[b] = _ratio(part.forward(*shown), expected)
-    kept = [_stored_bytes(site, each[bits[0]]) for site, each in zip(layer.sites, fitted, strict=False)]
+    kept = [
+        each[bits[0]].most_stored_bytes(rescaled=site.role == "post_layernorm")
+        for site, each in zip(layer.sites, fitted, strict=False)
+    ]
     return LayerError(act, weight, sum(kept))
-
-
-def _stored_bytes(site: Site, quantizer: Quantizer) -> int:
-    """Zero points are whole numbers of two bytes, but where a norm's rescaling averages or clips them."""
-    small = 4 if site.role == "post_layernorm" else 2
-    sizes = {"zero_point": small}
-    return sum(buffer.numel() * sizes.get(name, 4) for name, buffer in quantizer.named_buffers())
 
 
 def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dict[int, Quantizer]:

@@ -83,14 +83,15 @@ def _bounded(step: float, scale: Tensor, schedule: Schedule) -> float:
 
 @contextmanager
 def learning_scales(quantizers: list[Quantizer]) -> Iterator[list[Tensor]]:
-    """Their scales as leaves that take gradients."""
-    for quantizer in quantizers:
-        quantizer.scale = quantizer.scale.detach().clone().requires_grad_()
+    """What they say is to be learned, as leaves that take gradients."""
+    learned = [(quantizer, name) for quantizer in quantizers for name in quantizer.learned_parameters()]
+    for quantizer, name in learned:
+        setattr(quantizer, name, getattr(quantizer, name).detach().clone().requires_grad_())
     try:
-        yield [quantizer.scale for quantizer in quantizers]
+        yield [getattr(quantizer, name) for quantizer, name in learned]
     finally:
-        for quantizer in quantizers:
-            quantizer.scale = quantizer.scale.detach()
+        for quantizer, name in learned:
+            setattr(quantizer, name, getattr(quantizer, name).detach())
 
 
 @contextmanager
