@@ -92,7 +92,7 @@ class Page:
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """After a change of the form: what is wrong with it, and whether the result is still its own."""
-        return gr.skip() if self.quantizing.running(request) else self._compare(data, data[self.shown])
+        return gr.skip() if self.quantizing.speaks(data, request) else self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
         """After a run: the form may have changed meanwhile."""

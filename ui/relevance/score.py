@@ -149,7 +149,7 @@ class ScoreSection:
 
     def reflect(self, data: Data, request: gr.Request) -> Any:
         """After a change of the form: what is wrong with it, and whether the scores are still its own."""
-        return gr.skip() if self.run.running(request) else self._compare(data)
+        return gr.skip() if self.run.speaks(data, request) else self._compare(data)
 
     def settle(self, data: Data) -> Any:
         """After a run that ended well: the form may have changed meanwhile."""

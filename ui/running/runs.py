@@ -30,7 +30,8 @@ Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 class Run:
     """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps only their job: what stops it, and what it told. `failed`: shown too where the work
+    Of a visitor it keeps their job (what stops it, and what it told) and, while that is the last word, with
+    which inputs a run ended badly. `failed`: shown too where the work
     did not end well. `live`: shows what is being learned. A run that has learned something ends with that
     when it is cancelled; cancelled once more, or any other run, it is dropped. `kept`: the settings of the
     result on the page, which stays there where a run does not end well, and is then named.
@@ -45,6 +46,7 @@ class Run:
     live: Live | None = None
     kept: gr.State | None = None
     jobs: Jobs = field(default_factory=Jobs)
+    _ended_badly: dict[str, dict] = field(default_factory=dict)
 
     def connect(
         self,
@@ -85,8 +87,10 @@ class Run:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
         job = self.jobs.flag(request.session_hash)
+        self._ended_badly[request.session_hash] = dict(data)
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)
+            self._ended_badly.pop(request.session_hash, None)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
@@ -115,9 +119,19 @@ class Run:
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
         self.jobs.cancel(request.session_hash)
+        self._ended_badly.pop(request.session_hash, None)
 
     def running(self, request: gr.Request) -> bool:
         return self.jobs.running(request.session_hash)
+
+    def speaks(self, data: Data, request: gr.Request) -> bool:
+        """Whether the banner is the run's: it is under way, or ended badly with these very inputs.
+
+        An answer to a change of the form that was asked before the button was pressed comes after both.
+        """
+        ended = self._ended_badly.get(request.session_hash, {})
+        same = bool(ended) and all(data.get(item) == value for item, value in ended.items() if item in data)
+        return self.running(request) or same
 
     def ready(self) -> Updates:
         return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}

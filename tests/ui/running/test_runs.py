@@ -107,3 +107,27 @@ def test_an_earlier_result_is_named_and_dimmed_where_a_run_does_not_end_well(err
     assert "earlier" not in run.run({kept: None}, ME)[run.status]
     run.jobs.start("me")
     assert settings.title in run.cancel(ME, settings)[run.status]
+
+
+def test_what_a_run_said_at_its_end_is_not_talked_over_by_a_late_answer_about_the_same_form():
+    broken = [True]
+
+    def work(data, progress, stopped):
+        if broken:
+            raise ValueError("no such folder.")
+        return {}
+
+    run = run_of(work)
+    run.jobs.start("me")
+    assert run.speaks({"folder": "a"}, ME)
+    run.run({"folder": "a", "shown": 1}, ME)
+    assert run.speaks({"folder": "a"}, ME)
+    assert not run.speaks({"folder": "b"}, ME)
+    assert not run.speaks({"folder": "a"}, SimpleNamespace(session_hash="you"))
+    broken.clear()
+    run.run({"folder": "a"}, ME)
+    assert not run.speaks({"folder": "a"}, ME)
+    broken.append(True)
+    run.run({"folder": "a"}, ME)
+    run.leave(ME)
+    assert not run.speaks({"folder": "a"}, ME)
