@@ -131,8 +131,9 @@ class Workbench(ModelStore):
         model, source = self.model(settings.model), self.source(settings)
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
         measured = quantize_and_measure(
-            model, source, reference, settings.complete.engine_recipe(), settings.calibration, settings.seed,
-            part_of(progress, read, 1), cancel=job, drop=job.dropped, watch=job.told,
+            model, source, reference, settings.complete.engine_recipe(), settings.calibration,
+            seed=settings.seed, progress=part_of(progress, read, 1), cancel=job, drop=job.dropped,
+            watch=job.told,
         )  # fmt: skip
         settings = _reached(settings, measured.result.report, job)
         return Outcome(

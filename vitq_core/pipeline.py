@@ -16,8 +16,8 @@ from .common.checks import check_function, check_whole
 from .common.monitor import Monitor, Progress
 from .data.calibration_set import CalibrationPictures
 from .graph.base import family_of
-from .graph.copies import check_finite, network_of
-from .graph.faithful import COMPARED, check_given, unsavable
+from .graph.copies import network_of
+from .graph.faithful import COMPARED, unsavable
 from .graph.prepared import prepare
 from .graph.site import Layer
 from .passes.base import Run
@@ -103,8 +103,6 @@ def _unwrap(model: Model | nn.Module) -> tuple[Model | None, nn.Module]:
     module = network_of(model, "quantize")
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already; quantize the full-precision one")
-    check_finite(module)
-    check_given(module)
     return None if isinstance(model, nn.Module) else model, module
 
 

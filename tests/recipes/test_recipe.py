@@ -51,7 +51,7 @@ def test_every_option_a_recipe_takes_belongs_to_a_quantizer_or_a_pass_of_it(name
     assert ("log_base" in applies) == bool({"log_sqrt2", "shift_log2"} & quantizers)
     for option in {"alpha", "alpha_ratio", "log_base"} & applies:
         recipe = vq.recipe(name, **{option: OPTIONS[option]})
-        given = [recipe.options.given_to(QUANTIZERS[quantizer]) for quantizer in quantizers]
+        given = [recipe.options.given_to(QUANTIZERS[quantizer].Options) for quantizer in quantizers]
         assert OPTIONS[option] in [value for arguments in given for value in arguments.values()]
 
 

@@ -43,7 +43,11 @@ def option(
 
 def options_of(owner: type) -> dict[str, Option]:
     """{name: option} of the dataclass ``Options`` that a quantizer or a pass carries; none without one."""
-    declared = getattr(owner, "Options", None)
+    return declared_in(getattr(owner, "Options", None))
+
+
+def declared_in(declared: type | None) -> dict[str, Option]:
+    """{name: option} of such a dataclass."""
     found = {}
     for item in fields(declared) if declared is not None else ():
         name, label, check, choices = (item.metadata[k] for k in ("name", "label", "check", "choices"))

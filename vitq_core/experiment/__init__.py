@@ -3,11 +3,10 @@
 from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
-from ..common.monitor import Monitor
 from ..demo import scenes
 from ..graph.copies import private_copy
-from ..graph.prepared import PreparedModel, prepare
-from ..pictures import PictureFolder, open_picture
+from ..graph.prepared import prepare
+from ..pictures import open_picture
 from ..quantized.report import LEARNING, RECONSTRUCTED
 from ..recipes.recipe import MAX_BITS, MIN_BITS
 from ..recipes.schedule import EFFORT_NAMES
@@ -19,9 +18,6 @@ __all__ = [
     "MAX_BITS",
     "MIN_BITS",
     "RECONSTRUCTED",
-    "Monitor",
-    "PictureFolder",
-    "PreparedModel",
     "given_path",
     "is_name",
     "is_number",

@@ -71,6 +71,7 @@ def quantize_and_measure(
     reference: Reference,
     recipe: Recipe,
     count: int,
+    *,
     seed: int = 0,
     progress: Progress | None = None,
     cancel: Cancel | None = None,

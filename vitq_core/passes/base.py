@@ -54,7 +54,7 @@ class Run:
 
     def options(self, declared: type[O]) -> O:
         """A pass's own options: those the recipe sets, its defaults for the others."""
-        return declared(**self.recipe.options.given_to(_Owner(declared)))
+        return declared(**self.recipe.options.given_to(declared))
 
     def follow(self, plan: list[Pass]) -> None:
         """All passes, one after the other; progress is shared out by their weights."""
@@ -63,8 +63,3 @@ class Run:
             self.monitor = whole.part(done / total, (done + step.weight) / total)
             step.apply(self)
             done += step.weight
-
-
-@dataclass(frozen=True)
-class _Owner:
-    Options: type

@@ -22,7 +22,7 @@ def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quant
     """An unfitted quantizer as ``recipe`` wants it at ``site``; ``bits`` in place of the recipe's."""
     use = recipe.use_for(site)
     cls = QUANTIZERS[use.quantizer]
-    return cls(use.bits if bits is None else bits, **{**use.options, **recipe.options.given_to(cls)})
+    return cls(use.bits if bits is None else bits, **{**use.options, **recipe.options.given_to(cls.Options)})
 
 
 class SimulatedWeight(nn.Module):

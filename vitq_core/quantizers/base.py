@@ -24,6 +24,7 @@ class Quantizer(nn.Module):
     ``Options`` on the class (``common.options``), each an argument of the constructor.
     """
 
+    Options: type | None = None
     PARAMETERS: tuple[str, ...] = ("scale",)  # the buffers that storage writes
     WHOLE: tuple[str, ...] = ()  # those of them that fitting makes whole numbers
     SETTINGS: tuple[str, ...] = ("bits", "sqnr_db")  # the plain attributes that it writes beside them

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..common.options import Option, options_of
+from ..common.checks import check_name
+from ..common.options import Option, declared_in, options_of
 from ..quantizers import QUANTIZERS
 from .schedule import EFFORT_NAMES, Schedule, schedule_for
 from .steps import PASSES
@@ -27,8 +28,7 @@ class Options(Mapping):
     ) -> None:
         if not isinstance(reconstruction, Mapping):
             raise ValueError(f"reconstruction must be {{setting: value}}, got {reconstruction!r:.80}")
-        if not isinstance(effort, str) or effort not in EFFORT_NAMES:
-            raise ValueError(f"unknown effort {effort!r:.80}; available: {', '.join(EFFORT_NAMES)}")
+        check_name("effort", effort, EFFORT_NAMES)
         known = known_options()
         owned = {
             name: known[name].check(name, value) if name in known else value for name, value in owned.items()
@@ -67,9 +67,9 @@ class Options(Mapping):
         """How to reconstruct; None: not at all."""
         return None if self.effort == NO_EFFORT else schedule_for(self.effort, self.reconstruction)
 
-    def given_to(self, owner: type) -> dict[str, Any]:
-        """{argument: value} of the options that are set and that ``owner`` declares."""
-        return {o.argument: self[name] for name, o in options_of(owner).items() if name in self}
+    def given_to(self, declared: type | None) -> dict[str, Any]:
+        """{argument: value} of the options that are set and that an owner's dataclass declares."""
+        return {o.argument: self[name] for name, o in declared_in(declared).items() if name in self}
 
 
 def known_options() -> dict[str, Option]:
@@ -84,4 +84,4 @@ def check_together(options: Options, owners: list[type]) -> None:
     """Raises ValueError for options that contradict each other, as their owner says."""
     for owner in owners:
         if options_of(owner):
-            owner.Options(**options.given_to(owner))
+            owner.Options(**options.given_to(owner.Options))
