@@ -178,3 +178,11 @@ def test_a_number_from_few_pictures_says_so(bench):
 
 def test_an_upload_of_any_mode_is_classified(bench, settings, outcome):
     assert len(bench.classify(settings, Image.new("RGB", (50, 10))).full) == 5
+
+
+def test_the_bits_that_values_really_take_are_said_where_they_differ(outcome):
+    report = outcome.result.report
+    assert "exact values" not in markup.cards(outcome)  # every value has a code
+    more = replace(report, effective_act_bits=report.avg_act_bits + 0.5)
+    kept = replace(outcome, result=replace(outcome.result, report=more))
+    assert f"{markup.short(more.effective_act_bits)} counting the exact values" in markup.cards(kept)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 # Up to (share of changed answers, points of accuracy lost) it is good, and from the second pair on bad.
 GOOD, BAD = (0.05, 2.0), (0.25, 10.0)
 GOOD_COSINE, BAD_COSINE = 0.98, 0.9  # of features, where there are no answers
-ADVICE = "Try more bits, the method ViTQ, or a longer effort."
+# No method by name: which one is best differs between small models and large real ones.
+ADVICE = "Try more bits, another method, or a longer effort."
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,9 @@ def _cosines(evaluation: Any) -> str:
 def _bits(outcome: Outcome) -> str:
     report = outcome.result.report
     value = f"{short(report.avg_weight_bits)} / {short(report.avg_act_bits)}"
-    detail = f"weights / activations on average; activations effectively {short(report.effective_act_bits)}"
+    detail, effective = "weights / activations on average", short(report.effective_act_bits)
+    if effective != short(report.avg_act_bits):
+        detail += f"; {effective} counting the exact values that are kept"
     return card("Bits", value, detail)
 
 
