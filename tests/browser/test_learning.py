@@ -14,14 +14,20 @@ TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
 ENOUGH = "16"  # pictures for quick effort
 
 
+def open_options(page) -> None:
+    """Before anything else is chosen: Gradio forgets what is typed while a group is being set up."""
+    page.get_by_text("Method's own options").click()
+    expect(page.locator("#iterations textarea, #iterations input")).to_be_disabled()
+
+
 def prepare(page, iterations: str) -> None:
     """The smallest model, a batch of pictures and few steps."""
+    open_options(page)
     page.locator("#model input").click()
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
     expect(page.locator(".vq-chosen").first).to_contain_text("Quick")  # nobody types faster than that
-    page.get_by_text("Method's own options").click()
     page.locator("#iterations textarea, #iterations input").fill(iterations)
     page.locator("#calibration input").fill(ENOUGH)
     page.locator("#held-out input").fill("16")
@@ -98,8 +104,8 @@ def test_another_effort_makes_the_result_stale(learned):
 
 @pytest.mark.parametrize("wrong", ["0", "-3", "many"])
 def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, refused, wrong):
+    open_options(page)
     page.locator("#effort").get_by_label("Quick", exact=True).check()
-    page.get_by_text("Method's own options").click()
     page.locator("#iterations textarea, #iterations input").fill(wrong)
     expect(page.locator("#status")).to_contain_text("A whole number from 1 to 100000")
     refused("#quantize", "#iterations", "A whole number from 1 to 100000")
