@@ -1,9 +1,8 @@
-"""Getting ready while the person reads the page: the first model and its answers."""
+"""Getting ready while the person reads the page: the first model, its answers, and the stored result."""
 
 import logging
 
-from .parts.forms import first_recipe, model_choices
-from .parts.settings import RunSettings
+from .parts.forms import opening_settings
 from .workbench import Workbench
 
 log = logging.getLogger(__name__)
@@ -12,7 +11,6 @@ log = logging.getLogger(__name__)
 def warm_up(bench: Workbench) -> None:
     """Fills the caches for the settings that the page opens with."""
     try:
-        settings = RunSettings(model_choices()[0][1], first_recipe())
-        bench.reference(settings)
+        bench.opening() or bench.reference(opening_settings())
     except Exception:
         log.exception("warming up failed; the studio works without it")

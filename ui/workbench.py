@@ -24,13 +24,16 @@ from vitq_core.experiment.run import Reference, quantize_and_measure, refer
 from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
+from .parts.forms import opening_settings
 from .parts.jobs import Job
 from .parts.memory import give_back
 from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings
+from .parts.stored_outcome import load_outcome, stored_settings
 
 MEMORY_MB = 1024
+OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 KEPT_TEXTS = 64  # of a few kilobytes each
@@ -56,6 +59,15 @@ class Workbench(ModelStore):
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
         return self._outcomes.get(settings)
+
+    def opening(self) -> Outcome | None:
+        """The result that is stored with the studio, where it is one of the settings the page opens with."""
+        settings = opening_settings()
+        if stored_settings(OPENING) != settings:
+            return None
+        return self._outcomes.get_or_make(
+            settings, lambda: load_outcome(OPENING, self.model(settings.model), self.source(settings))
+        )
 
     def quantize(
         self, settings: RunSettings, progress: Progress | None = None, job: Job | None = None

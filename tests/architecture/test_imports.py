@@ -36,7 +36,7 @@ STUDIO = (
     ("explaining",),
     ("workbench",),
     ("quantize", "relevance"),
-    ("api", "warm_up"),
+    ("api", "opening", "warm_up"),
     ("studio",),
 )
 

@@ -25,6 +25,7 @@ def prepare(page, iterations: str) -> None:
     open_options(page)
     page.locator("#model input").click()
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
+    page.get_by_label("ADFQ-ViT", exact=True).check()
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
     expect(page.locator(".vq-chosen").first).to_contain_text("Quick")  # nobody types faster than that
@@ -63,7 +64,7 @@ def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
     page.get_by_text("Method's own options").click()
     expect(page.locator("#iterations textarea, #iterations input")).to_be_enabled()
     page.locator("#calibration input").fill("500")
-    expect(page.locator("#status")).to_contain_text("Nothing quantized yet.")
+    expect(page.locator("#status")).to_contain_text("The settings changed.")
 
 
 def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):

@@ -15,8 +15,9 @@ PERCENT = re.compile(r"\d+\.\d %")
 
 
 def quantize(page) -> None:
+    choose(page, "ADFQ-ViT")
     page.locator("#quantize").click()
-    expect(page.locator("#status")).to_contain_text("demo-vit · ADFQ-ViT · W4/A4")
+    expect(page.locator("#status .vq-done")).to_contain_text("demo-vit · ADFQ-ViT · W4/A4")
     expect(page.locator("#cards")).to_be_visible()
 
 
@@ -35,12 +36,26 @@ def quantized(page):
     return page
 
 
-def test_opens_ready_to_use_and_without_empty_plots(page):
+def test_opens_ready_to_use_with_a_finished_result_that_is_marked_as_stored(page):
     expect(page.get_by_role("heading", name="VitQ Studio")).to_be_visible()
     expect(page.locator("#quantize")).to_be_enabled()
     expect(page.locator("#cancel")).to_be_disabled()
-    expect(page.locator("#placeholder")).to_be_visible()
-    expect(page.locator("#results")).to_have_count(0)
+    expect(page.locator("#status")).to_contain_text("demo-vit · VitQ · W4/A4")
+    expect(page.locator("#status")).to_contain_text("An example that comes with the studio")
+    expect(page.locator(".vq-card")).to_have_count(6)
+    expect(page.locator("#placeholder")).to_be_hidden()
+    page.locator("#gallery button.thumbnail-item").nth(1).click()
+    expect(page.locator(".vq-bars li")).to_have_count(10)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "demo-vit-vitq-w4a4.zip"
+
+
+def test_the_stored_result_stays_marked_when_the_form_comes_back_to_it(page):
+    choose(page, "RepQ-ViT")
+    expect(page.locator("#status")).to_contain_text("Below is still demo-vit · VitQ · W4/A4")
+    choose(page, "VitQ")
+    expect(page.locator("#status")).to_contain_text("An example that comes with the studio")
 
 
 def test_shows_what_was_saved_and_what_was_lost(quantized):
@@ -127,14 +142,16 @@ def test_an_error_is_said_in_a_sentence_and_the_result_stays(quantized):
 def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
     page.locator("#model input").click()
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
+    choose(page, "ADFQ-ViT")
     expect(page.locator(".vq-form")).to_contain_text("crops of photographs in installed packages stand in")
     page.locator("#quantize").click()
-    expect(page.locator("#status")).to_contain_text("cifar10-vit · ADFQ-ViT · W4/A4")
+    expect(page.locator("#status .vq-done")).to_contain_text("cifar10-vit · ADFQ-ViT · W4/A4")
     expect(page.locator(".vq-card").nth(1)).to_contain_text("needs labelled pictures")
     expect(page.locator("#results")).to_contain_text("calibrating on another domain costs accuracy")
 
 
 def test_options_can_be_used_where_the_method_has_them(page):
+    choose(page, "ADFQ-ViT")
     page.get_by_text("Method's own options").click()
     absolute = page.get_by_label("absolute α", exact=True)
     expect(absolute).to_be_enabled()
@@ -154,7 +171,7 @@ def test_a_wrong_calibration_size_is_explained_beside_its_box(page, refused, wro
     refused("#quantize", "#calibration", sentence)
     expect(page.locator("#quantize")).to_be_enabled()
     page.locator("#calibration input").fill("8")
-    expect(page.locator("#status")).to_contain_text("Nothing quantized yet.")
+    expect(page.locator("#status")).to_contain_text("The settings changed.")
 
 
 def test_cancel_stops_the_run_and_leaves_the_page_usable(page):
@@ -163,8 +180,8 @@ def test_cancel_stops_the_run_and_leaves_the_page_usable(page):
     expect(page.locator("#cancel")).to_be_enabled()
     page.locator("#cancel").click()
     expect(page.locator("#status")).to_contain_text("Cancelled.")
+    expect(page.locator("#status")).to_contain_text("Below: the earlier result, demo-vit · VitQ · W4/A4")
     expect(page.locator("#quantize")).to_be_enabled()
-    expect(page.locator("#results")).to_have_count(0)
     page.locator("#calibration input").fill("32")
     quantize(page)
 

@@ -12,7 +12,7 @@ from vitq_core.experiment import is_name
 from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
-from .settings import NO_EFFORT
+from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
 
 LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -50,7 +50,12 @@ def recipe_choices() -> list[tuple[str, str]]:
 
 
 def first_recipe() -> str:
-    return "adfq" if "adfq" in vq.RECIPES else next(iter(vq.RECIPES))
+    return "vitq" if "vitq" in vq.RECIPES else next(iter(vq.RECIPES))
+
+
+def opening_settings() -> RunSettings:
+    """What the first page opens with."""
+    return RunSettings(model_choices()[0][1], first_recipe())
 
 
 def model_sentence(model_id: str) -> str:

@@ -62,6 +62,7 @@ class Outcome:
     about: str
     warning: str
     left_out: tuple[str, ...] = ()  # calibration pictures that could not be read
+    stored: bool = False  # computed before, and read from a file
 
     @property
     def total_modules(self) -> int:

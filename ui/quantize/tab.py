@@ -1,5 +1,6 @@
 """The studio's first page: pick, quantize, compare. Builds the columns and connects their events."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.
 SHOW_PICTURE = (
     "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 )
+log = logging.getLogger(__name__)
 GONE = "This result is no longer in memory; press Quantize to compute it again."
 
 
@@ -39,6 +41,8 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
             results = build_results()
     page = Page(bench, form, results)
     page.connect()
+    opened = studio.load(page.open, None, page.outputs, **LIGHT)
+    opened.then(page.reflect, page.form.inputs | {page.shown}, page.results.status, **LIGHT)
     studio.unload(page.quantizing.leave)
 
 
@@ -54,6 +58,10 @@ class Page:
             live=results.live, kept=self.shown,
         )  # fmt: skip
 
+    @property
+    def outputs(self) -> set[Component]:
+        return {*self.results.outputs, self.shown, self.done}
+
     def connect(self) -> None:
         self._connect_run()
         self._connect_pictures()
@@ -65,8 +73,7 @@ class Page:
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results
-        outputs = {*results.outputs, self.shown, self.done}
-        run = self.quantizing.connect(form.inputs, form.inputs, outputs, form.validate, self._title)
+        run = self.quantizing.connect(form.inputs, form.inputs, self.outputs, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         connect_download(results.download, self.bench, self.shown)
 
@@ -85,13 +92,30 @@ class Page:
         return from_form(self.form.values(data)).title
 
     def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
-        outcome = self.bench.quantize(from_form(self.form.values(data)), progress, job)
+        return self._show(self.bench.quantize(from_form(self.form.values(data)), progress, job))
+
+    def open(self, request: gr.Request) -> Updates:
+        """What a visitor finds: a finished result of the settings that the form opens with."""
+        if self.quantizing.running(request):  # quicker than the answer to the opening
+            return gr.skip()
+        try:
+            outcome = self.bench.opening()
+        except Exception:
+            log.exception("the stored result cannot be shown")
+            outcome = None
+        return gr.skip() if outcome is None else self._show(outcome)
+
+    def _show(self, outcome: Outcome) -> Updates:
         reached = outcome.settings
-        status = {self.results.status: ended(reached), self.shown: reached, self.done: reached}
+        status = {self.results.status: self._ended(reached), self.shown: reached, self.done: reached}
         return {**show_outcome(self.results, outcome), **status}
 
+    def _ended(self, shown: RunSettings) -> str:
+        outcome = self.bench.outcome(shown)
+        return ended(shown, outcome is not None and outcome.stored)
+
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
-        """After a change of the form: what is wrong with it, and whether the result is still its own."""
+        """After the opening or a change of the form: what is wrong with it, and is the result still its own?"""
         return gr.skip() if self.quantizing.speaks(data, request) else self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
@@ -106,7 +130,7 @@ class Page:
         if shown is None:
             return IDLE
         if from_form(values) == shown.complete:
-            return ended(shown)
+            return self._ended(shown)
         still = f"Below is still {shown.title}; press Quantize to update."
         return markup.banner("stale", "The settings changed.", still)
 

@@ -14,6 +14,7 @@ DOWNLOAD_NOTE = (
     "README inside has the lines to copy."
 )
 
+STORED = "An example that comes with the studio. Change anything on the left and press Quantize for your own."
 GONE = "This result is no longer in memory; compute it again, then download it."
 SAVE = """(file) => {
     const link = document.createElement('a');
@@ -78,10 +79,10 @@ def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
     packed.success(None, file, js=SAVE)
 
 
-def ended(settings: RunSettings) -> str:
-    """The banner of a result: whether it is complete."""
+def ended(settings: RunSettings, stored: bool = False) -> str:
+    """The banner of a result: whether it is complete. `stored`: it was computed before."""
     if settings.learned is None:
-        return markup.banner("done", settings.title)
+        return markup.banner("done", settings.title, STORED if stored else "")
     done, total = settings.learned
     said = f"Stopped: {done} of {total} modules are done."
     return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")

@@ -1,0 +1,73 @@
+"""A finished run in a folder: its quantized model, and what both models said about the test pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+import vitq_core as vq
+from vitq_core.experiment.run import Reference
+from vitq_core.experiment.samples import Source
+
+from .outcome import Outcome
+from .settings import RunSettings
+
+RUN, ANSWERS = "run.json", "answers.safetensors"
+FULL, QUANTIZED = "full", "quantized"
+
+
+def store_outcome(outcome: Outcome, folder: Path) -> None:
+    """Write `outcome` into `folder`, beside what vq.save_quantized writes there."""
+    vq.save_quantized(outcome.result, folder)
+    answers = {FULL: outcome.reference.logits, QUANTIZED: outcome.logits}
+    save_file({name: logits.contiguous() for name, logits in answers.items()}, folder / ANSWERS)
+    run = {
+        "settings": asdict(outcome.settings),
+        FULL: asdict(outcome.reference.evaluation),
+        QUANTIZED: asdict(outcome.evaluation),
+        "left_out": [outcome.reference.left_out, outcome.left_out],
+    }
+    (folder / RUN).write_text(json.dumps(run, indent=1))
+
+
+def stored_settings(folder: Path) -> RunSettings | None:
+    """The settings of the run in `folder`; None where there is none, or one of another version."""
+    try:
+        return _settings(json.loads((folder / RUN).read_text())["settings"])
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+
+
+def load_outcome(folder: Path, model: Any, source: Source) -> Outcome:
+    """The run in `folder`. `model` and `source`: those that its settings name.
+
+    Raises vq.VitqError for a damaged folder.
+    """
+    result = vq.load_quantized(folder)
+    try:
+        run, answers = json.loads((folder / RUN).read_text()), load_file(folder / ANSWERS)
+        settings = _settings(run["settings"])
+        unread, left_out = run["left_out"]
+        samples = [s for s in source.held_out(settings.held_out) if s.name not in unread]
+        reference = Reference(samples, answers[FULL], vq.Evaluation(**run[FULL]), tuple(unread))
+        evaluation = vq.Evaluation(**run[QUANTIZED])
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise vq.VitqError(f"the stored run in {folder} is damaged: {error}") from error
+    return Outcome(
+        settings, model, result, reference, evaluation, answers[QUANTIZED], source.about, source.warning,
+        tuple(left_out), stored=True,
+    )  # fmt: skip
+
+
+def _settings(stored: dict[str, Any]) -> RunSettings:
+    """JSON has lists where settings have tuples, which key the results."""
+    names = {field.name for field in fields(RunSettings)}
+    return RunSettings(**{name: _tuples(value) for name, value in stored.items() if name in names})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
