@@ -9,8 +9,9 @@ import vitq_core as vq
 from vitq_core import EFFORTS, Schedule
 from vitq_core.experiment import EFFORT_NAMES, is_name
 
+from ..parts.checks import number_in, whole
 from ..parts.forms import LIGHT, Fields
-from ..parts.settings import MAX_ITERATIONS, NO_EFFORT, number_in, whole
+from ..parts.settings import MAX_ITERATIONS, NO_EFFORT
 
 FEW_PICTURES = 32  # what calibration alone needs
 MEANINGS = {

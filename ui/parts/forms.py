@@ -8,10 +8,11 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
-from vitq_core.experiment import is_name
+from vitq_core.experiment import Option, is_name
 from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
+from .method_options import AUTOMATIC, methods_with
 from .settings import NO_EFFORT
 from .user_sources import default_folder, folders_allowed
 
@@ -80,6 +81,29 @@ def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Sli
     slider = gr.Slider(low, high, 4, step=1, label=label, elem_id=elem_id)
     slider.preprocess = _as_it_is
     return slider
+
+
+def option_field(option: Option, recipe: str) -> Component:
+    """What a quantizer or a pass declares, as a field that can be used where `recipe` has that option.
+
+    Text for numbers: Gradio's own box turns nothing into 0.
+    """
+    usable, own = option.name in vq.RECIPES[recipe].applies, vq.RECIPES[recipe].options
+    common = {
+        "label": option.label, "info": _beside(option), "interactive": usable, "min_width": 180,
+        "elem_id": option.name.replace("_", "-"),
+    }  # fmt: skip
+    if option.kind == "choice":
+        return gr.Dropdown([AUTOMATIC, *option.choices], value=AUTOMATIC, **common)
+    if option.kind == "switch":
+        return gr.Checkbox(getattr(own, option.name), **common)
+    return gr.Textbox("", placeholder=AUTOMATIC, max_lines=1, **common)
+
+
+def _beside(option: Option) -> str | None:
+    methods = methods_with(option.name)
+    used = f"For {', '.join(methods)}." if methods else ""
+    return f"{option.hint} {used}".strip() or None
 
 
 def _as_it_is(payload: Any) -> Any:

@@ -3,11 +3,13 @@
 from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
+from ..common.options import Option
 from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
 from ..pictures import open_picture
 from ..quantized.report import LEARNING, RECONSTRUCTED
+from ..recipes.options import known_options
 from ..recipes.recipe import MAX_BITS, MIN_BITS
 from ..recipes.schedule import EFFORT_NAMES
 from ..reconstruction.progress import spoken
@@ -18,9 +20,11 @@ __all__ = [
     "MAX_BITS",
     "MIN_BITS",
     "RECONSTRUCTED",
+    "Option",
     "given_path",
     "is_name",
     "is_number",
+    "known_options",
     "open_picture",
     "prepare",
     "private_copy",
