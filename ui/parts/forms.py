@@ -17,15 +17,17 @@ from .settings import NO_EFFORT
 from .user_sources import default_folder, folders_allowed
 
 LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-OWN_SCENES = "Rendered scenes with labels; the model was trained on none of them."
+OWN_SCENES = "Drawn scenes with known answers; the model was trained on none of them."
 OWN_PHOTOGRAPHS = (
-    "No pictures of this model's own kind are bundled: crops of photographs in installed packages stand in. "
-    "They have no labels, and calibrating on another kind of pictures costs accuracy."
+    "No pictures of this model's own kind are built in, so parts of other photographs stand in. Their right "
+    "answers are not known, and measuring ranges on another kind of pictures costs accuracy."
 )
-ALONE = " With effort None it does not learn: what you get is its quantizers alone."
+ALONE = "Without fine-tuning you get only a part of this method. Choose Quick or more."
 OTHERS_PICTURES = {
-    "folder": "Folders named like the model's labels give accuracy; train and test parts are used as such.",
-    "uploads": "Half of them calibrate, half are held out; a .zip may have folders named like the labels.",
+    "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
+    "train and test are used as such.",
+    "uploads": "Half of them measure the ranges, half test the result. A .zip may have subfolders named like "
+    "the model's labels.",
 }
 
 Fields = dict[str, Component]
@@ -65,9 +67,13 @@ def recipe_sentence(name: Any, effort: Any = NO_EFFORT) -> str:
     """
     if name not in vq.RECIPES:
         return ""
-    recipe = vq.RECIPES[name]
-    lacks = recipe.options.effort != NO_EFFORT and effort == NO_EFFORT
-    return recipe.summary + (ALONE if lacks else "")
+    return f"{vq.RECIPES[name].summary} {lacking(name, effort)}".rstrip()
+
+
+def lacking(name: str, effort: Any) -> str:
+    """A sentence where a method is published with learning and nothing is learned."""
+    published = vq.RECIPES[name].options.effort
+    return ALONE if published != NO_EFFORT and effort == NO_EFFORT else ""
 
 
 def model_field(fields: Fields, elem_id: str) -> gr.HTML:
@@ -140,7 +146,7 @@ def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr
     )
     note = gr.HTML(markup.note(pictures_sentence(fields["model"].value, "own")), elem_classes="vq-noted")
     fields["folder"] = gr.Textbox(
-        default_folder(), label="Folder or .zip on this machine", visible=False, elem_id=f"{prefix}folder",
+        default_folder(), label="Folder or .zip on this computer", visible=False, elem_id=f"{prefix}folder",
         placeholder="…/<class>/<file>, or pictures in one flat folder",
     )  # fmt: skip
     fields["uploads"] = gr.File(
@@ -151,8 +157,8 @@ def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr
 
 
 def picture_places() -> list[tuple[str, str]]:
-    folder = [("a folder here", "folder")] if folders_allowed() else []
-    return [("the studio's own", "own"), *folder, ("uploads", "uploads")]
+    folder = [("Folder on this computer", "folder")] if folders_allowed() else []
+    return [("Built-in", "own"), *folder, ("My files", "uploads")]
 
 
 def explain_pictures(fields: Fields, model_note: gr.HTML, pictures_note: gr.HTML) -> None:

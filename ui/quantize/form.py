@@ -30,9 +30,9 @@ from ..running.run_parts import start_and_stop
 
 BITS_HINT = "Fewer bits make the model smaller and its answers less exact."
 COUNTS = [
-    Count("calibration", "Calibration", 32, "calibration"),
-    Count("held_out", "Held out", 256, "held-out"),
-    Count("seed", "Seed", 0, "seed"),
+    Count("calibration", "Pictures to measure ranges on", 32, "calibration"),
+    Count("held_out", "Test pictures", 256, "held-out"),
+    Count("seed", "Random seed", 0, "seed"),
 ]
 
 

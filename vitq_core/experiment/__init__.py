@@ -1,5 +1,6 @@
 """What the studio, the command line and the benchmarks do alike, and what they need of the engine for it."""
 
+from ..allocation.budget import OutOfReach
 from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
@@ -21,6 +22,7 @@ __all__ = [
     "MIN_BITS",
     "RECONSTRUCTED",
     "Option",
+    "OutOfReach",
     "given_path",
     "is_name",
     "is_number",
