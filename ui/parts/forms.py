@@ -96,7 +96,7 @@ def option_field(option: Option, recipe: str) -> Component:
     """
     usable, own = option.name in vq.RECIPES[recipe].applies, vq.RECIPES[recipe].options
     common = {
-        "label": option.label, "info": _beside(option), "interactive": usable, "min_width": 180,
+        "label": option.label, "info": _beside(option), "interactive": usable,
         "elem_id": option.name.replace("_", "-"),
     }  # fmt: skip
     if option.kind == "choice":
@@ -138,7 +138,7 @@ class Count:
 
 def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr.HTML:
     """The numbers of pictures and where they come from; `fields` has the model already."""
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, elem_classes="vq-counts"):
         for count in counts:
             fields[count.name] = count.build(70 if count.name == "seed" else 90)
     fields["pictures"] = gr.Radio(

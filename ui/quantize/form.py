@@ -94,9 +94,8 @@ def _precision(fields: Fields) -> None:
 def _options(fields: Fields) -> None:
     """One for each that some quantizer or pass declares; those that the method lacks cannot be used."""
     with gr.Accordion("Method's own options", open=False, elem_id="options"):
-        with gr.Row():
-            for name, option in shown_options().items():
-                fields[name] = option_field(option, first_recipe())
+        for name, option in shown_options().items():
+            fields[name] = option_field(option, first_recipe())
         iterations_field(fields)
 
 
