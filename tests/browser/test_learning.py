@@ -32,7 +32,7 @@ def prepare(page, iterations: str) -> None:
     page.locator("#iterations textarea, #iterations input").fill(iterations)
     page.locator("#calibration input").fill(ENOUGH)
     page.locator("#held-out input").fill("16")
-    expect(page.locator(".vq-efforts").first).to_contain_text(f"{iterations} steps a module")
+    expect(page.locator(".vq-efforts").first).to_contain_text(f"{iterations} correction steps per")
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def learned(page):
 
 def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
     expect(page.locator("#effort").get_by_label("None", exact=True)).to_be_checked()
-    expect(page.locator(".vq-form").first).to_contain_text("its quantizers alone")
+    expect(page.locator(".vq-form").first).to_contain_text("only a part of this method")
     expect(page.locator(".vq-efforts").first).to_contain_text("None")
     page.locator("#effort").get_by_label("Standard", exact=True).check()
-    expect(page.locator(".vq-form").first).not_to_contain_text("its quantizers alone")
+    expect(page.locator(".vq-form").first).not_to_contain_text("only a part of this method")
     expect(page.locator("#calibration input")).to_have_value("512")
     expect(page.locator(".vq-chosen").first).to_contain_text("Standard")
     page.get_by_text("Method's own options").click()

@@ -131,7 +131,7 @@ def test_changed_settings_mark_the_result_as_stale(quantized):
 
 
 def test_an_error_is_said_in_a_sentence_and_the_result_stays(quantized):
-    choose(quantized, "a folder here")
+    choose(quantized, "Folder on this computer")
     quantized.locator("#folder textarea").fill("/no/such/folder")
     quantized.locator("#quantize").click()
     expect(quantized.locator("#status")).to_contain_text("folder cannot be opened: No such file")
@@ -143,7 +143,7 @@ def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
     page.locator("#model input").click()
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
     choose(page, "ADFQ-ViT")
-    expect(page.locator(".vq-form")).to_contain_text("crops of photographs in installed packages stand in")
+    expect(page.locator(".vq-form")).to_contain_text("parts of other photographs stand in")
     page.locator("#quantize").click()
     expect(page.locator("#status .vq-done")).to_contain_text("cifar10-vit · ADFQ-ViT · W4/A4")
     expect(page.locator(".vq-card").nth(1)).to_contain_text("needs labelled pictures")
@@ -151,23 +151,31 @@ def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
 
 
 def test_options_can_be_used_where_the_method_has_them(page):
-    choose(page, "ADFQ-ViT")
     page.get_by_text("Method's own options").click()
-    absolute = page.get_by_label("absolute α", exact=True)
-    expect(absolute).to_be_enabled()
-    expect(page.locator("#alpha input")).to_be_disabled()
-    absolute.check()
-    expect(page.locator("#alpha input")).to_be_enabled()
-    choose(page, "RepQ-ViT")
-    expect(absolute).to_be_disabled()
-    expect(page.locator("#alpha input")).to_be_disabled()
+    choose(page, "ADFQ-ViT")
+    alpha, blocks = (page.locator(f"#{name} textarea, #{name} input") for name in ("alpha", "first-blocks"))
+    expect(alpha).to_be_enabled()
+    expect(blocks).to_be_disabled()
+    choose(page, "LRP-QViT")
+    expect(alpha).to_be_disabled()
+    expect(blocks).to_be_enabled()
+
+
+def test_a_wrong_option_is_explained_beside_its_box(page, refused):
+    page.get_by_text("Method's own options").click()
+    choose(page, "ADFQ-ViT")
+    page.locator("#alpha textarea, #alpha input").fill("-1")
+    expect(page.locator("#status")).to_contain_text("It must be a number above 0")
+    refused("#quantize", "#alpha", "It must be a number above 0")
+    page.locator("#alpha textarea, #alpha input").fill("")
+    expect(page.locator("#status")).to_contain_text("The settings changed.")
 
 
 @pytest.mark.parametrize("wrong", ["0", "100000", ""])
 def test_a_wrong_calibration_size_is_explained_beside_its_box(page, refused, wrong):
     sentence = "A whole number from 1 to 1024."
     page.locator("#calibration input").fill(wrong)
-    expect(page.locator("#status")).to_contain_text(f"Calibration: {sentence}")
+    expect(page.locator("#status")).to_contain_text(f"Pictures to measure ranges on: {sentence}")
     refused("#quantize", "#calibration", sentence)
     expect(page.locator("#quantize")).to_be_enabled()
     page.locator("#calibration input").fill("8")

@@ -89,21 +89,21 @@ def test_changed_settings_mark_the_scores_as_stale(scored):
     scored.locator("#relevance-scored input").fill("32")
     expect(scored.locator("#score-status")).to_contain_text("The settings changed.")
     scored.locator("#relevance-scored input").fill("0")
-    expect(scored.locator("#score-status")).to_contain_text("To score: A whole number from 1 to 1024.")
+    expect(scored.locator("#score-status")).to_contain_text("Pictures to score with: A whole number")
     scored.locator("#relevance-scored input").fill("64")
     expect(scored.locator("#score-status")).to_contain_text("demo-vit · relevance · 64 pictures")
 
 
 def test_the_papers_policy_raises_the_first_blocks(scored):
     scored.locator("#allocate").click()
-    expect(scored.locator("#bits-status")).to_contain_text("demo-vit · paper")
+    expect(scored.locator("#bits-status")).to_contain_text("demo-vit · As in LRP-QViT")
     expect(cell(scored, 1, 1)).to_have_text("5/5")
     expect(scored.locator(CARD).first).to_contain_text("W4/A4 everywhere: 4.00")
 
 
 def test_a_policy_without_scores_says_what_it_needs(tab):
     tab.locator("#allocate").click()
-    expect(tab.locator("#bits-status")).to_contain_text("This policy needs scores")
+    expect(tab.locator("#bits-status")).to_contain_text("This rule needs scores")
     expect(tab.locator("#allocate")).to_be_enabled()
 
 
@@ -135,16 +135,16 @@ def test_many_cells_are_set_at_once(tab):
 
 
 def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(scored, refused):
-    scored.get_by_label("budget", exact=True).check()
+    scored.get_by_label("Within limits", exact=True).check()
     refused("#allocate", "#avg-weight-bits", "Give at least one limit.")
     scored.locator("#size-mb input").fill("0.1")
     scored.locator("#allocate").click()
     expect(scored.locator("#bits-status")).to_contain_text(
-        "size_mb=0.1 cannot be met: with 2 bits everywhere this model comes to"
+        "Size (MB): 0.1 is too small. At 2 bits everywhere this model comes to"
     )
     scored.locator("#size-mb input").fill("2.5")
     scored.locator("#allocate").click()
-    expect(scored.locator("#bits-status")).to_contain_text("demo-vit · budget")
+    expect(scored.locator("#bits-status")).to_contain_text("demo-vit · Within limits")
     assert float(number(scored, 2).removesuffix(" MB")) <= 2.5
 
 
@@ -205,7 +205,7 @@ def test_an_uploaded_picture_is_explained_and_a_text_is_refused(tab, tmp_path):
 def test_another_model_gets_a_page_of_its_own(scored):
     scored.locator("#relevance-model input").click()
     scored.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
-    expect(scored.locator("#bits-status")).to_contain_text("cifar10-vit · uniform")
+    expect(scored.locator("#bits-status")).to_contain_text("cifar10-vit · Same everywhere")
     expect(scored.locator("#score-status")).to_contain_text("Not scored yet.")
     expect(scored.locator("#scores")).to_have_count(0)
     expect(cell(scored, 7, 7)).to_have_text("4/4")

@@ -76,11 +76,16 @@ def test_every_recipe_can_be_followed(name: str) -> None:
 
 
 @pytest.mark.parametrize("owner", [*QUANTIZERS.values(), *PASSES.values()], ids=lambda owner: str(owner)[:40])
-def test_every_option_has_a_label_and_a_default_that_passes_its_check(owner) -> None:
+def test_every_option_has_a_default_and_choices_that_pass_its_check_and_its_owner_refuses_others(
+    owner,
+) -> None:
     for name, declared in options_of(owner).items():
-        assert declared.label and declared.check(name, declared.default) == declared.default
+        assert declared.check(name, declared.default) == declared.default
+        assert declared.short or not declared.label
         for value in (declared.choices or {}).values():
             declared.check(name, value)
+        with pytest.raises(ValueError, match=name.split("_")[0]):
+            owner.Options(**{declared.argument: [3]})
 
 
 def test_a_quantizers_keyword_only_option_arrives(model, images, monkeypatch) -> None:

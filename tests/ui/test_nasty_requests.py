@@ -26,14 +26,14 @@ from vitq_core.experiment.folders import changed
 from vitq_core.experiment.samples import package_photographs
 
 FORM = {
-    "model": "demo-vit", "recipe": "adfq", "weight_bits": 4, "act_bits": 4, "alpha_mode": "alpha", "alpha": 5,
-    "clip_k": "auto", "collapse": False, "log_base": "√2", "first_blocks": 2, "reductions": True,
-    "importance": "relevance", "effort": "quick", "iterations": "", "calibration": 32, "held_out": 256,
+    "model": "demo-vit", "recipe": "adfq", "weight_bits": 4, "act_bits": 4, "alpha": "", "alpha_ratio": "",
+    "clip_k": "1.5", "collapse": False, "log_base": "√2", "first_blocks": "", "reductions": True,
+    "importance": "automatic", "effort": "quick", "iterations": "", "calibration": 32, "held_out": 256,
     "seed": 0, "pictures": "folder", "folder": "pictures", "uploads": None,
 }  # fmt: skip
 PAGE = FORM | {
-    "scored": 64, "policy": "paper", "base_weight": 4, "base_act": 4, "avg_weight_bits": "4",
-    "avg_act_bits": "", "size_mb": "", "gbops": "", "method": "lrp", "recipe": None,
+    "importance": "relevance", "scored": 64, "policy": "paper", "base_weight": 4, "base_act": 4,
+    "avg_weight_bits": "4", "avg_act_bits": "", "size_mb": "", "gbops": "", "method": "lrp", "recipe": None,
 }  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def check(problems: dict[str, str], known: Any) -> None:
 
 def values_of(field: str) -> list[Any]:
     """All nasty values but those that may well be meant there."""
-    fine = {"alpha": (3.7,), "iterations": ("", "   "), "seed": (), "folder": tuple(nasty.TEXTS.values())}
+    typed = dict.fromkeys(("alpha", "alpha_ratio", "first_blocks", "iterations"), ("", "   "))
+    fine = typed | {"alpha": ("", "   ", 3.7), "folder": tuple(nasty.TEXTS.values())}
     return [value for value in nasty.SENT.values() if not any(_same(value, ok) for ok in fine.get(field, ()))]
 
 
@@ -96,8 +97,7 @@ def test_what_explains_a_choice_is_silent_about_what_is_none(value, bench):
     assert "vq-chosen" not in effort.efforts_list(value, value, value)
     assert effort._effort_chosen(value, value)
     for silent in (
-        quantize_form._recipe_chosen(value, value),
-        quantize_form._alpha_mode_chosen(value),
+        quantize_form._recipe_chosen(value),
         relevance_bits._policy_chosen(value),
     ):
         assert silent == gr.skip()

@@ -9,20 +9,22 @@ import vitq_core as vq
 from vitq_core import EFFORTS, Schedule
 from vitq_core.experiment import EFFORT_NAMES, is_name
 
+from ..parts.checks import number_in, whole
 from ..parts.forms import LIGHT, Fields
-from ..parts.settings import MAX_ITERATIONS, NO_EFFORT, number_in, whole
+from ..parts.method_options import AUTOMATIC
+from ..parts.settings import MAX_ITERATIONS, NO_EFFORT
 
 FEW_PICTURES = 32  # what calibration alone needs
 MEANINGS = {
-    "quick": "a first taste",
-    "standard": "learns for longer",
+    "quick": "a first try",
+    "standard": "more pictures and more steps",
     "paper": "as published",
 }
-ALONE = "each number to its nearest code: seconds"
+ALONE = "round every number; takes seconds"
 KEPT = (
-    "Learning shifts roundings and scales, module by module, until each gives what it gave in full "
-    "precision. Times are guesses for two processor cores. A run that is cancelled or cut off goes on where "
-    "it was when started again with the same settings."
+    "Fine-tuning corrects the rounding of one layer group after the other, until each answers nearly as it "
+    "did before. Times are guesses for two processor cores. A run that is cancelled goes on where it stopped "
+    "when you start it again with the same settings."
 )
 MACS_PER_SECOND = 25e9  # of two cores: quick effort on demo-vit took 40 s with `adfq`, 40 to 55 s with `vitq`
 TOKENS = {True: 65, False: 197}  # of the bundled models, and of those for ImageNet
@@ -32,7 +34,7 @@ def effort_fields(fields: Fields, prefix: str = "") -> gr.HTML:
     """The choice and what it means on the model that `fields` has."""
     names = [(name.capitalize(), name) for name in EFFORT_NAMES]
     fields["effort"] = gr.Radio(
-        names, value=NO_EFFORT, label="Effort: what is learned after calibrating",
+        names, value=NO_EFFORT, label="Fine-tuning effort: how long to repair the rounding damage",
         elem_id=f"{prefix}effort", elem_classes="vq-effort",
     )  # fmt: skip
     return gr.HTML(efforts_list(fields["model"].value, NO_EFFORT), elem_classes="vq-noted")
@@ -41,8 +43,8 @@ def effort_fields(fields: Fields, prefix: str = "") -> gr.HTML:
 def iterations_field(fields: Fields, prefix: str = "") -> None:
     """Text, because Gradio's box for numbers turns an empty one into 0."""
     fields["iterations"] = gr.Textbox(
-        "", label="Steps per module (iterations)", placeholder="the effort's own", interactive=False,
-        max_lines=1, elem_id=f"{prefix}iterations",
+        "", label="Correction steps per layer group", placeholder=AUTOMATIC, interactive=False, max_lines=1,
+        elem_id=f"{prefix}iterations",
     )  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
     steps = int(iterations) if given else schedule.iterations
     time = spoken(seconds(steps, schedule, model_id)).replace(" ", "\N{NO-BREAK SPACE}")
     meaning = MEANINGS.get(name) if steps == schedule.iterations else None
-    return f"{meaning or 'learns'}: {steps:,} steps a module, about {time}"
+    return f"{meaning or 'as many as you say'}: {steps:,} correction steps per layer group, about {time}"
 
 
 def seconds(steps: int, schedule: Schedule, model_id: str) -> float:

@@ -8,23 +8,26 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
-from vitq_core.experiment import is_name
+from vitq_core.experiment import Option, is_name
 from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
+from .method_options import AUTOMATIC, methods_with
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
 
 LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-OWN_SCENES = "Rendered scenes with labels; the model was trained on none of them."
+OWN_SCENES = "Drawn scenes with known answers; the model was trained on none of them."
 OWN_PHOTOGRAPHS = (
-    "No pictures of this model's own kind are bundled: crops of photographs in installed packages stand in. "
-    "They have no labels, and calibrating on another kind of pictures costs accuracy."
+    "No pictures of this model's own kind are built in, so parts of other photographs stand in. Their right "
+    "answers are not known, and measuring ranges on another kind of pictures costs accuracy."
 )
-ALONE = " With effort None it does not learn: what you get is its quantizers alone."
+ALONE = "Without fine-tuning you get only a part of this method. Choose Quick or more."
 OTHERS_PICTURES = {
-    "folder": "Folders named like the model's labels give accuracy; train and test parts are used as such.",
-    "uploads": "Half of them calibrate, half are held out; a .zip may have folders named like the labels.",
+    "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
+    "train and test are used as such.",
+    "uploads": "Half of them measure the ranges, half test the result. A .zip may have subfolders named like "
+    "the model's labels.",
 }
 
 Fields = dict[str, Component]
@@ -69,9 +72,13 @@ def recipe_sentence(name: Any, effort: Any = NO_EFFORT) -> str:
     """
     if name not in vq.RECIPES:
         return ""
-    recipe = vq.RECIPES[name]
-    lacks = recipe.options.effort != NO_EFFORT and effort == NO_EFFORT
-    return recipe.summary + (ALONE if lacks else "")
+    return f"{vq.RECIPES[name].summary} {lacking(name, effort)}".rstrip()
+
+
+def lacking(name: str, effort: Any) -> str:
+    """A sentence where a method is published with learning and nothing is learned."""
+    published = vq.RECIPES[name].options.effort
+    return ALONE if published != NO_EFFORT and effort == NO_EFFORT else ""
 
 
 def model_field(fields: Fields, elem_id: str) -> gr.HTML:
@@ -85,6 +92,29 @@ def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Sli
     slider = gr.Slider(low, high, 4, step=1, label=label, elem_id=elem_id)
     slider.preprocess = _as_it_is
     return slider
+
+
+def option_field(option: Option, recipe: str) -> Component:
+    """What a quantizer or a pass declares, as a field that can be used where `recipe` has that option.
+
+    Text for numbers: Gradio's own box turns nothing into 0.
+    """
+    usable, own = option.name in vq.RECIPES[recipe].applies, vq.RECIPES[recipe].options
+    common = {
+        "label": option.label, "info": _beside(option), "interactive": usable,
+        "elem_id": option.name.replace("_", "-"),
+    }  # fmt: skip
+    if option.kind == "choice":
+        return gr.Dropdown([AUTOMATIC, *option.choices], value=AUTOMATIC, **common)
+    if option.kind == "switch":
+        return gr.Checkbox(getattr(own, option.name), **common)
+    return gr.Textbox("", placeholder=AUTOMATIC, max_lines=1, **common)
+
+
+def _beside(option: Option) -> str | None:
+    methods = methods_with(option.name)
+    used = f"For {', '.join(methods)}." if methods else ""
+    return f"{option.hint} {used}".strip() or None
 
 
 def _as_it_is(payload: Any) -> Any:
@@ -113,7 +143,7 @@ class Count:
 
 def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr.HTML:
     """The numbers of pictures and where they come from; `fields` has the model already."""
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, elem_classes="vq-counts"):
         for count in counts:
             fields[count.name] = count.build(70 if count.name == "seed" else 90)
     fields["pictures"] = gr.Radio(
@@ -121,7 +151,7 @@ def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr
     )
     note = gr.HTML(markup.note(pictures_sentence(fields["model"].value, "own")), elem_classes="vq-noted")
     fields["folder"] = gr.Textbox(
-        default_folder(), label="Folder or .zip on this machine", visible=False, elem_id=f"{prefix}folder",
+        default_folder(), label="Folder or .zip on this computer", visible=False, elem_id=f"{prefix}folder",
         placeholder="…/<class>/<file>, or pictures in one flat folder",
     )  # fmt: skip
     fields["uploads"] = gr.File(
@@ -132,8 +162,8 @@ def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr
 
 
 def picture_places() -> list[tuple[str, str]]:
-    folder = [("a folder here", "folder")] if folders_allowed() else []
-    return [("the studio's own", "own"), *folder, ("uploads", "uploads")]
+    folder = [("Folder on this computer", "folder")] if folders_allowed() else []
+    return [("Built-in", "own"), *folder, ("My files", "uploads")]
 
 
 def explain_pictures(fields: Fields, model_note: gr.HTML, pictures_note: gr.HTML) -> None:

@@ -115,7 +115,7 @@ class Page:
         return ended(shown, outcome is not None and outcome.stored)
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
-        """After the opening or a change of the form: what is wrong with it, and is the result still its own?"""
+        """After the opening or a change of the form: what is wrong with it, is the result still its own?"""
         return gr.skip() if self.quantizing.speaks(data, request) else self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from vitq_core.experiment import is_name
+from vitq_core.experiment import MIN_BITS, OutOfReach, is_name
 from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores, Scoring
@@ -19,12 +19,12 @@ from ..running.runs import HEAVY, Data, Run, Updates, sentence
 from ..workbench import Cancel, Workbench
 from . import markup as relevance_html
 from . import plots as relevance_plots
-from .bits_view import IDLE, NOTES, BitsView
+from .bits_view import IDLE, LABELS, NOTES, BitsView
 from .score import ScoreSection, read_text
 from .settings import POLICIES, allocation_of, bits_problems, score_problems, scoring_of
 
 STOPPED = markup.banner("stopped", "Cancelled.", "The table is as it was.")
-UNSCORED = "This policy needs scores: press Score layers first, or upload some."
+UNSCORED = "This rule needs scores: press Score layers first, or upload some."
 
 
 class BitsSection(BitsView):
@@ -76,7 +76,11 @@ class BitsSection(BitsView):
             table = relevance.uniform(model, *options["base_bits"])
         else:
             scoring = scoring_of(values) if values["policy"] == "budget" else Scoring(model)
-            table = relevance.allocate(scoring, _importance(scores, model), options, progress, stopped)
+            importance = _importance(scores, model)
+            try:
+                table = relevance.allocate(scoring, importance, options, progress, stopped)
+            except OutOfReach as error:
+                raise ValueError(_too_small(error)) from error
         said = markup.banner("done", f"{model} · {POLICIES[values['policy']]}")
         return {**self.show(values, table), self.status: said}
 
@@ -155,7 +159,7 @@ class BitsSection(BitsView):
         """What a model opens with: the base bits everywhere."""
         table = self.bench.relevance.uniform(values["model"], *_base(values))
         said = markup.banner(
-            "done", f"{values['model']} · {POLICIES['uniform']}", "Edit it, or give out bits."
+            "done", f"{values['model']} · {POLICIES['uniform']}", "Change single cells, or press Choose bits."
         )
         return {**self.show(values, table), self.status: said}
 
@@ -174,6 +178,13 @@ def _base(values: dict[str, Any]) -> tuple[int, int]:
     if wrong:
         raise ValueError(f"Base bits: {next(iter(wrong.values()))}")
     return int(values["base_weight"]), int(values["base_act"])
+
+
+def _too_small(error: OutOfReach) -> str:
+    return (
+        f"{LABELS[error.limit]}: {error.asked:g} is too small. At {MIN_BITS} bits everywhere this model "
+        f"comes to {error.nearest}. Enter {error.nearest} or more."
+    )
 
 
 def _importance(scores: Scores | None, model: str) -> Any:

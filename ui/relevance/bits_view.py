@@ -10,20 +10,23 @@ from ..parts.bits_table import ALL
 from ..parts.forms import Fields, bits_slider
 from ..running.run_parts import files_of, start_and_stop, status_line
 from . import markup as relevance_html
-from .settings import LIMITS, POLICIES
+from .settings import LIMITS, POLICIES, paper_options
 
-EMPTY = relevance_html.waiting("The table of bits appears here: give out bits, or score the layers first.")
-IDLE = markup.banner("idle", "No bits given out yet.")
+EMPTY = relevance_html.waiting("The table of bits appears here: choose bits, or score the layers first.")
+IDLE = markup.banner("idle", "No bits chosen yet.")
 LABELS = {
     "avg_weight_bits": "Average weight bits",
     "avg_act_bits": "Average activation bits",
     "size_mb": "Size (MB)",
-    "gbops": "Compute (GBOP)",
+    "gbops": "Arithmetic per picture (GBOP)",
 }
 NOTES = {
-    "paper": "One bit more in the first blocks; for each layer type one less where its score is least.",
-    "budget": "The exact optimum: least importance × measured error within the limits. Empty: no limit.",
-    "uniform": "A start for a table by hand. The picture itself keeps 8 bits.",
+    "paper": "The first blocks get an extra bit; of each kind of layer, those with the lowest scores give "
+    "one up.",
+    "budget": "Finds the bits that lose least within your limits. A limit left empty means as many bits as "
+    "possible (8).",
+    "uniform": "The same bits for all layers: a start for changing single ones by hand. The picture itself "
+    "keeps 8 bits.",
 }
 EDIT_NOTE = (
     "Double-click a cell to edit it: 4/4 is weight/activation bits, 4 alone the bits of a product of two "
@@ -32,7 +35,7 @@ EDIT_NOTE = (
 
 
 class BitsView:
-    """`fields`: how bits are given out; `table` and what is shown of it."""
+    """`fields`: how bits are chosen; `table` and what is shown of it."""
 
     def __init__(self) -> None:
         self.fields: Fields = {}
@@ -45,17 +48,16 @@ class BitsView:
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
             policies = [(title, name) for name, title in POLICIES.items()]
-            self.fields["policy"] = gr.Radio(policies, value="paper", label="Policy", elem_id="policy")
+            self.fields["policy"] = gr.Radio(policies, value="paper", label="How to choose", elem_id="policy")
             self.note = gr.HTML(markup.note(NOTES["paper"]), elem_classes="vq-noted")
-            self.fields["base_weight"] = bits_slider("Base weight bits", "base-weight")
-            self.fields["base_act"] = bits_slider("Base activation bits", "base-act")
+            self.fields["base_weight"] = bits_slider("Weight bits to start from", "base-weight")
+            self.fields["base_act"] = bits_slider("Activation bits to start from", "base-act")
             with gr.Row(equal_height=True) as self.paper:
+                blocks, fewer = (option.label for option in paper_options().values())
                 self.fields["first_blocks"] = gr.Number(
-                    2, precision=0, label="Blocks with one more", min_width=130, elem_id="raised"
+                    2, precision=0, label=blocks, min_width=130, elem_id="raised"
                 )
-                self.fields["reductions"] = gr.Checkbox(
-                    True, label="One less elsewhere", min_width=130, elem_id="lowered"
-                )
+                self.fields["reductions"] = gr.Checkbox(True, label=fewer, min_width=130, elem_id="lowered")
             with gr.Row(equal_height=True, visible=False) as self.budget:
                 for name in LIMITS:
                     # Not gr.Number: it shows 0 where it is empty.
@@ -63,7 +65,7 @@ class BitsView:
                         "", label=LABELS[name], placeholder="no limit", max_lines=1, min_width=150,
                         elem_id=name.replace("_", "-"),
                     )  # fmt: skip
-        self.start, self.stop = start_and_stop("Give out bits", "allocate", "allocate-cancel")
+        self.start, self.stop = start_and_stop("Choose bits", "allocate", "allocate-cancel")
 
     def _build_table(self) -> None:
         self.status = status_line(IDLE, "bits-status")

@@ -14,9 +14,10 @@ from vitq_core.experiment import open_picture
 
 from ..explaining.explained import MAPS, Explained, Question
 from ..parts import markup
+from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import verdicts
 from ..parts.raw_image import raw_image
-from ..parts.settings import RunSettings, one_of, refuse, whole
+from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
 from ..running.runs import HEAVY, Data, Updates, sentence
 from ..workbench import Workbench

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+import vitq_core as vq
 from vitq_core.experiment.measure import Progress
 
 from ..learning.effort import effort_fields, follow_effort, iterations_field
@@ -14,7 +15,7 @@ from ..learning.live import Live
 from ..learning.view import build_modules, show_modules
 from ..parts import markup
 from ..parts.bits_table import is_filled
-from ..parts.forms import LIGHT, Fields, recipe_choices, recipe_sentence, verdicts
+from ..parts.forms import LIGHT, Fields, lacking, recipe_choices, verdicts
 from ..parts.jobs import Job
 from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
 from ..running.run_parts import care, connect_download, ended, model_download, start_and_stop, status_line
@@ -24,10 +25,10 @@ from . import markup as relevance_html
 from .bits import BitsSection
 from .settings import run_of, run_problems
 
-IDLE = markup.banner("idle", "Nothing quantized with a table yet.")
+IDLE = markup.banner("idle", "Nothing quantized with these bits yet.")
 STOPPED = markup.banner("stopped", "Cancelled.", "Press the button to start again.")
 EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized model appear here.")
-NO_TABLE = "There is no table of bits yet: give out bits first."
+NO_TABLE = "There is no table of bits yet: choose bits first."
 METHOD = "lrp"
 PREFIX = "mixed-"
 CHOICES = ("method", *RUN_FIELDS)
@@ -59,7 +60,7 @@ class QuantizeSection:
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
             self.own["method"] = gr.Dropdown(
-                recipe_choices(), value=METHOD, label="Method whose quantizers are used", elem_id="method"
+                recipe_choices(), value=METHOD, label="Method for the rounding", elem_id="method"
             )
             self.note = gr.HTML(_sentence(METHOD, NO_EFFORT), elem_classes="vq-noted")
         with gr.Group(elem_classes="vq-group"):
@@ -169,5 +170,9 @@ class QuantizeSection:
         }
 
 
-def _sentence(method: str, effort: str) -> str:
-    return markup.note(f"{recipe_sentence(method, effort)} Here it gets the bits of the table above.")
+def _sentence(method: Any, effort: Any) -> str:
+    """What a method gives here: not its own bits, which its summary may speak of."""
+    if method not in vq.RECIPES:
+        return markup.note("")
+    own = f"Uses the rounding of {vq.RECIPES[method].title} with exactly the bits above."
+    return markup.note(f"{own} {lacking(method, effort)}".rstrip())

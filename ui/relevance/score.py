@@ -27,16 +27,11 @@ STOPPED = markup.banner(
     "stopped", "Cancelled.", "What was gathered is kept: Score layers goes on from there."
 )
 EMPTY = relevance_html.waiting("A map of blocks and layer types appears here.")
-SOURCES = {
-    "relevance": "where gradient and relevance agree (LRP-QViT)",
-    "fisher": "how an error moves the likelihood",
-    "sqnr": "noise at 4 bits, blind to the answer",
-}
 COUNTS = [
-    Count("scored", "To score", 64, f"{PREFIX}scored"),
-    Count("calibration", "Calibration", 32, f"{PREFIX}calibration"),
-    Count("held_out", "Held out", 256, f"{PREFIX}held-out"),
-    Count("seed", "Seed", 0, f"{PREFIX}seed"),
+    Count("scored", "Pictures to score with", 64, f"{PREFIX}scored"),
+    Count("calibration", "Pictures to measure ranges on", 32, f"{PREFIX}calibration"),
+    Count("held_out", "Test pictures", 256, f"{PREFIX}held-out"),
+    Count("seed", "Random seed", 0, f"{PREFIX}seed"),
 ]
 LARGEST_FILE = 20_000_000  # bytes; a table of scores or bits has some kilobytes
 
@@ -60,7 +55,7 @@ class ScoreSection:
             model_note = model_field(self.fields, f"{PREFIX}model")
         with gr.Group(elem_classes="vq-group"):
             pictures_note = pictures_fields(self.fields, COUNTS, PREFIX)
-            names = [(f"{name}: {SOURCES[name]}" if name in SOURCES else name, name) for name in _sources()]
+            names = [(_in_words(name), name) for name in _sources()]
             self.fields["importance"] = gr.Radio(
                 names, value="relevance", label="What makes a layer matter", elem_id=f"{PREFIX}importance"
             )
@@ -174,6 +169,11 @@ def _title(scores: Scores) -> str:
             "done", f"{scores.model} · {scores.importance.source}", "From the uploaded file."
         )
     return markup.banner("done", scores.scoring.title)
+
+
+def _in_words(source: str) -> str:
+    title, summary = vq.SOURCES[source].title, vq.SOURCES[source].summary
+    return ": ".join(part for part in (title or source, summary) if part)
 
 
 def _sources() -> list[str]:

@@ -5,23 +5,25 @@ from math import isfinite
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.experiment import MAX_BITS, MIN_BITS
+from vitq_core.experiment import MAX_BITS, MIN_BITS, Option, known_options
 
 from ..explaining.scoring import Scoring
-from ..parts import settings
+from ..parts import method_options, settings
 from ..parts.bits_table import BitsTable
+from ..parts.checks import one_of, refuse, whole
 from ..parts.settings import RunSettings
 
 MAX_SCORED = settings.MAX_CALIBRATION
 LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
-POLICIES = {"paper": "paper (LRP-QViT)", "budget": "budget", "uniform": "uniform"}
+POLICIES = {"paper": "As in LRP-QViT", "budget": "Within limits", "uniform": "Same everywhere"}
+PAPER = ("first_blocks", "reductions")  # what the pass of that policy takes too
 SHARED = ("model", "seed", "pictures", "folder", "uploads")
 RUN = (*SHARED, "effort", "iterations", "calibration", "held_out")
 
 
 def scoring_of(values: Mapping[str, Any]) -> Scoring:
     """From form values. Raises ValueError where they have `score_problems`."""
-    settings.refuse(score_problems(values))
+    refuse(score_problems(values))
     return Scoring(
         model=values["model"],
         importance=values["importance"],
@@ -34,25 +36,30 @@ def scoring_of(values: Mapping[str, Any]) -> Scoring:
 def score_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the values that decide scores: {field: a sentence}."""
     found = _common(values)
-    found["scored"] = settings.whole(values.get("scored"), 1, MAX_SCORED)
-    found["importance"] = settings.one_of(values.get("importance"), vq.SOURCES)
+    found["scored"] = whole(values.get("scored"), 1, MAX_SCORED)
+    found["importance"] = one_of(values.get("importance"), vq.SOURCES)
     return {field: sentence for field, sentence in found.items() if sentence}
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, str]:
-    wrong = settings.problems({**values, "recipe": next(iter(vq.RECIPES))})
+    wrong = settings.general_problems({**values, "recipe": next(iter(vq.RECIPES))})
     return {field: wrong.get(field, "") for field in SHARED}
+
+
+def paper_options() -> dict[str, Option]:
+    """Those of the paper's policy, which its pass declares."""
+    known = known_options()
+    return {name: known[name] for name in PAPER}
 
 
 def bits_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the values that decide the bits; what depends on the model the engine says."""
-    found = {
-        name: settings.whole(values.get(name), MIN_BITS, MAX_BITS) for name in ("base_weight", "base_act")
-    }
-    found["policy"] = settings.one_of(values.get("policy"), POLICIES)
+    found = {name: whole(values.get(name), MIN_BITS, MAX_BITS) for name in ("base_weight", "base_act")}
+    found["policy"] = one_of(values.get("policy"), POLICIES)
     if values.get("policy") == "paper":
-        found["first_blocks"] = settings.whole(values.get("first_blocks"), 0, settings.MAX_BLOCKS)
-        found["reductions"] = settings.yes_or_no(values.get("reductions"))
+        found |= {
+            name: method_options.wrong(option, values.get(name)) for name, option in paper_options().items()
+        }
     if values.get("policy") == "budget":
         found |= {name: _limit(values.get(name)) for name in LIMITS}
         if not any(_text(values.get(name)) for name in LIMITS):
@@ -75,20 +82,21 @@ def _limit(value: Any) -> str:
 
 def allocation_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `vq.allocate_bits`. Raises ValueError where the values have `bits_problems`."""
-    settings.refuse(bits_problems(values))
+    refuse(bits_problems(values))
     if values["policy"] == "budget":
         limits = {name: float(values[name]) for name in LIMITS if _text(values[name])}
         return {"policy": "budget", **limits}
     base = (int(values["base_weight"]), int(values["base_act"]))
     if values["policy"] == "uniform":
         return {"policy": "paper", "base_bits": base, "first_blocks": 0}
-    blocks, reductions = int(values["first_blocks"]), values["reductions"]
-    return {"policy": "paper", "base_bits": base, "first_blocks": blocks, "reductions": reductions}
+    said = {name: method_options.read(option, values.get(name)) for name, option in paper_options().items()}
+    given = {name: value for name, value in said.items() if value is not None}
+    return {"policy": "paper", "base_bits": base, **given}
 
 
 def run_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the values that decide a quantization with a table of bits."""
-    found = settings.problems({**values, "recipe": values.get("method")})
+    found = settings.general_problems({**values, "recipe": values.get("method")})
     named = {"method": found.get("recipe", ""), **{name: found.get(name, "") for name in RUN}}
     return {field: sentence for field, sentence in named.items() if sentence}
 
@@ -100,13 +108,13 @@ def gallery_problems(values: Mapping[str, Any]) -> dict[str, str]:
 
 def gallery_of(values: Mapping[str, Any]) -> RunSettings:
     """The pictures to explain before anything is quantized. ValueError for `gallery_problems`."""
-    settings.refuse(gallery_problems(values))
+    refuse(gallery_problems(values))
     return RunSettings(values["model"], next(iter(vq.RECIPES)), **settings.places(values))
 
 
 def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:
     """From form values and a complete table. Raises ValueError where they have `run_problems`."""
-    settings.refuse(run_problems(values))
+    refuse(run_problems(values))
     rows = tuple((layer, weight, act) for layer, (weight, act) in table.items())
     return RunSettings(
         model=values["model"],

@@ -20,8 +20,8 @@ from .settings import gallery_of, gallery_problems
 
 STEPS = (
     ("Score the layers", "Which layers matter to the answers, block by block."),
-    ("Give out bits", "By a policy or by hand; what the bits cost is counted at once."),
-    ("Quantize with these bits", "Any method's quantizers, with exactly the bits of the table."),
+    ("Choose bits per layer", "By a rule or by hand; what the bits cost is counted at once."),
+    ("Quantize with these bits", "Make the small model with the bits above."),
     ("See where the models look", "The parts of a picture that speak for the answer, before and after."),
 )
 

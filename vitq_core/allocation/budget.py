@@ -50,6 +50,22 @@ class Budget(Record):
         return {name: limit for name, limit in self.items() if limit is not None}
 
 
+class OutOfReach(ValueError):
+    """A budget below what the fewest bits take. ``limit``: a name of :class:`Budget`; ``nearest``: the least
+    that can be met, as text.
+    """
+
+    def __init__(self, limit: str, asked: float, nearest: str) -> None:
+        super().__init__(
+            f"{limit}={asked:g} cannot be met: with {MIN_BITS} bits everywhere this model comes to {nearest}"
+            "; that is the nearest possible"
+        )
+        self.limit, self.asked, self.nearest = limit, asked, nearest
+
+    def __reduce__(self) -> tuple[type[OutOfReach], tuple[str, float, str]]:
+        return type(self), (self.limit, self.asked, self.nearest)
+
+
 @dataclass(frozen=True)
 class _Option:
     """Bits that an operand (or a pair of them) of a layer may get, what it adds to the error and to costs."""
@@ -152,10 +168,7 @@ def _check_feasible(
     for name, (unit, constant, room) in rooms.items():
         least = sum(cost[name] for cost in fewest)
         if least > room:
-            raise ValueError(
-                f"{name}={budget.limits[name]:g} cannot be met: with {MIN_BITS} bits everywhere "
-                f"this model comes to {_rounded_up((least + constant) / unit)}; that is the nearest possible"
-            )
+            raise OutOfReach(name, budget.limits[name], _rounded_up((least + constant) / unit))
 
 
 def _rounded_up(value: float) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from .checks import check_number
 
 Check = Callable[[str, Any], Any]
+Choices = Mapping[str, Any]
+Kind = Literal["choice", "switch", "whole", "number"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,10 @@ class Option:
     """What there is to know of one option. ``None`` as its value: what the recipe's rules say.
 
     ``name``: as ``vq.recipe`` takes it; ``argument``: as its owner's constructor takes it. ``check(name,
-    value)`` raises ValueError or gives the value as it is used. ``choices``: {what a person reads: value} of
-    a form, which may offer fewer values than ``check`` lets pass.
+    value)`` raises ValueError or gives the value as it is used. The rest is for people: ``label`` of a field
+    of a form, which an option without one does not get; ``short``: the words for it in a title; ``hint``: a
+    sentence beside the field. ``choices``: {what a person reads: value} of a form, which may offer fewer
+    values than ``check`` lets pass. ``whole``: its numbers have no fraction.
     """
 
     name: str
@@ -26,7 +30,19 @@ class Option:
     default: Any
     label: str
     check: Check
-    choices: Mapping[str, Any] | None = None
+    choices: Choices | None = None
+    whole: bool = False
+    short: str = ""
+    hint: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What a form asks for: one of ``choices``, yes or no, a whole number, a number."""
+        if self.choices is not None:
+            return "choice"
+        if isinstance(self.default, bool):
+            return "switch"
+        return "whole" if self.whole else "number"
 
 
 def option(
@@ -35,10 +51,18 @@ def option(
     check: Check,
     *,
     name: str | None = None,
-    choices: Mapping[str, Any] | None = None,
+    choices: Choices | Callable[[], Choices] | None = None,
+    whole: bool = False,
+    short: str = "",
+    hint: str = "",
 ) -> Any:
-    """A field of an owner's dataclass. ``name``: where ``vq.recipe`` calls it something else."""
-    return field(default=default, metadata={"label": label, "check": check, "name": name, "choices": choices})
+    """A field of an owner's dataclass: what :class:`Option` says.
+
+    ``name``: where ``vq.recipe`` calls it something else; ``choices`` may be a function, for those that are
+    known later. ``short`` is the label where nothing else is given.
+    """
+    metadata = {"label": label, "check": check, "name": name, "choices": choices}
+    return field(default=default, metadata={**metadata, "whole": whole, "short": short, "hint": hint})
 
 
 def options_of(owner: type) -> dict[str, Option]:
@@ -50,9 +74,11 @@ def declared_in(declared: type | None) -> dict[str, Option]:
     """{name: option} of such a dataclass."""
     found = {}
     for item in fields(declared) if declared is not None else ():
-        name, label, check, choices = (item.metadata[k] for k in ("name", "label", "check", "choices"))
-        made = Option(name or item.name, item.name, item.default, label, check, choices)
-        found[made.name] = made
+        said = dict(item.metadata)
+        name, choices = said.pop("name") or item.name, said.pop("choices")
+        said["short"] = said["short"] or said["label"]
+        choices = choices() if callable(choices) else choices
+        found[name] = Option(name, item.name, item.default, choices=choices, **said)
     return found
 
 

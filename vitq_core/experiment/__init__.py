@@ -1,13 +1,16 @@
 """What the studio, the command line and the benchmarks do alike, and what they need of the engine for it."""
 
+from ..allocation.budget import OutOfReach
 from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
+from ..common.options import Option
 from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
 from ..pictures import open_picture
 from ..quantized.report import LEARNING, RECONSTRUCTED
+from ..recipes.options import known_options
 from ..recipes.recipe import MAX_BITS, MIN_BITS
 from ..recipes.schedule import EFFORT_NAMES
 from ..reconstruction.progress import spoken
@@ -18,9 +21,12 @@ __all__ = [
     "MAX_BITS",
     "MIN_BITS",
     "RECONSTRUCTED",
+    "Option",
+    "OutOfReach",
     "given_path",
     "is_name",
     "is_number",
+    "known_options",
     "open_picture",
     "prepare",
     "private_copy",

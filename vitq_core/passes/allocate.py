@@ -12,7 +12,7 @@ from ..allocation.paper import check_base
 from ..allocation.table import BitsTable, check_table
 from ..common.arithmetic import plain_arithmetic
 from ..common.monitor import Monitor
-from ..common.options import option, switch
+from ..common.options import check_given, option, switch
 from ..data.calibration_set import CalibrationPictures
 from ..recipes.recipe import Recipe
 from ..recipes.steps import ALLOCATED, add_pass
@@ -40,7 +40,16 @@ def _count(name: str, value: Any) -> int | None:
     return value
 
 
-IMPORTANCE = option("relevance", "Layers ranked by", _source)  # what says where bits matter
+def _titles() -> dict[str, str]:
+    """Every source by what people read."""
+    return {source.title or name: name for name, source in SOURCES.items()}
+
+
+# What says where bits matter.
+IMPORTANCE = option(
+    "relevance", "Layers ranked by", _source, choices=_titles, short="ranked by",
+    hint="How it is found out which layers matter.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,14 +58,23 @@ class BudgetOptions:
 
     importance: str = IMPORTANCE  # a name of ``vq.SOURCES``
 
+    def __post_init__(self) -> None:
+        check_given(self)
+
 
 @dataclass(frozen=True)
 class PaperOptions:
     """Of LRP-QViT's policy."""
 
     importance: str = IMPORTANCE  # a name of ``vq.SOURCES``
-    first_blocks: int | None = option(None, "Blocks that get an extra bit", _count)  # None: two
-    reductions: bool = option(True, "Take a bit from the least important layers", switch)
+    first_blocks: int | None = option(
+        None, "Blocks that get an extra bit", _count, whole=True, short="first blocks",
+        hint="Counted from the first one. Automatic: 2.",
+    )  # fmt: skip
+    reductions: bool = option(True, "Take a bit from the least important layers", switch, short="taking bits")
+
+    def __post_init__(self) -> None:
+        check_given(self)
 
 
 def _check_given(run: Run) -> None:

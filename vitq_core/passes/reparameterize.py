@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..common.options import number, option, switch
+from ..common.options import check_given, number, option, switch
 from ..graph.rescaling import rescale_linear, rescale_norm
 from ..graph.site import NormPair, Site
 from ..quantized.simulation import Simulation
@@ -22,7 +22,7 @@ from ..recipes.steps import CALIBRATED, RESCALED, add_pass
 from .base import Run
 
 CLIP_CANDIDATES = (1.0, 1.5, 2.0, 3.0)
-CLIP_CHOICES = {"auto": None, **{f"{k:g}": k for k in CLIP_CANDIDATES}}
+CLIP_CHOICES = {f"{k:g}": k for k in CLIP_CANDIDATES}
 
 
 def _check_shared_bits(run: Run) -> None:
@@ -46,9 +46,16 @@ TRAITS = {
 class ClipOptions:
     """Of CRL."""
 
-    # None: the best of 1, 1.5, 2 and 3, site by site
-    clip_k: float | None = option(None, "Clip at k deviations", number(0.0), choices=CLIP_CHOICES)
-    collapse: bool = option(False, "One scale per layer", switch)  # instead of one a channel
+    clip_k: float | None = option(  # None: the best of CLIP_CANDIDATES, site by site
+        None, "Clip scales at k deviations", number(0.0), choices=CLIP_CHOICES, short="clip",
+        hint="Automatic: what is best for each layer.",
+    )  # fmt: skip
+    collapse: bool = option(  # instead of one a channel
+        False, "One scale per layer", switch, short="one scale per layer", hint="In place of one per channel."
+    )
+
+    def __post_init__(self) -> None:
+        check_given(self)
 
 
 @add_pass("reparameterize_mean", **TRAITS)

@@ -37,8 +37,9 @@ class LogOptions:
 
     # base of the codes; None: the recipe's
     base: float | str | None = option(
-        None, "Base of the log codes", checked_base, name="log_base", choices=BASE_CHOICES
-    )
+        None, "Base of the log codes", checked_base, name="log_base", choices=BASE_CHOICES, short="log base",
+        hint="With a fixed base more bits only add ever smaller values; a fitted one follows the data.",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_given(self)

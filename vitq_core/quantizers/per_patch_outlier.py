@@ -18,8 +18,13 @@ from .uniform import Uniform
 class OutlierOptions:
     """Which values stay exact."""
 
-    alpha: float | None = option(None, "Values above α stay exact", number(0.0))  # threshold on |x|
-    alpha_ratio: float | None = option(None, "Share of values to keep exact", number(0.0, 0.5))
+    alpha: float | None = option(  # threshold on |x|
+        None, "Values above α stay exact", number(0.0), short="α", hint="For example 5."
+    )
+    alpha_ratio: float | None = option(
+        None, "Share of values to keep exact", number(0.0, 0.5), short="share kept exact",
+        hint="In place of α: 0.005 keeps the largest 0.5 %.",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_given(self)

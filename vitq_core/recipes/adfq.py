@@ -8,8 +8,8 @@ RECIPES.register("adfq")(
     Recipe(
         name="adfq",
         title="ADFQ-ViT",
-        summary="Leaves the few largest values in floating point, gives every patch its own scale, and "
-        "uses log scales where small values matter; then learns rounding and scales module by module.",
+        summary="Keeps the few extreme values exact and treats each part of the picture separately; then "
+        "repairs the rounding, one group of layers after the other.",
         rules={
             "*:weight": Use("uniform", {"axis": 0}),
             "image": IMAGE,

@@ -9,8 +9,8 @@ RECIPES.register("minmax")(
     Recipe(
         name="minmax",
         title="Min–max",
-        summary="Spreads the codes evenly from the smallest to the largest value: the simplest method, "
-        "hurt by outliers.",
+        summary="Spaces the numbers that are left evenly between the smallest and the largest value: the "
+        "simplest method, but a few extreme values spoil it.",
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "minmax"}),
             "image": Use("uniform", {"range": "minmax"}, bits=8),
@@ -23,8 +23,8 @@ RECIPES.register("percentile")(
     Recipe(
         name="percentile",
         title="Percentile",
-        summary="Cuts off the rarest values (at most 0.1 % at each end) where that lowers the error, then "
-        "spreads the codes evenly.",
+        summary="Like Min–max, but first cuts off the rarest values (at most 0.1 % at each end) where that "
+        "makes the error smaller.",
         rules={"*:weight": Use("uniform", {"axis": 0}), "image": IMAGE, "*": Use("uniform")},
     )
 )

@@ -10,8 +10,8 @@ RECIPES.register("lrp")(
         CRL,
         name="lrp",
         title="LRP-QViT",
-        summary="CRL with mixed bits as published: one more in the first two blocks, one less in the layers "
-        "that matter least to the answer.",
+        summary="Per-channel (CRL) with one bit more in the first two blocks and one less in the layers that "
+        "matter least to the answer.",
         passes=("allocate_paper", *CRL.passes),
     )
 )
@@ -20,9 +20,9 @@ RECIPES.register("lrp-budget")(
     replace(
         CRL,
         name="lrp-budget",
-        title="LRP budget",
-        summary="CRL with mixed bits from an exact program: the average stays, and each layer gets what its "
-        "relevance and its measured error call for.",
+        title="Smart bit budget",
+        summary="Per-channel (CRL) with more bits where they matter to the answer and fewer elsewhere; the "
+        "average stays what you choose.",
         passes=("allocate_budget", *CRL.passes),
     )
 )

@@ -76,7 +76,7 @@ def known_options() -> dict[str, Option]:
     """Every option that a quantizer or a pass owns."""
     found: dict[str, Option] = {}
     for owner in (*QUANTIZERS.values(), *PASSES.values()):
-        found = {**options_of(owner), **found}
+        found |= {name: declared for name, declared in options_of(owner).items() if name not in found}
     return found
 
 

@@ -15,8 +15,8 @@ RECIPES.register("repq")(
     Recipe(
         name="repq",
         title="RepQ-ViT",
-        summary="Moves the spread between channels into the weights, so that one scale per layer fits; "
-        "attention on a log scale.",
+        summary="Evens out the channels of a layer by moving their differences into the weights, so that "
+        "one scale fits all; small attention values get finer steps.",
         rules=RULES,
         passes=("calibrate", "reparameterize_mean"),
     )
@@ -25,8 +25,8 @@ RECIPES.register("repq")(
 CRL = RECIPES.register("crl")(
     Recipe(
         name="crl",
-        title="CRL",
-        summary="Like RepQ-ViT, but keeps a scale per channel and only reins in the extreme ones.",
+        title="Per-channel (CRL)",
+        summary="Like RepQ-ViT, but every channel keeps a scale of its own; only extreme scales are changed.",
         rules=RULES,
         passes=("calibrate", "reparameterize_clip"),
     )

@@ -8,8 +8,8 @@ RECIPES.register("vitq")(
     Recipe(
         name="vitq",
         title="VitQ",
-        summary="Our best: outliers spread, logarithms with a fitted base, bits where they matter, then "
-        "rounding and scales learned block by block.",
+        summary="Spreads out extreme values, gives sensitive layers more bits, then repairs the rounding "
+        "block by block.",
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
             "image": IMAGE,

@@ -23,6 +23,9 @@ from .sources import SOURCES, Source
 class FisherSource(Source):
     """The diagonal of the Fisher information at the outputs."""
 
+    title = "Sensitivity (Fisher)"
+    summary = "where a small error changes the answer most"
+
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         prepared, likelihood = self.prepared, partial(self._likelihood, images)
         passed = output_gradients(prepared.module, prepared.names, images, targets, likelihood, prepared.task)

@@ -15,6 +15,9 @@ from .sources import SOURCES, Source
 class RelevanceSource(Source):
     """``mean((G ⊙ R)⁺)`` over the outputs of the layer."""
 
+    title = "Relevance"
+    summary = "which layers the answer depends on"
+
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         prepared = self.prepared
         return propagate(

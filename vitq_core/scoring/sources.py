@@ -13,7 +13,13 @@ from ..graph.site import Layer
 
 
 class Source(ABC):
-    """Sees batch after batch of pictures. A higher score means: keep more bits here."""
+    """Sees batch after batch of pictures. A higher score means: keep more bits here.
+
+    ``title``, ``summary``: what people read, a few words each; without a title they read the name.
+    """
+
+    title: str = ""
+    summary: str = ""
 
     def __init__(self, prepared: PreparedModel) -> None:
         self.prepared = prepared

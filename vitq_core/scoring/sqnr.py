@@ -18,6 +18,9 @@ BITS = 4
 class SqnrSource(Source):
     """‖O − Ô‖² / ‖O‖² with weight and inputs of one layer alone at 4 bits, ranges from the batch."""
 
+    title = "Rounding noise only"
+    summary = "whether or not it changes the answer"
+
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         prepared, method = self.prepared, recipe("percentile", BITS, BITS)
         measured = output_errors(prepared.module, prepared.layers, method, images, (BITS,), len(images))

@@ -12,9 +12,9 @@ def test_every_effort_is_explained_and_the_chosen_one_marked():
     text = effort.efforts_list("demo-vit", "quick")
     assert text.count("<li") == len(EFFORT_NAMES)
     assert '<li class="vq-chosen"><b>Quick</b>' in text
-    assert f"{EFFORTS['quick'].iterations} steps a module" in text
-    assert "7 steps a module" in effort.efforts_list("demo-vit", "quick", "7")
-    assert f"{EFFORTS['quick'].iterations} steps" in effort.efforts_list("demo-vit", "quick", "-3")
+    assert f"{EFFORTS['quick'].iterations} correction steps per layer group" in text
+    assert "7 correction steps per" in effort.efforts_list("demo-vit", "quick", "7")
+    assert f"{EFFORTS['quick'].iterations} correction steps" in effort.efforts_list("demo-vit", "quick", "-3")
 
 
 def test_larger_models_and_efforts_take_longer():
@@ -48,6 +48,6 @@ def test_a_number_of_pictures_that_a_person_chose_stays():
 
 @pytest.mark.parametrize("name", list(vq.RECIPES))
 def test_a_method_published_with_learning_says_when_it_lacks_it(name):
-    lacks = "quantizers alone" in recipe_sentence(name, "none")
+    lacks = "only a part of this method" in recipe_sentence(name, "none")
     assert lacks == (vq.RECIPES[name].options.effort != "none")
-    assert "quantizers alone" not in recipe_sentence(name, "quick")
+    assert recipe_sentence(name, "quick") == vq.RECIPES[name].summary

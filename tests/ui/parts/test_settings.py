@@ -10,14 +10,6 @@ GOOD = {
     "recipe": "adfq",
     "weight_bits": 4,
     "act_bits": 4,
-    "alpha_mode": "paper",
-    "alpha": 5,
-    "clip_k": "auto",
-    "collapse": False,
-    "log_base": "the paper's",
-    "first_blocks": 2,
-    "reductions": True,
-    "importance": "relevance",
     "effort": "none",
     "iterations": "",
     "calibration": 32,
@@ -29,7 +21,7 @@ GOOD = {
 }
 
 
-def test_the_form_opens_with_the_papers_options():
+def test_the_form_opens_with_what_the_method_does_itself():
     assert tuple(GOOD) == FIELDS
     assert problems(GOOD) == {}
     assert from_form(GOOD).options == ()
@@ -59,13 +51,6 @@ def test_a_wrong_value_is_named_with_a_sentence(field, value):
     found = problems({**GOOD, field: value})
     assert list(found) == [field]
     assert found[field].endswith(".")
-
-
-@pytest.mark.parametrize(("mode", "value"), [("alpha", -1), ("alpha", None), ("ratio", 0), ("ratio", 50)])
-def test_a_wrong_threshold_counts_only_where_the_recipe_has_one(mode, value):
-    values = {**GOOD, "alpha_mode": mode, "alpha": value}
-    assert list(problems(values)) == ["alpha"]
-    assert problems({**values, "recipe": "repq"}) == {}
 
 
 @pytest.mark.parametrize("wrong", ["0", "-3", "many", "2.5", "1e3", 0, 2.5, True, 10**9])
@@ -98,44 +83,27 @@ def test_own_pictures_have_to_be_given(place):
     assert list(problems({**GOOD, "pictures": place})) == [place]
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_every_recipe_takes_what_the_form_can_say(recipe):
-    values = {**GOOD, "recipe": recipe, "alpha_mode": "ratio", "alpha": 0.5}
-    values |= {"clip_k": "1.5", "collapse": True, "log_base": "√2"}
-    values |= {"first_blocks": 1, "reductions": False, "importance": "fisher"}
-    made = from_form(values).engine_recipe()
-    assert (made.name, made.weight_bits, made.act_bits) == (recipe, 4, 4)
-    assert set(dict(from_form(values).options)) <= vq.RECIPES[recipe].applies
-
-
-@pytest.mark.parametrize("source", list(vq.SOURCES))
-@pytest.mark.parametrize("recipe", [name for name in vq.RECIPES if "importance" in vq.RECIPES[name].applies])
-def test_layers_are_ranked_by_what_the_form_says(recipe, source):
-    made = from_form({**GOOD, "recipe": recipe, "importance": source}).engine_recipe()
-    assert made.options.importance == source
-
-
-def test_a_share_is_given_in_percent():
-    settings = from_form({**GOOD, "alpha_mode": "ratio", "alpha": 0.5})
-    assert dict(settings.options) == {"alpha_ratio": 0.005}
-
-
 def test_boxes_that_are_not_used_make_no_other_result():
     assert from_form({**GOOD, "folder": "/somewhere", "uploads": ["a.png"]}) == from_form(GOOD)
-    assert from_form({**GOOD, "alpha": 7}) == from_form(GOOD)
+    assert from_form({**GOOD, "clip_k": "2", "first_blocks": "7"}) == from_form(GOOD)
 
 
 @pytest.mark.parametrize(
     ("changed", "title", "slug"),
     [
-        ({"alpha_mode": "alpha", "alpha": 3}, "α 3", "alpha3"),
-        ({"alpha_mode": "ratio", "alpha": 0.5}, "0.5 % outliers", "outliers0.5"),
-        ({"log_base": "√2"}, "log base √2", "basesqrt2"),
+        ({"alpha": "3"}, "α 3", "alpha3"),
+        ({"alpha_ratio": "0.005"}, "share kept exact 0.005", "alpharatio0.005"),
+        ({"log_base": "√2"}, "log base √2", "logbasesqrt2"),
+        ({"log_base": "fitted"}, "log base fitted", "logbasefitted"),
         ({"recipe": "crl", "clip_k": "1.5"}, "clip 1.5", "clipk1.5"),
-        ({"recipe": "crl", "collapse": True}, "one scale per layer", "onescale"),
-        ({"recipe": "lrp", "first_blocks": 1}, "first blocks 1", "firstblocks1"),
-        ({"recipe": "lrp", "reductions": False}, "no bits taken", "noreductions"),
-        ({"recipe": "lrp", "importance": "fisher"}, "ranked by fisher", "importancefisher"),
+        ({"recipe": "crl", "collapse": True}, "one scale per layer", "collapse"),
+        ({"recipe": "lrp", "first_blocks": "1"}, "first blocks 1", "firstblocks1"),
+        ({"recipe": "lrp", "reductions": False}, "without taking bits", "noreductions"),
+        (
+            {"recipe": "lrp", "importance": "Sensitivity (Fisher)"},
+            "ranked by Sensitivity (Fisher)",
+            "importancefisher",
+        ),
         ({"seed": 3}, "seed 3", "seed3"),
         ({"calibration": 64}, "64 calibration pictures", "cal64"),
         ({"effort": "quick", "iterations": 7}, "7 iterations", "iter7"),

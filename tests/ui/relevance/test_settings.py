@@ -46,7 +46,16 @@ def test_what_decides_scores_is_checked(field, value):
     assert found[field].endswith(".")
 
 
-@pytest.mark.parametrize(("field", "value"), [("base_weight", 9), ("base_act", None), ("first_blocks", -1)])
+def test_the_papers_policy_does_itself_what_nothing_is_said_about():
+    assert page.allocation_of({**GOOD, "first_blocks": None, "reductions": False}) == {
+        "policy": "paper", "base_bits": (4, 4), "reductions": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("base_weight", 9), ("base_act", None), ("first_blocks", -1), ("reductions", "perhaps")],
+)
 def test_what_decides_bits_is_checked(field, value):
     assert list(page.bits_problems({**GOOD, field: value})) == [field]
 
