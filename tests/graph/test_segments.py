@@ -12,16 +12,16 @@ from vitq_core.graph.segments import Paired, runs_as_chain, stem, tail
 from ..conftest import Interleaved
 
 
-def test_pieces_make_the_whole(variant: VisionTransformer, pictures) -> None:
-    family, x = family_of(variant), pictures(variant)
-    family.rewrite(variant)
-    chain = [variant.get_submodule(name) for name in family.blocks(variant)]
+def test_pieces_make_the_whole(mixture: VisionTransformer, pictures) -> None:
+    family, x = family_of(mixture), pictures(mixture)
+    family.rewrite(mixture)
+    chain = [mixture.get_submodule(name) for name in family.blocks(mixture)]
     with torch.no_grad():
-        activation = stem(variant, chain)(x)
+        activation = stem(mixture, chain)(x)
         for module in chain:
             activation = module(activation)
-        assert torch.equal(tail(variant, chain)((x, activation)), variant(x))
-        assert torch.equal(variant(x), variant(x)), "both leave the model as it was"
+        assert torch.equal(tail(mixture, chain)((x, activation)), mixture(x))
+        assert torch.equal(mixture(x), mixture(x)), "both leave the model as it was"
     assert not any("forward" in vars(module) for module in chain)
 
 

@@ -7,15 +7,17 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from tests.conftest import VARIANTS
+from tests.pairs import in_turn
 from vitq_core.passes import reparameterize
 from vitq_core.quantizers import Uniform
 
 METHODS = [("repq", {}), ("crl", {}), ("crl", {"clip_k": 0.5}), ("crl", {"collapse": True})]
 
 
-@pytest.mark.parametrize(("recipe", "options"), METHODS)
-def test_float_logits_stay(variant, pictures, recipe: str, options: dict) -> None:
-    images = pictures(variant, 4)
+@pytest.mark.parametrize(("variant", "method"), in_turn(VARIANTS, METHODS), indirect=["variant"], ids=str)
+def test_float_logits_stay(variant, pictures, method: tuple[str, dict]) -> None:
+    (recipe, options), images = method, pictures(variant, 4)
     result = vq.quantize(variant, images, vq.recipe(recipe, **options))
     result.model.vitq.detach()
     with torch.no_grad():

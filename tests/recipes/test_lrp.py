@@ -243,11 +243,11 @@ def deeper(model: nn.Module) -> nn.Module:
     return model
 
 
-def test_every_kind_of_model(variant, pictures) -> None:
+def test_every_kind_of_model(mixture, pictures) -> None:
     """tests/test_pipeline.py does both recipes on one block; here there are some to lower."""
-    images = pictures(variant, 2)
-    model = deeper(variant)
-    if variant(images).ndim != 2:
+    images = pictures(mixture, 2)
+    model = deeper(mixture)
+    if mixture(images).ndim != 2:
         for name in ("lrp", "lrp-budget"):
             with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[2, "):
                 vq.quantize(model, images, name)
