@@ -9,7 +9,7 @@ from tests.pairs import all_pairs, in_turn
 from vitq_core.quantized.packing import pack, packed_bytes, unpack
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
-BITS = (MIN_BITS, 3, 4, MAX_BITS)  # the ends, bytes that hold whole codes, and codes that lie across two bytes
+BITS = (MIN_BITS, 3, 4, MAX_BITS)  # codes that fill bytes and codes that lie across two
 any_bits = pytest.mark.parametrize("bits", BITS)
 
 
