@@ -204,10 +204,8 @@ def test_each_candidate_wins_where_a_naive_search_says_so(tiny, pictures, watche
         errors = {k: naive_error(linear, current, tokens, k) for k in GRID}
         least, next_best = sorted(errors, key=errors.get)[:2]
         for name in ("scale", "zero_point"):
-            expected = naive_clip(getattr(current, name), least)
-            torch.testing.assert_close(
-                getattr(target, name).flatten().double(), expected, rtol=1e-5, atol=1e-5
-            )
+            actual, expected = getattr(target, name).flatten(), naive_clip(getattr(current, name), least)
+            torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5)
         if errors[next_best] > 1.04 * errors[least]:
             winners.add(least)
     assert tuple(sorted(winners)) == GRID, "each by more than rounding"
@@ -251,7 +249,7 @@ def test_a_k_that_is_given_costs_no_search(model, images, watched: list, monkeyp
 
 @pytest.mark.parametrize("k", [0.0, -0.5])
 def test_no_width_is_no_range(k: float) -> None:
-    with pytest.raises(ValueError, match="^clip_k must be a number above 0, got"):
+    with pytest.raises(ValueError, match=r"^clip_k must be a number above 0, got"):
         vq.recipe("crl", clip_k=k)
 
 
