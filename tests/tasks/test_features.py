@@ -271,7 +271,7 @@ def test_fisher_is_the_squared_gradient_of_a_random_direction(headless, pictures
 
 def test_fisher_weights_are_the_diagonal_of_a_gaussians_information(headless, pictures) -> None:
     image = pictures(headless, 1)
-    twin = vq.quantize(headless, image, "minmax").model.vitq.float_twin()
+    twin = vq.quantize(headless, image, "minmax").model.vitq.fp_model()
     units = [Unit("blocks.0.mlp"), Unit("blocks.1.attn")]
     with Scratch() as scratch:
         rows = ActivationStore(scratch, 1500)
