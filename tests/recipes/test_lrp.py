@@ -199,9 +199,9 @@ def test_progress_rises_to_1_and_the_model_is_as_it_was(
 
 
 @both
-@pytest.mark.parametrize("where", ["importance", "noise", "weights"])
+@pytest.mark.parametrize("where", ["importance", "output error", "weights"])
 def test_cancelled_anywhere_the_model_is_as_it_was(model, images, name: str, where: str) -> None:
-    if name == "lrp" and where == "noise":
+    if name == "lrp" and where == "output error":
         pytest.skip("measures none")
     before, heard = fingerprint(model), []
     with pytest.raises(vq.Cancelled, match="unchanged"):
