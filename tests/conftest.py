@@ -77,6 +77,19 @@ VARIANTS = {
     "relu": {"act_layer": nn.ReLU},
     "subclass": {"class": Subclass},
 }
+# Every variant in company, for what holds of each kind of part whatever the others are: no two of a row set
+# the same argument (tests/test_conftest.py).
+MIXTURES = (
+    ("class token", "registers", "layer scale", "query and key norm", "norm first", "tanh gelu"),
+    ("average pooled", "no qkv bias", "swiglu", "scale norms", "rectangular", "one channel"),
+    ("max pooled", "glu", "plain norm", "any size"),
+    ("average and max pooled", "no proj bias", "rms norm", "no position"),
+    ("attention pooled", "swiglu packed", "norm in embedding"),
+    ("not pooled",),  # of which many tests see only that it is refused
+    ("post norm", "subclass", "relu"),
+    ("distilled", "parallel"),
+    ("gated", "no head"),
+)
 
 
 def build(seed: int = 0, **options) -> VisionTransformer:
@@ -138,6 +151,12 @@ def calibrating() -> Callable[..., vq.Recipe]:
 def variant(request: pytest.FixtureRequest) -> VisionTransformer:
     """One tiny model of every kind."""
     return build(**VARIANTS[request.param])
+
+
+@pytest.fixture(params=MIXTURES, ids=", ".join)
+def mixture(request: pytest.FixtureRequest) -> VisionTransformer:
+    """Tiny models of several kinds each, every kind in one of them: a third as many as ``variant``."""
+    return build(**{key: value for kind in request.param for key, value in VARIANTS[kind].items()})
 
 
 @pytest.fixture(scope="module")

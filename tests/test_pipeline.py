@@ -14,6 +14,8 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.testing import assert_close
 
 import vitq_core as vq
+from tests.conftest import VARIANTS
+from tests.pairs import in_turn
 from vitq_core.graph.copies import untied
 from vitq_core.quantized.audit import audit
 
@@ -30,11 +32,19 @@ def fingerprint(model: nn.Module) -> list:
     return parts
 
 
+RUNS = [*((recipe, 4) for recipe in vq.RECIPES), ("repq", 8), ("adfq", 8)]
+# Of three neighbours in this order one at least rescales and one only calibrates.
+SPREAD = RUNS[::3] + RUNS[1::3] + RUNS[2::3]
+
+
 @pytest.mark.parametrize(
-    ("recipe", "bits"), [*((recipe, 4) for recipe in vq.RECIPES), ("repq", 8), ("adfq", 8)]
+    ("variant", "run"),
+    in_turn(VARIANTS, SPREAD, times=3),
+    indirect=["variant"],
+    ids=str,
 )
-def test_every_recipe_quantizes_every_variant(variant, pictures, calibrating, recipe: str, bits: int) -> None:
-    images = pictures(variant, 2)
+def test_every_recipe_quantizes_every_variant(variant, pictures, calibrating, run: tuple[str, int]) -> None:
+    (recipe, bits), images = run, pictures(variant, 2)
     if variant(images).ndim != 2 and any(step.startswith("allocate") for step in vq.RECIPES[recipe].passes):
         pytest.skip("a classifier that does not pool; tests/recipes/test_lrp.py sees that it says so")
     before, given = fingerprint(variant), images.clone()
@@ -110,8 +120,7 @@ class Broken(Exception):
     """What a callback may raise."""
 
 
-@pytest.mark.parametrize("chunk", [32, 2])
-@pytest.mark.parametrize("when", [1, 5, 15, 25, -1])
+@pytest.mark.parametrize(("when", "chunk"), in_turn([1, 5, 15, 25, -1], [32, 2]))
 def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, when: int, chunk: int) -> None:
     monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
     busy(model, images)
@@ -134,8 +143,7 @@ def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, whe
     assert fingerprint(model) == before
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
-@pytest.mark.parametrize("chunk", [32, 4])
+@pytest.mark.parametrize(("recipe", "chunk"), in_turn(vq.RECIPES, [32, 4]))
 def test_progress_goes_from_0_to_1(model, images, monkeypatch, calibrating, recipe: str, chunk: int) -> None:
     monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
     heard: list[tuple[float, str]] = []

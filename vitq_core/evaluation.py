@@ -66,8 +66,8 @@ def _length(loader: Iterable) -> int | None:
 
 def _batches(loader: Iterable, task: Task) -> Iterator[Batch]:
     """What is in the loader, checked; a tensor of all images is cut into batches."""
-    for given in loader.split(TENSOR_BATCH) if isinstance(loader, Tensor) else iterated(loader):
-        batch = task.collate(given)
+    for item in loader.split(TENSOR_BATCH) if isinstance(loader, Tensor) else iterated(loader):
+        batch = task.collate(item)
         if len(batch):
             yield batch
 

@@ -178,7 +178,7 @@ def test_a_budget_needs_a_limit_and_pictures(model, images, scores) -> None:
         ValueError, match="needs at least one of avg_weight_bits, avg_act_bits, size_mb, gbops"
     ):
         vq.allocate_bits(scores, model, "budget", images=images)
-    with pytest.raises(ValueError, match="measures quantization noise: give it images"):
+    with pytest.raises(ValueError, match="measures output error: give it images"):
         vq.allocate_bits(scores, model, "budget", avg_weight_bits=4)
 
 

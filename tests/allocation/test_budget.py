@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.pairs import in_turn
 from vitq_core.allocation.budget import BITS, Budget, budget_policy
 from vitq_core.graph.site import Layer, Site
 from vitq_core.quantized.output_error import LayerError
@@ -172,8 +173,9 @@ def test_one_that_cannot_be_met_is_named_among_several(limits: dict[str, float])
         Instance([(64, 64), (0, 64)], seed=1).solve(**limits)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("limit", [1e3, 1e30, 1.7e308, 10**400], ids=["1e3", "1e30", "1.7e308", "10**400"])
+@pytest.mark.parametrize(
+    ("kind", "limit"), in_turn(KINDS, [1e3, 1e30, 1.7e308, 10**400], times=2), ids="{!s:.7}".format
+)
 def test_budgets_far_above_the_maximum_give_what_is_best(kind: str, limit: float) -> None:
     instance = Instance([(64, 640), (0, 20), (96, 960)], seed=2)
     table = instance.solve(**{kind: limit})
@@ -213,9 +215,12 @@ def test_the_same_question_has_the_same_answer() -> None:
 
 
 # -- budgets -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "value", [0, -1, 0.0, -2.5, float("nan"), float("inf"), "4", "", True, False, [4], (4, 4), 4j], ids=repr
+    ("kind", "value"),
+    in_turn(
+        KINDS, [0, -1, 0.0, -2.5, float("nan"), float("inf"), "4", "", True, False, [4], (4, 4), 4j], times=2
+    ),
+    ids=repr,
 )
 def test_budgets_that_are_no_number_above_0_are_refused(kind: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{kind} must be a number above 0, got ") as caught:

@@ -39,11 +39,11 @@ def test_is_the_report_of_the_quantized_model(tiny, pictures, recipe: str) -> No
     assert cost.size_mb == pytest.approx(report.size_mb, rel=0.03)
 
 
-def test_of_every_kind_of_model(variant, pictures) -> None:
-    images = pictures(variant, 2)
-    table = random_table(variant, images, seed=3)
-    report = vq.quantize(variant, images, vq.recipe("minmax", bits=table)).report
-    cost = vq.table_cost(table, variant, images)
+def test_of_every_kind_of_model(mixture, pictures) -> None:
+    images = pictures(mixture, 2)
+    table = random_table(mixture, images, seed=3)
+    report = vq.quantize(mixture, images, vq.recipe("minmax", bits=table)).report
+    cost = vq.table_cost(table, mixture, images)
     for name in ("avg_weight_bits", "avg_act_bits", "gbops"):
         assert cost[name] == pytest.approx(report[name], rel=1e-12)
     assert cost.size_mb == pytest.approx(report.size_mb, rel=0.1)  # tiny: scales weigh

@@ -58,7 +58,7 @@ def test_an_iteration_costs_at_most_1_6_training_steps(make, recipe):
 
 def gathered(simulation, pictures, schedule):
     """The units of the second block, each with what it learns from and its float fp_model."""
-    fp_model = simulation.float_twin()
+    fp_model = simulation.fp_model()
     units = [unit for unit in units_of(simulation, schedule) if Unit("blocks.1").holds(unit.name)]
     with Scratch() as scratch:
         rows = ActivationStore(scratch, len(pictures))

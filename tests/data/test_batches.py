@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tests.pairs import in_turn
 from vitq_core.common.batch import PIECE, checked
 from vitq_core.data.batches import Watched, iterated, length_of, streamed
 
@@ -41,8 +42,7 @@ def test_batches_are_no_larger_than_asked(pictures: Tensor, name: str) -> None:
     assert numbers(list(streamed(make(pictures), SIZE, 3))) == expected
 
 
-@pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("skip", range(8))
+@pytest.mark.parametrize(("name", "skip"), in_turn(STREAMS, range(8), times=3))
 def test_skipping(pictures: Tensor, name: str, skip: int) -> None:
     """What was seen before an interruption is not seen again."""
     batches = numbers(list(streamed(STREAMS[name][0](pictures), SIZE, 3, skip)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.pairs import in_turn
 from vitq_core.demo.geometry import box, disc, polygon
 from vitq_core.demo.scenes import LABELS, scene, scene_batch, scene_label
 from vitq_core.demo.shapes import SHAPES
@@ -84,8 +85,7 @@ def test_an_empty_batch_is_refused():
         scene_batch([])
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("vary", [0.0, 0.4, 0.99])
+@pytest.mark.parametrize(("name", "vary"), in_turn(SHAPES, [0.0, 0.99, 0.4], times=2))
 def test_every_shape_is_visible_and_fits_its_radius(name, vary):
     y, x = np.mgrid[-1.5:1.5:121j, -1.5:1.5:121j].astype(np.float32)
     inside = np.any([distance < 0 for _, distance in SHAPES[name].parts(x, y, vary)], axis=0)

@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import vitq_core as vq
+from tests.conftest import VARIANTS
+from tests.pairs import in_turn
 from vitq_core.models import Preprocessing
 from vitq_core.quantized.audit import audit
 
@@ -42,12 +44,16 @@ def assert_round_trip(result: vq.QuantizeResult, images: torch.Tensor, folder: P
     return loaded
 
 
-@pytest.mark.parametrize("index", range(2))
-def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calibrating, index: int) -> None:
+@pytest.mark.parametrize(
+    ("variant", "run"),
+    in_turn(VARIANTS, [("repq", 3), ("minmax", 4), ("adfq", 3), ("crl", 4)]),
+    indirect=["variant"],
+    ids=str,
+)
+def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calibrating, run: tuple) -> None:
     kind = request.node.callspec.params["variant"]
-    recipe = (("repq", "adfq"), ("crl", "minmax"))[index][len(kind) % 2]
-    images = pictures(variant, 2)
-    result = vq.quantize(variant, images, calibrating(recipe, 3 + index, 4))
+    (recipe, weight_bits), images = run, pictures(variant, 2)
+    result = vq.quantize(variant, images, calibrating(recipe, weight_bits, 4))
     if kind == "gated":
         with pytest.raises(vq.VitqError, match="cannot be saved"):
             vq.save_quantized(result, tmp_path / "saved")
@@ -56,8 +62,7 @@ def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calib
         assert_round_trip(result, images, tmp_path / "saved")
 
 
-@pytest.mark.parametrize("bits", [2, 5])
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize(("recipe", "bits"), in_turn(vq.RECIPES, [2, 5]))
 def test_round_trip_of_every_recipe(model, images, tmp_path, calibrating, recipe: str, bits: int) -> None:
     options = {"adfq": {"alpha_ratio": 0.02, "log_base": 2.0}, "crl": {"collapse": True}}.get(recipe, {})
     mixed = {"blocks.1.mlp.fc2": (3, 7)}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 import vitq_core as vq
+from tests.pairs import in_turn
 from vitq_core.graph.faithful import check_same
 
 ENTRIES = {
@@ -57,8 +58,9 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", ["forward", "before", "in place", "with kwargs"])
+@pytest.mark.parametrize(
+    ("place", "kind"), in_turn(PLACES, ["forward", "before", "in place", "with kwargs"], times=2)
+)
 def test_a_hook_that_changes_what_passes_is_named(model, images, place: str, kind: str) -> None:
     part = model.get_submodule(place)
     if kind == "forward":
@@ -120,9 +122,9 @@ PATCHED = [
 ]
 
 
-@pytest.mark.parametrize("patch", [closure, bound_closure, partial_closure])
-@pytest.mark.parametrize(("place", "method"), PATCHED)
-def test_a_replaced_method_is_named(model, images, place: str, method: str, patch: Callable) -> None:
+@pytest.mark.parametrize(("patched", "patch"), in_turn(PATCHED, [closure, bound_closure, partial_closure]))
+def test_a_replaced_method_is_named(model, images, patched: tuple[str, str], patch: Callable) -> None:
+    place, method = patched
     patch(model.get_submodule(place), method)
     refused(model, images, f"the {method} of {place or 'the model'} was replaced from outside")
 

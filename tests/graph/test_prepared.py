@@ -12,11 +12,11 @@ from vitq_core.graph.prepared import peeked, prepare
 ATTENTION = ("qkv", "matmul1", "matmul2", "proj")
 
 
-def test_the_copy_computes_what_the_model_computes(variant: nn.Module, pictures: Callable) -> None:
-    images = pictures(variant, 3)
-    prepared = prepare(variant, "relevance", images[:1])
+def test_the_copy_computes_what_the_model_computes(mixture: nn.Module, pictures: Callable) -> None:
+    images = pictures(mixture, 3)
+    prepared = prepare(mixture, "relevance", images[:1])
     with torch.no_grad():
-        torch.testing.assert_close(prepared.module(images), variant(images), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(prepared.module(images), mixture(images), rtol=1e-5, atol=1e-5)
 
 
 def test_names_are_in_forward_order_and_maps_are_softmaxes(model: nn.Module) -> None:

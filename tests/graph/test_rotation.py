@@ -39,15 +39,15 @@ def test_every_kind_of_model_answers_as_before(variant, pictures) -> None:
     assert torch.allclose(given, wanted, atol=1e-5 * max(1, float(wanted.abs().max())))
 
 
-def test_queries_keys_and_values_turn_where_nothing_looks_at_single_channels(variant, pictures) -> None:
-    before, after = (outputs(module, pictures(variant)) for module in (rewritten(variant), rotated(variant)))
-    for heads in family_of(variant).heads(rewritten(variant)):
+def test_queries_keys_and_values_turn_where_nothing_looks_at_single_channels(mixture, pictures) -> None:
+    before, after = (outputs(module, pictures(mixture)) for module in (rewritten(mixture), rotated(mixture)))
+    for heads in family_of(mixture).heads(rewritten(mixture)):
         attention = heads.qkv.removesuffix(".qkv")
         turn = rotation(heads.size).float()
         turns = (heads.scores, heads.scores, heads.values)
         for one, other, turned in zip(before[attention], after[attention], turns, strict=True):
             assert torch.allclose(other, one @ turn.T if turned else one, atol=1e-5)
-        module = variant.get_submodule(attention)
+        module = mixture.get_submodule(attention)
         assert heads.scores == isinstance(module.q_norm, nn.Identity)
         gated = getattr(module, "gate", None) is not None
         assert heads.values == (isinstance(module.norm, nn.Identity) and not gated)

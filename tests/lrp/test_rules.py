@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 from torch import Tensor
 
+from tests.pairs import all_pairs, in_turn
 from vitq_core.lrp import rules
 
 quick = settings(max_examples=20, derandomize=True)
@@ -217,9 +218,7 @@ def as_drawn(x: Tensor, weight: Tensor) -> None:
 HALVES = [as_drawn, agreeing, agreeing_but_small, opposed, nearly_opposed, some_zero, all_zero]
 
 
-@pytest.mark.parametrize("seed", [2, 3])
-@pytest.mark.parametrize("size", [None, 1.0, 1e5, -1e5])
-@pytest.mark.parametrize("change", HALVES)
+@pytest.mark.parametrize(("change", "size", "seed"), all_pairs(HALVES, [None, 1.0, 1e5, -1e5], [2, 3]))
 def test_same_sign_products(change: Callable, size: float | None, seed: int) -> None:
     x, weight = (t.float() for t in draw(seed, (12, 24), (8, 24)))
     change(x, weight)
@@ -302,12 +301,12 @@ def naive_pixels(x: ndarray, weight: ndarray, relevance: ndarray, geometry: tupl
     return given
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize(
-    ("rule", "naive"), [(rules.Convolution, naive_convolution), (rules.Pixels, naive_pixels)]
+    ("formula", "geometry", "seed"),
+    all_pairs([(rules.Convolution, naive_convolution), (rules.Pixels, naive_pixels)], GEOMETRIES, [0, 1]),
 )
-def test_convolutions(rule: type, naive: Callable, geometry: tuple, seed: int) -> None:
+def test_convolutions(formula: tuple[type, Callable], geometry: tuple, seed: int) -> None:
+    rule, naive = formula
     x, weight, bias = draw(seed, (2, 4, *PICTURE), (2, 4 // geometry[3], *KERNEL), (2,))
     x[1] *= 3  # other bounds
     z = torch.nn.functional.conv2d(x, weight, bias, *geometry)
@@ -317,10 +316,10 @@ def test_convolutions(rule: type, naive: Callable, geometry: tuple, seed: int) -
     assert torch.equal(rule.apply(x, weight, bias, *geometry), z)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("dilation", [1, 2, (2, 1)])
-@pytest.mark.parametrize("padding", [0, 1, (2, 0)])
-@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "groups"),
+    all_pairs([1, 2, (3, 2)], [0, 1, (2, 0)], [1, 2, (2, 1)], [1, 2]),
+)
 def test_transposed_convolution(stride: object, padding: object, dilation: object, groups: int) -> None:
     """Sizes that the stride does not divide: the last rows and columns are read by nothing."""
     geometry = (stride, padding, dilation, groups)
@@ -371,9 +370,9 @@ MATMULS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("left", "right", "lead"), MATMULS)
-def test_matmul(left: tuple, right: tuple, lead: tuple, seed: int) -> None:
+@pytest.mark.parametrize(("shapes", "seed"), in_turn(MATMULS, range(6), times=2))
+def test_matmul(shapes: tuple[tuple, tuple, tuple], seed: int) -> None:
+    left, right, lead = shapes
     a, b, relevance = draw(seed, left, right, (*lead, left[-2], right[-1]))
     found = handed_on(matmul, [a, b], relevance)
     for ours, theirs in zip(found, naive_matmul(a.numpy(), b.numpy(), relevance.numpy()), strict=True):
@@ -420,11 +419,12 @@ def naive_without_rounding(a: ndarray, b: ndarray, z: ndarray, epsilon: float) -
     return kept
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("seed", [2, 3])
-@pytest.mark.parametrize(("left", "right", "lead"), MATMULS)
-def test_without_rounding(left: tuple, right: tuple, lead: tuple, seed: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("shapes", "seed", "dtype"), all_pairs(MATMULS, [2, 3], [torch.float32, torch.float64])
+)
+def test_without_rounding(shapes: tuple[tuple, tuple, tuple], seed: int, dtype: torch.dtype) -> None:
     """Results from 1e-3 to 1e3 times the bound, of either sign, and those that are exactly 0."""
+    left, right, lead = shapes
     a, b, spread = draw(seed, left, right, (*lead, left[-2], right[-1]))
     a, b = a.to(dtype), b.to(dtype)
     epsilon = torch.finfo(dtype).eps
@@ -501,9 +501,9 @@ def naive_add(a: ndarray, c: ndarray, relevance: ndarray) -> list[ndarray]:
     return given
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("left", "right"), ADDITIONS)
-def test_add(left: tuple, right: tuple, seed: int) -> None:
+@pytest.mark.parametrize(("shapes", "seed"), in_turn(ADDITIONS, range(6), times=2))
+def test_add(shapes: tuple[tuple, tuple], seed: int) -> None:
+    left, right = shapes
     a, c, relevance = draw(seed, left, right, np.broadcast_shapes(left, right))
     found = handed_on(rules.Add.apply, [a, c], relevance)
     for ours, theirs in zip(found, naive_add(a.numpy(), c.numpy(), relevance.numpy()), strict=True):
@@ -579,9 +579,10 @@ def naive_mean(x: ndarray, dims: tuple[int, ...], relevance: ndarray) -> ndarray
     return given
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
-@pytest.mark.parametrize("keepdim", [False, True])
-@pytest.mark.parametrize("dim", [1, -1, (1, 2), (-2, -1), (0, 1, 2)])
+@pytest.mark.parametrize(
+    ("dim", "keepdim", "seed"),
+    all_pairs([1, -1, (1, 2), (-2, -1), (0, 1, 2)], [False, True], [0, 1, 2, 3]),
+)
 def test_mean(dim: int | tuple, keepdim: bool, seed: int) -> None:
     (x,) = draw(seed, (2, 4, 2))
     dims = tuple(d % 3 for d in (dim if isinstance(dim, tuple) else (dim,)))

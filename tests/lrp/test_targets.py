@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import vitq_core as vq
+from tests.pairs import in_turn
 from vitq_core.lrp.targets import Targets, check_batch_size
 
 CPU = torch.device("cpu")
@@ -126,11 +127,14 @@ def test_another_class_has_another_explanation(model, images) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wrong"),
-    [(5, 5), (-1, -1), (-5, -5), ([0, 1, 2, 3, 4, 5], 5), ([0, 0, 0, 0, 0, -1], -1), (10**12, 10**12)],
+    ("targets", "batch_size"),
+    in_turn(
+        [(5, 5), (-1, -1), (-5, -5), ([0, 1, 2, 3, 4, 5], 5), ([0, 0, 0, 0, 0, -1], -1), (10**12, 10**12)],
+        [2, 32],
+    ),
 )
-@pytest.mark.parametrize("batch_size", [2, 32])
-def test_classes_the_model_does_not_have(model, images, given: object, wrong: int, batch_size: int) -> None:
+def test_classes_the_model_does_not_have(model, images, targets: tuple[object, int], batch_size: int) -> None:
+    given, wrong = targets
     with pytest.raises(
         ValueError, match=f"target class {wrong} is out of range: the model has classes 0 to 4"
     ):

@@ -61,9 +61,9 @@ def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recip
     assert_same_parameters(vq.quantize(model, images, recipe), at_once)
 
 
-def test_every_variant_goes_module_by_module(variant, pictures, small_chunks: None) -> None:
-    images = pictures(variant, 5)
-    result = vq.quantize(variant, images, "minmax")
+def test_every_variant_goes_module_by_module(mixture, pictures, small_chunks: None) -> None:
+    images = pictures(mixture, 5)
+    result = vq.quantize(mixture, images, "minmax")
     with torch.no_grad():
         expected = minmax_by_hand(result, images)
     assert expected, "some activation sites"

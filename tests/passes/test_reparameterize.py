@@ -1,21 +1,25 @@
 """Reparameterization changes no float output, and follows the formulas of RepQ-ViT and CRL."""
 
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from tests.conftest import VARIANTS
+from tests.pairs import in_turn
 from vitq_core.passes import reparameterize
 from vitq_core.quantizers import Uniform
 
+GRID = (1.0, 1.5, 2.0, 3.0)  # what the search tries, as its documentation says
 METHODS = [("repq", {}), ("crl", {}), ("crl", {"clip_k": 0.5}), ("crl", {"collapse": True})]
 
 
-@pytest.mark.parametrize(("recipe", "options"), METHODS)
-def test_float_logits_stay(variant, pictures, recipe: str, options: dict) -> None:
-    images = pictures(variant, 4)
+@pytest.mark.parametrize(("variant", "method"), in_turn(VARIANTS, METHODS), indirect=["variant"], ids=str)
+def test_float_logits_stay(variant, pictures, method: tuple[str, dict]) -> None:
+    (recipe, options), images = method, pictures(variant, 4)
     result = vq.quantize(variant, images, vq.recipe(recipe, **options))
     result.model.vitq.detach()
     with torch.no_grad():
@@ -77,20 +81,26 @@ def test_repq_takes_the_means(model, images, watched: list) -> None:
         torch.testing.assert_close(target.zero_point, current.zero_point.mean())
 
 
+def naive_clip(values: Tensor, k: float) -> Tensor:
+    """Value by value, in float64."""
+    values = values.flatten().double()
+    mean = values.sum() / len(values)
+    deviation = ((values - mean).square().sum() / len(values)).sqrt()
+    return torch.stack([min(max(v, mean - k * deviation), mean + k * deviation) for v in values])
+
+
 @pytest.mark.parametrize("k", [0.3, 1.0, 2.0])
 def test_crl_clips_at_k_deviations(model, images, watched: list, k: float) -> None:
     result = vq.quantize(model, images, vq.recipe("crl", clip_k=k))
     for pair, _, _, current, target in watched:
         for name in ("scale", "zero_point"):
-            values = getattr(current, name).flatten().double()
-            mean = values.sum() / len(values)
-            deviation = ((values - mean).square().sum() / len(values)).sqrt()
-            expected = torch.stack([min(max(v, mean - k * deviation), mean + k * deviation) for v in values])
+            expected = naive_clip(getattr(current, name), k)
             torch.testing.assert_close(
                 getattr(target, name).flatten().double(), expected, rtol=1e-5, atol=1e-5
             )
         kept = result.model.get_submodule(pair.linears[0]).input_quantizers[0]
         assert kept.scale.numel() == 16, "the activation stays quantized per channel"
+        assert kept.settings()["axis"] == -1, "and a file says so"
 
 
 def test_collapse_leaves_one_scale(model, images, watched: list) -> None:
@@ -125,7 +135,7 @@ def test_crl_picks_the_k_with_the_least_output_error(model, images, watched: lis
     assert len(errors) == len(watched) == 4
     for (pair, *_, current, target), (site, found) in zip(watched, errors.items(), strict=True):
         assert site == f"{pair.linears[0]}:input"
-        assert set(found) == set(reparameterize.CLIP_CANDIDATES)
+        assert tuple(sorted(found)) == GRID
         best = clipped(current, min(found, key=found.get), False)
         assert torch.equal(target.scale, best.scale)
 
@@ -152,6 +162,107 @@ def test_output_error_is_the_one_of_the_layer(model, images, watched: list, monk
     assert seen
     for error, expected in seen:
         assert error == pytest.approx(expected, rel=1e-2)
+
+
+def naive_error(linear: nn.Linear, current: Uniform, tokens: Tensor, k: float) -> float:
+    """Of the layer's output at 4 bits, were its input clipped at ``k``: methods.md in float64."""
+    s, z = (values.flatten().double() for values in (current.scale, current.zero_point))
+    s_new, z_new = naive_clip(s, k), naive_clip(z, k)
+    r1, shift = s / s_new, s * (z - z_new)
+    tokens, weight = tokens.double(), linear.weight.detach().double()
+    x = (tokens + shift) / r1
+    codes = torch.minimum(torch.maximum((x / s_new).round(), -z_new), 15 - z_new)
+    rescaled = (weight @ torch.diag(r1)).float()
+    simulated = Uniform(4, axis=0).fit(rescaled)(rescaled).double()
+    output = (codes * s_new) @ simulated.T - weight @ shift
+    return float((output - tokens @ weight.T).square().mean())
+
+
+def outlying(model: nn.Module, factor: float) -> nn.Module:
+    """With one channel that stands out, so that every k up to √15 clips."""
+    with torch.no_grad():
+        for index, block in enumerate(model.blocks):
+            block.norm1.weight[3] *= factor
+            block.norm2.weight[5 + index] *= factor
+    return model
+
+
+def test_each_candidate_wins_where_a_naive_search_says_so(tiny, pictures, watched, monkeypatch) -> None:
+    rows: list[Tensor] = []
+    measure = reparameterize._output_error
+
+    def note(simulation, site, target, tokens) -> float:
+        rows.append(tokens)
+        return measure(simulation, site, target, tokens)
+
+    monkeypatch.setattr(reparameterize, "_output_error", note)
+    for seed, factor in ((0, 4), (10, 20)):
+        model = outlying(tiny(seed, depth=2), factor)
+        vq.quantize(model, pictures(model), "crl")
+    winners = set()
+    for (_, _, linear, current, target), tokens in zip(watched, rows[:: len(GRID)], strict=True):
+        errors = {k: naive_error(linear, current, tokens, k) for k in GRID}
+        least, next_best = sorted(errors, key=errors.get)[:2]
+        for name in ("scale", "zero_point"):
+            actual, expected = getattr(target, name).flatten(), naive_clip(getattr(current, name), least)
+            torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5)
+        if errors[next_best] > 1.04 * errors[least]:
+            winners.add(least)
+    assert tuple(sorted(winners)) == GRID, "each by more than rounding"
+
+
+@pytest.mark.parametrize("collapse", [False, True])
+@pytest.mark.parametrize("k", GRID)
+def test_whichever_candidate_has_the_least_error_is_taken(
+    tiny, pictures, watched, monkeypatch, k: float, collapse: bool
+) -> None:
+    """Errors that are made up: how far a candidate is from the one that shall win."""
+
+    def scale_at(current: Uniform, k: float) -> Tensor:
+        clipped = naive_clip(current.scale, k)
+        return clipped.mean() if collapse else clipped
+
+    def distance(simulation, site, target, tokens) -> float:
+        return float((target.scale.flatten() - scale_at(simulation.quantizer(site), k)).abs().sum())
+
+    monkeypatch.setattr(reparameterize, "_output_error", distance)
+    model = outlying(tiny(depth=2), 20)
+    vq.quantize(model, pictures(model), vq.recipe("crl", collapse=collapse))
+    assert len(watched) == 4
+    for *_, current, target in watched:
+        scales = [scale_at(current, each) for each in (*GRID, 4.0)]
+        assert all((a - b).abs().max() > 1e-3 * a.max() for a, b in pairwise(scales)), "they must differ"
+        expected = scales[GRID.index(k)].expand(target.scale.numel())
+        torch.testing.assert_close(target.scale.flatten().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_form_offers_the_candidates_and_the_search() -> None:
+    assert reparameterize.CLIP_CHOICES == {"auto": None, "1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0}
+
+
+def test_a_k_that_is_given_costs_no_search(model, images, watched: list, monkeypatch) -> None:
+    measured: list[Tensor] = []
+    monkeypatch.setattr(reparameterize, "_output_error", lambda *site: measured.append(site) or 0.0)
+    vq.quantize(model, images, vq.recipe("crl", clip_k=2.0))
+    assert len(watched) == 4 and measured == []
+
+
+@pytest.mark.parametrize("k", [0.0, -0.5])
+def test_no_width_is_no_range(k: float) -> None:
+    with pytest.raises(ValueError, match=r"^clip_k must be a number above 0, got"):
+        vq.recipe("crl", clip_k=k)
+
+
+@pytest.mark.parametrize("recipe", ["repq", "crl"])
+def test_layers_behind_one_norm_need_one_width(tiny, pictures, recipe: str) -> None:
+    model = tiny(**VARIANTS["swiglu"])
+    images, gate, value = pictures(model), "blocks.0.mlp.fc1_g", "blocks.0.mlp.fc1_x"
+    same = {gate: (3, 6), value: (8, 6)}
+    result = vq.quantize(model, images, vq.recipe(recipe, bits=same))
+    assert {name: result.bits[name] for name in same} == same
+    sentence = f"{gate} and {value} read the same tensor: recipe '{recipe}' needs the same activation bits"
+    with pytest.raises(ValueError, match=sentence):
+        vq.quantize(model, images, vq.recipe(recipe, bits={**same, value: (8, 5)}))
 
 
 @pytest.mark.filterwarnings("error::UserWarning")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.pairs import in_turn
 from vitq_core.pictures import open_picture, rgb
 from vitq_core.pictures.decoding import MAX_SIDE
 
@@ -40,8 +41,7 @@ def at_once(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize(("mode", "orientation"), in_turn(MODES, range(10), times=3))
 def test_bands_give_what_the_whole_gives(mode: str, orientation: int, monkeypatch) -> None:
     monkeypatch.setattr(rgb, "BAND_PIXELS", 13 * 2)
     picture = picture_of(mode)

@@ -26,10 +26,10 @@ def test_float_bytes(tiny) -> None:
     assert float_bytes(tiny(qkv_bias=False)) == float_bytes(tiny()) - 4 * 3 * 16
 
 
-def test_float_tensors_are_everything_but_the_quantized_weights(variant, pictures) -> None:
-    simulation = vq.quantize(variant, pictures(variant, 2), "minmax").model.vitq
+def test_float_tensors_are_everything_but_the_quantized_weights(mixture, pictures) -> None:
+    simulation = vq.quantize(mixture, pictures(mixture, 2), "minmax").model.vitq
     weights = {f"{layer.name}.weight" for layer in simulation.layers.values() if layer.weight is not None}
-    assert set(float_tensors(simulation)) == set(variant.state_dict()) - weights
+    assert set(float_tensors(simulation)) == set(mixture.state_dict()) - weights
 
 
 def test_scales_of_a_layer(model) -> None:

@@ -1,4 +1,4 @@
-"""Noise at a layer's output, against quantizing one operand of one layer at a time, written out."""
+"""Error of a layer's output, against quantizing one operand of one layer at a time, written out."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ BITS = (2, 3, 4, 6, 8)
 
 @pytest.fixture
 def prepared(model, images) -> PreparedModel:
-    return prepare(model, "noise", images[:1])
+    return prepare(model, "output_errors", images[:1])
 
 
 def measure(prepared: PreparedModel, recipe: str, images: Tensor, **options: object) -> dict[str, LayerError]:
@@ -91,7 +91,7 @@ def test_more_bits_are_not_more_error(tiny, pictures, recipe: str) -> None:
     for seed in range(2):
         model = tiny(seed=seed, depth=1)
         images = pictures(model, 16, seed=seed)
-        for error in measure(prepare(model, "noise", images[:1]), recipe, images).values():
+        for error in measure(prepare(model, "output_errors", images[:1]), recipe, images).values():
             for part in error.parts:
                 means = [float(part[bits].mean()) for bits in BITS]
                 assert all(more <= fewer * 1.02 for fewer, more in pairwise(means))
@@ -159,7 +159,7 @@ def test_stopped_in_the_middle_the_module_is_as_it_was(prepared, images) -> None
         measure(prepared, "crl", images, monitor=monitor)
     assert fingerprint(prepared.module) == before
     assert [fraction for fraction, _ in heard] == pytest.approx([i / 14 for i in range(5)])
-    assert heard[1][1] == "noise at 2 to 8 bits: blocks.0.attn.qkv"
+    assert heard[1][1] == "output error at 2 to 8 bits: blocks.0.attn.qkv"
 
 
 def test_a_layer_that_gives_nothing_has_no_infinite_error(tiny, pictures) -> None:
@@ -168,5 +168,5 @@ def test_a_layer_that_gives_nothing_has_no_infinite_error(tiny, pictures) -> Non
         for parameter in (model.head.weight, model.head.bias, model.blocks[0].attn.proj.weight):
             parameter.zero_()
     images = pictures(model)
-    for error in measure(prepare(model, "noise", images[:1]), "crl", images).values():
+    for error in measure(prepare(model, "output_errors", images[:1]), "crl", images).values():
         assert all(torch.isfinite(values).all() for part in error.parts for values in part.values())

@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pairs import all_pairs, in_turn
 from vitq_core.quantized.packing import pack, packed_bytes, unpack
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
-any_bits = pytest.mark.parametrize("bits", range(MIN_BITS, MAX_BITS + 1))
+BITS = (MIN_BITS, 3, 4, MAX_BITS)  # codes that fill bytes and codes that lie across two
+any_bits = pytest.mark.parametrize("bits", BITS)
 
 
 def naive_pack(codes: list[int], bits: int) -> list[int]:
@@ -41,9 +43,14 @@ def test_every_length_from_none_to_three_groups(bits: int) -> None:
         assert torch.equal(unpack(pack(codes, bits), bits, (length,)), codes)
 
 
-@any_bits
-@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (2, 3, 1, 7), (0,), (4, 0)])
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8])
+@pytest.mark.parametrize(
+    ("bits", "shape", "dtype"),
+    all_pairs(
+        BITS,
+        [(), (1,), (3, 5), (2, 3, 1, 7), (0,), (4, 0)],
+        [torch.int32, torch.int64, torch.uint8],
+    ),
+)
 def test_shapes_and_integer_types(bits: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     codes = torch.randint(2**bits, shape, generator=torch.Generator().manual_seed(bits)).to(dtype)
     unpacked = unpack(pack(codes, bits), bits, shape)
@@ -63,8 +70,7 @@ def test_takes_bits_per_code_and_less_than_a_group_more(bits: int) -> None:
         assert 0 <= 8 * packed_bytes(codes, bits) - codes * bits < 8 * bits
 
 
-@any_bits
-@pytest.mark.parametrize("code", [-1, -(2**31), 1, 2**31 - 1])
+@pytest.mark.parametrize(("bits", "code"), in_turn(BITS, [-1, 1, -(2**31), 2**31 - 1], times=2))
 def test_codes_that_do_not_fit_are_refused(bits: int, code: int) -> None:
     code = 2**bits if code == 1 else code
     with pytest.raises(ValueError, match=f"codes from .* to .* do not fit {bits} bits"):

@@ -82,9 +82,9 @@ def test_outputs_are_those_of_quantized_operands(model, images, calibrating, rec
     assert codes[1].unique().numel() <= 2**weight.bits
 
 
-def test_calling_twice_and_with_other_batches_is_the_same(variant, pictures, calibrating) -> None:
-    images = pictures(variant)
-    result = vq.quantize(variant, images, calibrating("adfq"))
+def test_calling_twice_and_with_other_batches_is_the_same(mixture, pictures, calibrating) -> None:
+    images = pictures(mixture)
+    result = vq.quantize(mixture, images, calibrating("adfq"))
     before = images.clone()
     with torch.no_grad():
         first = result(images)
@@ -108,10 +108,10 @@ def test_gradients_and_inference_mode_give_the_same_outputs(model, images) -> No
         torch.testing.assert_close(result(images), outputs.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_nobody_sees_what_was_quantized_in_place(variant, pictures, calibrating) -> None:
+def test_nobody_sees_what_was_quantized_in_place(mixture, pictures, calibrating) -> None:
     """Without gradients inputs may be overwritten; outputs must be those of a run that overwrites nothing."""
-    images = pictures(variant)
-    result = vq.quantize(variant, images, calibrating("adfq", 3, 3))
+    images = pictures(mixture)
+    result = vq.quantize(mixture, images, calibrating("adfq", 3, 3))
     with torch.no_grad():
         usual = result(images)
         for module in result.model.modules():

@@ -14,13 +14,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional
 
+from tests.pairs import all_pairs, in_turn
 from vitq_core.common.errors import VitqError
 from vitq_core.quantizers import QUANTIZERS, LogSqrt2, Quantizer, ShiftLog2
 from vitq_core.quantizers.kernels import pieces
 from vitq_core.quantizers.shift_log2 import EPSILON
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
-BITS = (MIN_BITS, 3, 4, MAX_BITS)
+BITS = (MIN_BITS, 4, 3, MAX_BITS)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -95,6 +96,9 @@ KNOWN = [
 NEW = [Case(name) for name in QUANTIZERS if name not in {case.quantizer for case in KNOWN}]
 LEARNING = [case for case in KNOWN + NEW if case.make(4).learned_parameters()]
 every_case = pytest.mark.parametrize("case", KNOWN + NEW, ids=str)
+every_case_at_two_widths = pytest.mark.parametrize(
+    ("case", "bits"), in_turn(KNOWN + NEW, BITS, times=2), ids=str
+)
 every_learning_case = pytest.mark.parametrize("case", LEARNING, ids=str)
 every_quantizer = pytest.mark.parametrize("name", list(QUANTIZERS))
 
@@ -130,8 +134,7 @@ def test_decoding_the_code_gives_what_forward_gives_bit_for_bit(case: Case, bits
         assert torch.equal(quantizer.decode(codes), quantizer(x))
 
 
-@every_case
-@pytest.mark.parametrize("bits", BITS)
+@every_case_at_two_widths
 def test_codes_number_what_the_bits_allow(case: Case, bits: int) -> None:
     quantizer, data = case.fitted(bits)
     codes = quantizer.encode(data)[~outliers(quantizer, data)]  # which have no b-bit code
@@ -177,8 +180,7 @@ def first_group(x: Tensor, scale: Tensor) -> Tensor:
 
 
 # -- values --------------------------------------------------------------------------------------------
-@every_case
-@pytest.mark.parametrize("bits", BITS)
+@every_case_at_two_widths
 def test_twice_equals_once(case: Case, bits: int) -> None:
     quantizer, data = case.fitted(bits)
     once = quantizer(data)
@@ -325,8 +327,7 @@ def assert_learns(quantizer: Quantizer, x: Tensor) -> None:
     torch.testing.assert_close(quantizer.scale.grad.double(), of_scale, atol=1e-4 * size, rtol=1e-3)
 
 
-@every_learning_case
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(("case", "bits"), in_turn(LEARNING, [2, 4, 8], times=2), ids=str)
 def test_a_learned_scale_has_the_gradients_of_a_naive_twin(case: Case, bits: int) -> None:
     quantizer, data = case.fitted(bits)
     beyond = torch.cat((data, torch.zeros_like(data), 3 * data), dim=case.batch_axis)
@@ -378,8 +379,11 @@ def test_a_scale_is_learned_from_half_precision(case: Case) -> None:
 
 
 # -- memory --------------------------------------------------------------------------------------------
-@every_case
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    in_turn(KNOWN + NEW, [torch.float32, torch.float64, torch.bfloat16], times=2),
+    ids=str,
+)
 def test_shape_dtype_and_input_are_kept(case: Case, dtype: torch.dtype) -> None:
     quantizer, data = case.fitted()
     x = data.to(dtype)
@@ -439,8 +443,9 @@ def test_cutting_into_pieces_changes_nothing(case: Case, piece: int, monkeypatch
 
 
 # -- calibration ---------------------------------------------------------------------------------------
-@every_case
-@pytest.mark.parametrize("sizes", [(1, 7), (3, 3, 2), (1,) * 8])
+@pytest.mark.parametrize(
+    ("case", "sizes"), in_turn(KNOWN + NEW, [(1, 7), (3, 3, 2), (1,) * 8], times=2), ids=str
+)
 def test_batches_fit_as_the_whole_does(case: Case, sizes: tuple[int, ...]) -> None:
     if case.one_batch:
         pytest.skip("resolves its threshold on the first batch")
@@ -476,9 +481,14 @@ def test_fitting_nothing_is_refused(name: str) -> None:
         quantizer.finish()
 
 
-@every_quantizer
-@pytest.mark.parametrize("value", [0.0, 1e-42, 1e-30, 1e-6, 1.0, 1000.0, 1e30, 3e38])
-@pytest.mark.parametrize("shape", [(4, 3, 8), (1, 1, 1), (1,)])
+@pytest.mark.parametrize(
+    ("name", "value", "shape"),
+    all_pairs(
+        QUANTIZERS,
+        [0.0, 1e-42, 1e-30, 1e-6, 1.0, 1000.0, 1e30, 3e38],
+        [(4, 3, 8), (1, 1, 1), (1,)],
+    ),
+)
 def test_constant_tiny_and_huge_values_stay_finite_and_close(name: str, value: float, shape: tuple) -> None:
     ramp = value * torch.linspace(0.0, 1.0, torch.Size(shape).numel()).reshape(shape)
     for x in (torch.full(shape, value), ramp):
@@ -511,8 +521,7 @@ def test_any_values_have_codes_that_decode_to_forward(data: st.DataObject, name:
 
 
 # -- storage -------------------------------------------------------------------------------------------
-@every_case
-@pytest.mark.parametrize("bits", BITS)
+@every_case_at_two_widths
 def test_stored_bytes_are_those_of_a_file(case: Case, bits: int) -> None:
     quantizer, data = case.fitted(bits)
     tensors = quantizer.stored_tensors()

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.pairs import in_turn
 from vitq_core.quantizers import statistics
 from vitq_core.quantizers.statistics import PERCENTILES, Statistics, grouped
 
@@ -82,8 +83,9 @@ def naive_quantile(x: Tensor, p: float) -> float:
     return float(values[below] + (values[above] - values[below]) * (position - below))
 
 
-@pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 127, 128, 1000, 1001, 4097, 200_001])
-@pytest.mark.parametrize("batches", [1, 5])
+@pytest.mark.parametrize(
+    ("size", "batches"), in_turn([1, 2, 63, 64, 65, 127, 128, 1000, 1001, 4097, 200_001], [1, 5])
+)
 def test_quantiles_of_long_streams(size: int, batches: int) -> None:
     x = noise(size, seed=size)
     for values in (x, x.sort().values, x.sort(descending=True).values, torch.full_like(x, 0.7)):

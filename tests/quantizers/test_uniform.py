@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.pairs import all_pairs
 from vitq_core.quantizers import Uniform
 from vitq_core.quantizers.statistics import PERCENTILES
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
@@ -57,17 +58,15 @@ def naive_search(values: Tensor, bits: int) -> tuple[float, float, float]:
     return best
 
 
-@pytest.mark.parametrize("axis", [None, -1, 0])
-@pytest.mark.parametrize("range_", ["percentile", "minmax"])
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("axis", "range_", "bits"), all_pairs([None, -1, 0], ["percentile", "minmax"], [2, 4, 8])
+)
 def test_formula(axis: int | None, range_: str, bits: int) -> None:
     x = noise(6, 5, 8) + torch.linspace(-3, 3, 8)
     assert_simulates(Uniform(bits, axis, range_).fit(x), 2 * x)
 
 
-@pytest.mark.parametrize("axis", [None, -1, 0])
-@pytest.mark.parametrize("bits", [3, 4, 8])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("axis", "bits", "seed"), all_pairs([None, -1, 0], [3, 4, 8], range(3)))
 def test_search_is_a_loop_over_groups_and_percentiles(axis: int | None, bits: int, seed: int) -> None:
     x = noise(5, 700, 4, seed=seed) * torch.tensor([0.1, 1.0, 3.0, 40.0]) + 1.0
     x[:, ::600] *= 6.0  # outliers, so that the percentiles differ and the bits decide
@@ -111,9 +110,7 @@ def test_the_ends_of_a_minmax_range_and_zero_are_levels() -> None:
     assert torch.equal(quantizer.levels(), torch.arange(-5.0, 11.0))
 
 
-@pytest.mark.parametrize("axis", [None, 0, -1])
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("axis", "bits", "seed"), all_pairs([None, 0, -1], [2, 3, 4, 8], range(3)))
 def test_the_range_of_least_error_is_never_worse_than_the_extremes(axis: int | None, bits: int, seed: int):
     x = noise(12, 300, 4, seed=seed) * torch.tensor([0.1, 1.0, 3.0, 40.0]) + 1.0
     x[:, ::100] *= 4.0

@@ -199,9 +199,9 @@ def test_progress_rises_to_1_and_the_model_is_as_it_was(
 
 
 @both
-@pytest.mark.parametrize("where", ["importance", "noise", "weights"])
+@pytest.mark.parametrize("where", ["importance", "output error", "weights"])
 def test_cancelled_anywhere_the_model_is_as_it_was(model, images, name: str, where: str) -> None:
-    if name == "lrp" and where == "noise":
+    if name == "lrp" and where == "output error":
         pytest.skip("measures none")
     before, heard = fingerprint(model), []
     with pytest.raises(vq.Cancelled, match="unchanged"):
@@ -243,11 +243,11 @@ def deeper(model: nn.Module) -> nn.Module:
     return model
 
 
-def test_every_kind_of_model(variant, pictures) -> None:
+def test_every_kind_of_model(mixture, pictures) -> None:
     """tests/test_pipeline.py does both recipes on one block; here there are some to lower."""
-    images = pictures(variant, 2)
-    model = deeper(variant)
-    if variant(images).ndim != 2:
+    images = pictures(mixture, 2)
+    model = deeper(mixture)
+    if mixture(images).ndim != 2:
         for name in ("lrp", "lrp-budget"):
             with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[2, "):
                 vq.quantize(model, images, name)

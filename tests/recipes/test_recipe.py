@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vitq_core as vq
+from tests.pairs import in_turn
 from vitq_core.graph.site import Site
 from vitq_core.quantizers import QUANTIZERS
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS, RECIPES, Options, Recipe, Use
@@ -265,8 +266,7 @@ def test_option_values_that_mean_nothing_are_refused(option: str, value: object)
 
 
 # -- reconstruction ------------------------------------------------------------------------------------
-@every_recipe
-@pytest.mark.parametrize("effort", EFFORT_NAMES)
+@pytest.mark.parametrize(("name", "effort"), in_turn(RECIPES, EFFORT_NAMES, times=2))
 def test_every_recipe_takes_every_effort(name: str, effort: str) -> None:
     recipe = vq.recipe(name, effort=effort)
     assert recipe.options.effort == effort
@@ -300,8 +300,7 @@ def test_settings_without_reconstruction_are_refused(name: str) -> None:
         vq.recipe(name, effort="none", iterations=3)
 
 
-@every_recipe
-@pytest.mark.parametrize("effort", ["slow", "", None, 3, True, ["quick"]])
+@pytest.mark.parametrize(("name", "effort"), in_turn(RECIPES, ["slow", "", None, 3, True, ["quick"]]))
 def test_an_unknown_effort_is_answered_with_the_known_ones(name: str, effort: object) -> None:
     sentence = r"^unknown effort .*; available: none, quick, standard, paper$"
     with pytest.raises(ValueError, match=sentence):

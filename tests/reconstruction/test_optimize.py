@@ -134,7 +134,7 @@ def gathered(simulation: Simulation, images: Tensor, name: str):
     family, module = simulation.family, simulation.module
     inputs = UnitInputs(
         module,
-        simulation.float_twin(),
+        simulation.fp_model(),
         family.units(module),
         family.blocks(module),
         stored(images),

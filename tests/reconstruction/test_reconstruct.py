@@ -58,12 +58,12 @@ def test_every_recipe_is_reconstructed_and_no_unit_gets_worse(
     assert_saves(result, images, tmp_path)
 
 
-def test_every_variant_is_reconstructed(variant, pictures) -> None:
-    images = pictures(variant, 4)
-    result = vq.quantize(variant, images, quick("adfq", iterations=2, batch_size=4))
+def test_every_variant_is_reconstructed(mixture, pictures) -> None:
+    images = pictures(mixture, 4)
+    result = vq.quantize(mixture, images, quick("adfq", iterations=2, batch_size=4))
     audit(result.model, images)
     assert len(result.report.units) >= 3
-    assert_reported(result, variant, images)
+    assert_reported(result, mixture, images)
 
 
 def test_a_model_that_is_no_chain_is_reconstructed(tiny, pictures) -> None:

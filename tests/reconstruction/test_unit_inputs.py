@@ -52,7 +52,7 @@ def inputs_of(
     family, module = simulation.family, simulation.module
     chain = family.blocks(module) if chained else []
     with Scratch(limit) as scratch:
-        fp_model = simulation.float_twin()
+        fp_model = simulation.fp_model()
         yield (
             UnitInputs(module, fp_model, family.units(module), chain, stored(scratch, images), 4.0),
             fp_model,
@@ -182,7 +182,7 @@ def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
 def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:
     images = pictures(model, 8)
     simulation = calibrated(model, images, "minmax")
-    fp_model = simulation.float_twin()
+    fp_model = simulation.fp_model()
     with torch.no_grad():
         torch.testing.assert_close(fp_model(images), model(images), atol=1e-5, rtol=1e-5)
         assert not torch.allclose(simulation.module(images), model(images), atol=1e-3)
@@ -208,7 +208,7 @@ def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
     simulation = calibrated(model, images)
     with Scratch() as scratch:
         inputs = UnitInputs(
-            simulation.module, simulation.float_twin(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
+            simulation.module, simulation.fp_model(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
             simulation.family.blocks(simulation.module), stored(scratch, images),
         )  # fmt: skip
         assert [gather().maps for _, gather in inputs] == [[]]
@@ -219,7 +219,7 @@ def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
     simulation = calibrated(model, images)
     with Scratch() as scratch:
         units = [Unit("blocks.0.attn.matmul1")]
-        inputs = UnitInputs(simulation.module, simulation.float_twin(), units, [], stored(scratch, images))
+        inputs = UnitInputs(simulation.module, simulation.fp_model(), units, [], stored(scratch, images))
         with pytest.raises(vq.VitqError, match=r"blocks.0.attn.matmul1 takes more than one tensor"):
             for _, gather in inputs:
                 gather()

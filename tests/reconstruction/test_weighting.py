@@ -13,7 +13,7 @@ UNITS = [Unit("blocks.0.attn", ("blocks.0.attn.softmax",)), Unit("blocks.1.mlp")
 
 @pytest.fixture
 def fp_model(model, images):
-    return vq.quantize(model, images, "minmax").model.vitq.float_twin()
+    return vq.quantize(model, images, "minmax").model.vitq.fp_model()
 
 
 def weights(fp_model, images, seed=0):

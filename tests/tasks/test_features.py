@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import vitq_core as vq
+from tests.pairs import in_turn
 from vitq_core.common.batch import Batch
 from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.prepared import prepare
@@ -148,7 +149,7 @@ def test_cosines_of_extreme_vectors(a: list[float], b: list[float], expected: fl
 
 
 # -- recipes -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize(("tower", "recipe"), in_turn(TOWERS, vq.RECIPES, times=2), indirect=["tower"])
 def test_every_recipe_quantizes_a_tower(tower: VisionTransformer, pictures: Callable, recipe: str) -> None:
     images = pictures(tower, 8)
     result = vq.quantize(tower, images, vq.recipe(recipe, 6, 6, effort="none"))
@@ -156,7 +157,7 @@ def test_every_recipe_quantizes_a_tower(tower: VisionTransformer, pictures: Call
     assert 0.9 < found.cosine < 1 and 0.8 < found.token_cosine < 1
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize(("tower", "recipe"), in_turn(TOWERS, vq.RECIPES, times=2), indirect=["tower"])
 def test_every_recipe_can_learn_on_a_tower(tower: VisionTransformer, pictures: Callable, recipe: str) -> None:
     images = pictures(tower, 8)
     options = {"iterations": 2, "batch_size": 4, "weighting": "fisher"}
@@ -270,7 +271,7 @@ def test_fisher_is_the_squared_gradient_of_a_random_direction(headless, pictures
 
 def test_fisher_weights_are_the_diagonal_of_a_gaussians_information(headless, pictures) -> None:
     image = pictures(headless, 1)
-    twin = vq.quantize(headless, image, "minmax").model.vitq.float_twin()
+    twin = vq.quantize(headless, image, "minmax").model.vitq.fp_model()
     units = [Unit("blocks.0.mlp"), Unit("blocks.1.attn")]
     with Scratch() as scratch:
         rows = ActivationStore(scratch, 1500)

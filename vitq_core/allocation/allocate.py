@@ -26,7 +26,7 @@ from .paper import paper_policy
 from .table import BitsTable, check_complete
 
 POLICIES = ("paper", "budget")
-PICTURES = 32  # as many measure the quantization noise
+PICTURES = 32  # as many measure the output error
 
 
 @plain_arithmetic
@@ -55,8 +55,8 @@ def allocate_bits(
     ``first_blocks`` (2), one less where importance is least; ``reductions=False`` leaves those out, and the
     average rises. The picture keeps 8 bits.
 
-    ``policy="budget"``: bits of 2 to 8 that minimize Σ relative importance × the noise that ``recipe``'s
-    quantizers (``crl``) cause at the layer's output, measured on up to 32 of ``images``, within any of
+    ``policy="budget"``: bits of 2 to 8 that minimize Σ relative importance × the error that ``recipe``'s
+    quantizers (``crl``) make in the layer's output, measured on up to 32 of ``images``, within any of
     ``avg_weight_bits``, ``avg_act_bits``, ``size_mb`` and ``gbops``, counted as in a result's report. Scores
     by relevance count as the root of their sum over the layer's outputs (``SOURCES``' ``weights``); those
     of a plain table as they are.
@@ -93,7 +93,7 @@ def _within(
 ) -> BitsTable:
     """The budget policy for what a caller gives."""
     if images is None:
-        raise ValueError("policy='budget' measures quantization noise: give it images")
+        raise ValueError("policy='budget' measures output error: give it images")
     first, images = peeked(images)
     prepared = prepare(model, "allocate_bits", first)
     method = _method(recipe)
@@ -133,9 +133,9 @@ def by_budget(
     budget: Budget,
     monitor: Monitor,
 ) -> BitsTable:
-    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure noise on.
+    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure output error on.
 
-    ``weights``: what a unit of relative noise in a layer's output counts.
+    ``weights``: what a unit of relative error in a layer's output counts.
     """
     check_possible(budget, prepared.layers)  # before the costly part
     errors = output_errors(prepared.module, prepared.layers, recipe, pictures, BITS, monitor=monitor)
@@ -175,7 +175,7 @@ def _scores(rel: object, prepared: PreparedModel) -> dict[str, float]:
 
 
 def _weights(rel: object, scores: dict[str, float], prepared: PreparedModel) -> dict[str, float]:
-    """Scores whose source is known, in the unit that noise is weighed with."""
+    """Scores whose source is known, in the unit that output error is weighed with."""
     source = getattr(getattr(rel, "importance", rel), "source", None)
     return SOURCES[source].weights(scores, prepared.layers) if source in SOURCES else scores
 

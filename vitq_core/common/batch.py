@@ -16,24 +16,26 @@ LABELS = ("labels", "label")
 PIECE = 32  # pictures checked at a time
 
 
-def unpacked(given: object) -> tuple[object, object]:
+def unpacked(item: object) -> tuple[object, object]:
     """(pictures, labels or None) of what a loader gives: pictures alone, a pair, or a dict that names both.
 
     Raises ValueError for a dict without pictures.
     """
-    if isinstance(given, Mapping):
-        return _named(given)
-    if isinstance(given, (tuple, list)) and given:
-        return given[0], given[1] if len(given) > 1 else None
-    return given, None
+    if isinstance(item, Mapping):
+        return _named(item)
+    if isinstance(item, (tuple, list)) and item:
+        return item[0], item[1] if len(item) > 1 else None
+    return item, None
 
 
-def _named(given: Mapping) -> tuple[object, object]:
-    name = next((name for name in PICTURES if name in given), None)
+def _named(item: Mapping) -> tuple[object, object]:
+    name = next((name for name in PICTURES if name in item), None)
     if name is None:
-        has = ", ".join(map(repr, given)) or "nothing"
-        raise ValueError(f"a dict must hold its pictures as {' or '.join(map(repr, PICTURES))}; it has {has}")
-    return given[name], next((given[label] for label in LABELS if label in given), None)
+        held = ", ".join(map(repr, item)) or "nothing"
+        raise ValueError(
+            f"a dict must hold its pictures as {' or '.join(map(repr, PICTURES))}; it has {held}"
+        )
+    return item[name], next((item[label] for label in LABELS if label in item), None)
 
 
 def checked(images: object, size: tuple[int, int, int] | None) -> Tensor:

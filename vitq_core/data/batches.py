@@ -25,7 +25,7 @@ def streamed(
 
     Raises ValueError for unusable pictures, as it meets them, and where there are fewer than ``skip``.
     """
-    wanted = skip
+    seen = skip
     for batch in (images,) if isinstance(images, Tensor) else iterated(images):
         pictures, _ = unpacked(batch)
         passed = min(skip, len(pictures)) if isinstance(pictures, Tensor) else 0
@@ -34,7 +34,7 @@ def streamed(
         if len(rest):
             yield from rest.split(batch_size)
     if skip:
-        raise ValueError(f"there are only {wanted - skip} pictures, fewer than the {wanted} seen before")
+        raise ValueError(f"there are only {seen - skip} pictures, fewer than the {seen} seen before")
 
 
 def length_of(batches: object) -> int | None:

@@ -189,9 +189,9 @@ def _fill_bits(simulation: Simulation, description: dict[str, Any]) -> None:
     rows = {f"{row['layer']}:{row['tensor']}": row for row in description["report"]["sites"]}
     for kept, what in ((description["quantizers"], "its quantizer"), (rows, "the report")):
         for site, width in bits.items():
-            said = kept[site].setdefault(BITS, width)
-            if said != width:
-                raise ValueError(f"the recipe gives {site} {width} bits, {what} says {said!r:.20}")
+            stored = kept[site].setdefault(BITS, width)
+            if stored != width:
+                raise ValueError(f"the recipe gives {site} {width} bits, {what} says {stored!r:.20}")
 
 
 def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:

@@ -19,19 +19,19 @@ HOOKS = (
 CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
 
 
-def module_of(model: object, taker: str) -> nn.Module:
-    """The module of a Model, of a quantized result, or itself; ValueError in ``taker``'s name otherwise."""
+def module_of(model: object, caller: str) -> nn.Module:
+    """The module of a Model, of a quantized result, or itself; ValueError in ``caller``'s name otherwise."""
     if isinstance(model, nn.Module):
         return model
     for name in ("module", "model"):
         if isinstance(getattr(model, name, None), nn.Module):
             return getattr(model, name)
-    raise ValueError(f"{taker} takes a model of load_model or an nn.Module, got {type(model).__name__}")
+    raise ValueError(f"{caller} takes a model of load_model or an nn.Module, got {type(model).__name__}")
 
 
-def network_of(model: object, taker: str) -> nn.Module:
+def network_of(model: object, caller: str) -> nn.Module:
     """As :func:`module_of`, and out of wrappers that add nothing to what it computes."""
-    module = module_of(model, taker)
+    module = module_of(model, caller)
     while (inner := _wrapped(module)) is not None:
         module = inner
     return module

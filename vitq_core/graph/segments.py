@@ -1,4 +1,4 @@
-"""A model cut into its stem, its chain of modules and its tail, each runnable alone on stored activations."""
+"""A model cut into its stem, its blocks and its tail, each runnable alone on stored activations."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ class _Captured(Exception):
         self.value = value
 
 
-def runs_as_chain(module: nn.Module, chain: list[nn.Module], picture: Tensor) -> bool:
-    """Whether each module of the chain runs once, on nothing but what the one before returned."""
+def runs_in_sequence(module: nn.Module, blocks: list[nn.Module], picture: Tensor) -> bool:
+    """Whether each block runs once, on nothing but what the one before returned."""
     passed: list[tuple[nn.Module, tuple, Tensor]] = []
-    with hooked(*((link, lambda *call: passed.append(call)) for link in chain)):
+    with hooked(*((block, lambda *call: passed.append(call)) for block in blocks)):
         module(picture)
-    order = [link for link, _, _ in passed] == chain
+    order = [block for block, _, _ in passed] == blocks
     handed_on = all(len(inputs) == 1 for _, inputs, _ in passed) and all(
         after[1][0] is before[2] for before, after in pairwise(passed)
     )
-    return bool(chain) and order and handed_on
+    return bool(blocks) and order and handed_on
 
 
-def stem(module: nn.Module, chain: list[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """Pictures → input of the first module of the chain."""
+def stem(module: nn.Module, blocks: list[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """Pictures → input of the first block."""
 
     def capture(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         raise _Captured(inputs[0])
 
     def run(pictures: Tensor) -> Tensor:
         try:
-            with hooked(before=[(chain[0], capture)]):
+            with hooked(before=[(blocks[0], capture)]):
                 module(pictures)
         except _Captured as captured:
             return captured.value
-        raise RuntimeError("the model's forward does not run the chain its family names")
+        raise RuntimeError("the model's forward does not run the blocks its family names")
 
     return run
 
 
-def tail(module: nn.Module, chain: list[nn.Module]) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
-    """(pictures, output of the chain's last module) → output of the model; the chain itself is not run."""
+def tail(module: nn.Module, blocks: list[nn.Module]) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
+    """(pictures, output of the last block) → output of the model; the blocks are not run."""
 
     def run(item: tuple[Tensor, Tensor]) -> Tensor:
         pictures, activation = item
-        with _bypassed(chain, activation):
+        with _bypassed(blocks, activation):
             return module(pictures)
 
     return run
 
 
 @contextmanager
-def _bypassed(chain: list[nn.Module], output: Tensor) -> Iterator[None]:
-    for module in chain:
-        module.forward = lambda x, *_, **__: x
-    chain[-1].forward = lambda *_, **__: output
+def _bypassed(blocks: list[nn.Module], output: Tensor) -> Iterator[None]:
+    for block in blocks:
+        block.forward = lambda x, *_, **__: x
+    blocks[-1].forward = lambda *_, **__: output
     try:
         yield
     finally:
-        for module in chain:
-            del module.forward
+        for block in blocks:
+            del block.forward
 
 
 class Paired(Iterable):

@@ -138,9 +138,9 @@ def _glimpse(operands: Iterable) -> Tensor:
 
 
 def _propagates(args: tuple, kwargs: dict) -> bool:
-    given = (*args, *kwargs.values())
-    lists = (part for arg in given if isinstance(arg, (list, tuple)) for part in arg)
-    return torch.is_grad_enabled() and (any(map(_carries, given)) or any(map(_carries, lists)))
+    operands = (*args, *kwargs.values())
+    lists = (part for arg in operands if isinstance(arg, (list, tuple)) for part in arg)
+    return torch.is_grad_enabled() and (any(map(_carries, operands)) or any(map(_carries, lists)))
 
 
 def _carries(x: object) -> bool:
@@ -167,8 +167,8 @@ def _linear(mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | N
 def _conv2d(
     mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None, *more: Any, **named: Any
 ) -> Tensor:
-    given = dict(zip(("stride", "padding", "dilation", "groups"), more, strict=False)) | named
-    geometry = [given.get(name, default) for name, default in
+    named = dict(zip(("stride", "padding", "dilation", "groups"), more, strict=False)) | named
+    geometry = [named.get(name, default) for name, default in
                 (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))]  # fmt: skip
     if isinstance(geometry[1], str):
         geometry[1] = _padding(geometry[1], weight.shape[2:], geometry[2])

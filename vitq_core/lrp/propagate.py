@@ -90,8 +90,8 @@ def propagate(
             outputs[name].register_hook(_scoring(name, gradients, scored))
         outputs.clear()
         recording.products.clear()
-        wanted = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
-        found = torch.autograd.grad(ends, wanted, list(start.values()), allow_unused=True)
+        inputs = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
+        found = torch.autograd.grad(ends, inputs, list(start.values()), allow_unused=True)
     own = {name: gradients[name] for name in kept}
     return Propagated(targets, own, _filled(kept, found), found[-1] if to_pixels else None, scored)
 

@@ -64,9 +64,9 @@ class Linear(Function):
         x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in rows)
         z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
         share = relevance / z.add_(EPSILON)  # Z is never negative; where it is 0, so is every product below
-        given = (share @ weight.clamp(min=0)).mul_(x.clamp(min=0))
-        given.addcmul_(share @ weight.clamp(max=0), x.clamp(max=0))
-        return given.reshape(saved.shape), None, None, None
+        relevance_in = (share @ weight.clamp(min=0)).mul_(x.clamp(min=0))
+        relevance_in.addcmul_(share @ weight.clamp(max=0), x.clamp(max=0))
+        return relevance_in.reshape(saved.shape), None, None, None
 
 
 def _same_sign_products(x: Tensor, weight: Tensor, bias: Tensor | None, product: Tensor) -> Tensor:
@@ -97,8 +97,8 @@ class Convolution(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        given = _convolved(x.clamp(min=0), x.clamp(max=0), weight, relevance, ctx.geometry)
-        return given, None, None, *(None for _ in ctx.geometry)
+        relevance_in = _convolved(x.clamp(min=0), x.clamp(max=0), weight, relevance, ctx.geometry)
+        return relevance_in, None, None, *(None for _ in ctx.geometry)
 
 
 class Pixels(Convolution):
@@ -112,8 +112,8 @@ class Pixels(Convolution):
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
         low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-        given = _convolved(x - low, x - high, weight, relevance, ctx.geometry)
-        return given, None, None, *(None for _ in ctx.geometry)
+        relevance_in = _convolved(x - low, x - high, weight, relevance, ctx.geometry)
+        return relevance_in, None, None, *(None for _ in ctx.geometry)
 
 
 def _convolved(
@@ -152,10 +152,10 @@ class MatMul(Function):
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         a, b, z = ctx.saved_tensors
         share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
-        given_a = (share @ b.transpose(-2, -1)).mul_(a) if ctx.needs_input_grad[0] else None
-        given_b = (a.transpose(-2, -1) @ share).mul_(b) if ctx.needs_input_grad[1] else None
-        given = ((given_a, a), (given_b, b))
-        return *(part if part is None else sum_to(part, operand) for part, operand in given), None
+        relevance_a = (share @ b.transpose(-2, -1)).mul_(a) if ctx.needs_input_grad[0] else None
+        relevance_b = (a.transpose(-2, -1) @ share).mul_(b) if ctx.needs_input_grad[1] else None
+        parts = ((relevance_a, a), (relevance_b, b))
+        return *(part if part is None else sum_to(part, operand) for part, operand in parts), None
 
 
 def without_rounding(a: Tensor, b: Tensor, z: Tensor) -> Tensor:
@@ -164,8 +164,8 @@ def without_rounding(a: Tensor, b: Tensor, z: Tensor) -> Tensor:
     Those of quantized operands often cancel exactly: dividing by the 1e-8 that is left would drown the rest.
     """
     rows, columns = a.norm(dim=-1, keepdim=True), b.norm(dim=-2, keepdim=True)
-    noise = rows * (columns * (torch.finfo(z.dtype).eps * a.shape[-1] ** 0.5))
-    return z.masked_fill(z.abs() <= noise, 0.0)
+    rounding = rows * (columns * (torch.finfo(z.dtype).eps * a.shape[-1] ** 0.5))
+    return z.masked_fill(z.abs() <= rounding, 0.0)
 
 
 class Add(Function):
@@ -183,13 +183,13 @@ class Add(Function):
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         a, c = ctx.saved_tensors
         share = safe_divide(relevance, a + c)
-        given = [operand * share for operand in (a, c)]
-        sums = [_per_picture(part) for part in given]
+        products = [operand * share for operand in (a, c)]
+        sums = [_per_picture(part) for part in products]
         whole, total = sums[0].abs() + sums[1].abs(), _per_picture(relevance)
         parts = [safe_divide(safe_divide(own.abs(), whole) * total, own) for own in sums]
         return tuple(
             sum_to(part.mul_(factor), operand)
-            for part, factor, operand in zip(given, parts, (a, c), strict=True)
+            for part, factor, operand in zip(products, parts, (a, c), strict=True)
         )
 
 

@@ -69,9 +69,9 @@ def _check_weights(folder: Path, name: str) -> None:
 
 def _check_loaded(module: nn.Module, name: str) -> None:
     """timm keeps a random head when the numbers of classes differ; that must not pass for a trained model."""
-    said, has = module.pretrained_cfg.get("num_classes"), classes_of(module)
-    if said is not None and has != said:
-        raise VitqError(f"the {CONFIG} of {name} says {said} classes but builds a model of {has}")
+    expected, actual = module.pretrained_cfg.get("num_classes"), classes_of(module)
+    if expected is not None and actual != expected:
+        raise VitqError(f"the {CONFIG} of {name} says {expected} classes but builds a model of {actual}")
     if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):
         raise VitqError(f"the weights of {name} contain values that are not finite numbers")
 

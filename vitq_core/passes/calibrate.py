@@ -16,7 +16,7 @@ from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..data.store import ActivationStore
-from ..graph.segments import Paired, runs_as_chain, stem, tail
+from ..graph.segments import Paired, runs_in_sequence, stem, tail
 from ..graph.site import Site
 from ..quantized.simulation import Simulation
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
@@ -47,13 +47,13 @@ def fit_all(
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
-        chain = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
-        chained = len(pictures) > 1 and runs_as_chain(simulation.module, chain, pictures.first)
+        blocks = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
+        in_sequence = len(pictures) > 1 and runs_in_sequence(simulation.module, blocks, pictures.first)
         with watcher.watching():
             if len(pictures) == 1:
                 simulation.module(next(iter(pictures)))
-            elif chained:
-                _by_module(simulation.module, chain, pictures, watcher)
+            elif in_sequence:
+                _by_module(simulation.module, blocks, pictures, watcher)
             else:  # a forward of its own between the blocks: start from the pictures for every layer
                 watcher.stop_there = True
                 _run_segment(simulation.module, pictures, pictures.count, watcher).close()
@@ -111,16 +111,16 @@ def _rescaled_sites(simulation: Simulation) -> set[Site]:
 
 
 def _by_module(
-    module: nn.Module, chain: list[nn.Module], pictures: CalibrationPictures, watcher: _Watcher
+    module: nn.Module, blocks: list[nn.Module], pictures: CalibrationPictures, watcher: _Watcher
 ) -> None:
     watcher.stop_there = True
-    activations = _run_segment(stem(module, chain), pictures, pictures.count, watcher)
-    for link in chain:
+    activations = _run_segment(stem(module, blocks), pictures, pictures.count, watcher)
+    for block in blocks:
         with activations:
-            following = _run_segment(link, activations, pictures.count, watcher)
+            following = _run_segment(block, activations, pictures.count, watcher)
         activations = following
     with activations:
-        _run_segment(tail(module, chain), Paired(pictures, activations), pictures.count, watcher).close()
+        _run_segment(tail(module, blocks), Paired(pictures, activations), pictures.count, watcher).close()
 
 
 def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> ActivationStore:

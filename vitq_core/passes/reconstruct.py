@@ -69,7 +69,7 @@ def learn_units(
     plan += [(WHOLE, schedule.finishing)] if finishes else []
     with Scratch() as scratch, torch.enable_grad():
         kept = _kept(pictures, schedule, scratch)
-        fp_model = simulation.float_twin()
+        fp_model = simulation.fp_model()
         blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)

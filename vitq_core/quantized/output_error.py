@@ -52,13 +52,13 @@ def output_errors(
     ValueError for a model that is quantized already.
     """
     if hasattr(module, "vitq"):
-        raise ValueError("this model is quantized already: quantization noise is measured on the float one")
+        raise ValueError("this model is quantized already: output error is measured on the float one")
     monitor, found = monitor or Monitor(), {}
     few = slice(None, None, -(-len(images) // measured))
 
     def watch(name: str) -> Callable:
         def hook(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            monitor.report(len(found) / len(layers), f"noise at {bits[0]} to {bits[-1]} bits: {name}")
+            monitor.report(len(found) / len(layers), f"output error at {bits[0]} to {bits[-1]} bits: {name}")
             found[name] = _measure(part, layers[name], recipe, inputs, few, bits)
 
         return hook

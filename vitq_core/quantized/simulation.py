@@ -132,17 +132,17 @@ class Simulation:
             if layer.weight is not None:
                 parametrize.remove_parametrizations(target, WEIGHT, leave_parametrized=False)
 
-    def float_twin(self) -> nn.Module:
+    def fp_model(self) -> nn.Module:
         """A copy of the module as the passes left it, with the same names, in which nothing is quantized."""
-        twin = deepcopy(self.module)
+        copy = deepcopy(self.module)
         for layer in self.layers.values():
-            target = twin.get_submodule(layer.name)
+            target = copy.get_submodule(layer.name)
             hooks = target._forward_pre_hooks
             for key in [key for key, hook in hooks.items() if hook is quantize_inputs]:
                 del hooks[key]
             if layer.weight is not None:  # removing the parametrization would take it from this module too
                 target.parametrizations.weight[0].simulated = None
-        return twin
+        return copy
 
     def layer(self, name: str) -> nn.Module:
         return self.module.get_submodule(name)

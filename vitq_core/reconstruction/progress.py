@@ -105,7 +105,7 @@ class Reporter:
         macs = [sum(layer.macs for layer in layers if unit.holds(layer.name)) for unit, _ in plan]
         passes = [schedule.passes(pictures, schedule.iterations) for _, schedule in plan]
         self._clock = Clock([m * n for m, n in zip(macs, passes, strict=True)])
-        self._told = 0.0
+        self._reported = 0.0
 
     def begin(self, index: int) -> None:
         """Unit ``index`` is next."""
@@ -115,9 +115,9 @@ class Reporter:
         """An iteration of unit ``index`` is over. Raises Cancelled."""
         curve.add(loss)
         self._monitor.check()
-        if time.perf_counter() - self._told < EVERY:
+        if time.perf_counter() - self._reported < EVERY:
             return
-        self._told = time.perf_counter()
+        self._reported = time.perf_counter()
         (unit, schedule), done = self._plan[index], iteration + 1
         spent, whole = (schedule.passes(self._pictures, n) for n in (done, schedule.iterations))
         share = spent / whole

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..common.errors import VitqError
 from ..common.hooks import hooked
 from ..data.store import ActivationStore, Scratch
-from ..graph.segments import runs_as_chain, stem, tail
+from ..graph.segments import runs_in_sequence, stem, tail
 from ..graph.site import Unit
 from .losses import tempered
 
@@ -190,10 +190,10 @@ def _segments(
     model: nn.Module, units: list[Unit], blocks: list[str], picture: Tensor
 ) -> list[tuple[list[Unit], Run]]:
     """The units of each stretch that runs alone, in forward order, with the function that runs it."""
-    links = [model.get_submodule(name) for name in blocks]
+    modules = [model.get_submodule(name) for name in blocks]
     with torch.no_grad():
-        chained = runs_as_chain(model, links, picture)
-    if not chained:
+        in_sequence = runs_in_sequence(model, modules, picture)
+    if not in_sequence:
         return [(units, lambda model, pictures, _: model(pictures))]
 
     def of(model: nn.Module) -> list[nn.Module]:
@@ -201,10 +201,10 @@ def _segments(
 
     inside = {name: [unit for unit in units if Unit(name).holds(unit.name)] for name in blocks}
     outside = [unit for unit in units if not any(unit in held for held in inside.values())]
-    early = _reached_before(model, links[0], outside, picture)
+    early = _reached_before(model, modules[0], outside, picture)
     return [
         (early, lambda model, pictures, _: stem(model, of(model))(pictures)),
-        *((held, _link(name)) for name, held in inside.items()),
+        *((held, _block(name)) for name, held in inside.items()),
         (
             [unit for unit in outside if unit not in early],
             lambda model, pictures, stream: tail(model, of(model))((pictures, stream)),
@@ -212,13 +212,13 @@ def _segments(
     ]
 
 
-def _link(name: str) -> Run:
+def _block(name: str) -> Run:
     return lambda model, _, stream: model.get_submodule(name)(stream)
 
 
-def _reached_before(model: nn.Module, link: nn.Module, units: list[Unit], picture: Tensor) -> list[Unit]:
+def _reached_before(model: nn.Module, block: nn.Module, units: list[Unit], picture: Tensor) -> list[Unit]:
     reached: list[Unit] = []
     hooks = [(model.get_submodule(unit.name), lambda *_, unit=unit: reached.append(unit)) for unit in units]
     with torch.no_grad(), hooked(*hooks):
-        stem(model, [link])(picture)
+        stem(model, [block])(picture)
     return reached

@@ -30,7 +30,7 @@ class Source(ABC):
 
     @staticmethod
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:
-        """What a unit of relative noise in each layer's output counts, made of its averaged score."""
+        """What a unit of relative error in each layer's output counts, made of its averaged score."""
         return scores
 
 

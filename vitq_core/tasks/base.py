@@ -81,9 +81,9 @@ class Task(ABC):
     def matches(self, module: nn.Module) -> bool:
         """Whether ``module`` shows by its build that this is what it is for."""
 
-    def collate(self, given: object) -> Batch:
+    def collate(self, item: object) -> Batch:
         """What a loader gives as what a model is called with. ValueError for what cannot be meant."""
-        pictures, labels = unpacked(given)
+        pictures, labels = unpacked(item)
         return Batch((checked(pictures, None),), truth=labels)
 
     def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
@@ -137,13 +137,13 @@ def task_of(module: nn.Module, *given: object) -> Task:
 
     Of several that say something the first counts; None and plain modules are passed over.
     """
-    said = next((task for task in map(_said, given) if task is not None), None)
-    if said is not None:
-        return TASKS[said]
+    stated = next((task for task in map(_stated, given) if task is not None), None)
+    if stated is not None:
+        return TASKS[stated]
     return next((task for task in TASKS.values() if task.matches(module)), TASKS[UNKNOWN])
 
 
-def _said(model: object) -> str | None:
+def _stated(model: object) -> str | None:
     """By the description of a Model, or of the one that was quantized."""
     if isinstance(model, nn.Module):
         return None

@@ -16,8 +16,8 @@ def classes_of(module: nn.Module) -> int | None:
     widths = [part.out_features for part in _parts(head) if hasattr(part, "out_features")]
     if widths:
         return widths[-1]
-    said = getattr(module, "num_classes", None)
-    return said if isinstance(said, int) else None
+    stated = getattr(module, "num_classes", None)
+    return stated if isinstance(stated, int) else None
 
 
 def _head(module: nn.Module) -> object:

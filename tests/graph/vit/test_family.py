@@ -13,6 +13,8 @@ from timm.models.vision_transformer import (
 )
 from torch import Tensor, nn
 
+from tests.conftest import VARIANTS
+from tests.pairs import all_pairs, in_turn
 from vitq_core.common.errors import VitqError
 from vitq_core.graph import family_of
 from vitq_core.graph.site import WEIGHT
@@ -34,7 +36,9 @@ def set_fused(model: nn.Module, fused: bool) -> None:
             module.fused_attn = fused
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("variant", "fused"), in_turn(VARIANTS, [True, False]), indirect=["variant"], ids=str
+)
 def test_rewriting_keeps_outputs_and_names(variant: VisionTransformer, pictures, fused: bool) -> None:
     set_fused(variant, fused)
     copy, x = rewritten(variant), pictures(variant)
@@ -44,32 +48,37 @@ def test_rewriting_keeps_outputs_and_names(variant: VisionTransformer, pictures,
     assert copy.state_dict().keys() == variant.state_dict().keys()
 
 
-def test_no_block_or_attention_of_timm_is_left(variant: VisionTransformer) -> None:
-    blocks = rewritten(variant).blocks
+def test_no_block_or_attention_of_timm_is_left(mixture: VisionTransformer) -> None:
+    blocks = rewritten(mixture).blocks
     assert not [m for m in blocks.modules() if hasattr(m, "fused_attn")]
     assert {type(block).__name__[:8] for block in blocks} == {"Explicit"}
 
 
-def test_rewriting_twice_is_rewriting_once(variant: VisionTransformer) -> None:
-    copy = rewritten(variant)
+def test_rewriting_twice_is_rewriting_once(mixture: VisionTransformer) -> None:
+    copy = rewritten(mixture)
     before = [id(module) for module in copy.modules()]
     family_of(copy).rewrite(copy)
     assert [id(module) for module in copy.modules()] == before
 
 
-def test_gradients_are_the_same(variant: VisionTransformer, pictures) -> None:
-    copy, x = rewritten(variant), pictures(variant, 2)
-    for module in (variant, copy):
+def test_gradients_are_the_same(mixture: VisionTransformer, pictures) -> None:
+    copy, x = rewritten(mixture), pictures(mixture, 2)
+    for module in (mixture, copy):
         module(x).square().sum().backward()
-    theirs = dict(variant.named_parameters())
+    theirs = dict(mixture.named_parameters())
     for name, parameter in copy.named_parameters():
         if theirs[name].grad is not None:
             torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["boolean", "additive", "causal"])
-@pytest.mark.parametrize("options", [{}, {"block_fn": ResPostBlock}, {"block_fn": ParallelThingsBlock}])
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "options", "fused"),
+    all_pairs(
+        ["boolean", "additive", "causal"],
+        [{}, {"block_fn": ResPostBlock}, {"block_fn": ParallelThingsBlock}],
+        [True, False],
+    ),
+)
 def test_masks_reach_the_attention(tiny, kind: str, options: dict, fused: bool) -> None:
     model = tiny(**options)
     set_fused(model, fused)
@@ -122,8 +131,8 @@ def test_sites_of_a_plain_model_are_the_papers(tiny) -> None:
     ]
 
 
-def test_every_product_of_the_blocks_is_a_site(variant: VisionTransformer) -> None:
-    copy = rewritten(variant)
+def test_every_product_of_the_blocks_is_a_site(mixture: VisionTransformer) -> None:
+    copy = rewritten(mixture)
     sites = family_of(copy).sites(copy)
     assert len(set(sites)) == len(sites)
     linears = {f"blocks.{name}" for name, m in copy.blocks.named_modules() if isinstance(m, nn.Linear)}
@@ -132,24 +141,24 @@ def test_every_product_of_the_blocks_is_a_site(variant: VisionTransformer) -> No
     assert weights - linears <= {"patch_embed.proj", "head", "head_dist"}
 
 
-def test_a_post_softmax_site_gets_a_distribution(variant: VisionTransformer, pictures) -> None:
+def test_a_post_softmax_site_gets_a_distribution(mixture: VisionTransformer, pictures) -> None:
     """Roles are claims about values: softmax rows sum to 1, a GELU is never below −0.2."""
-    copy = rewritten(variant)
+    copy = rewritten(mixture)
     seen = {}
     for site in family_of(copy).sites(copy):
         if site.role in ("post_softmax", "post_gelu"):
             layer = copy.get_submodule(site.module)
             layer.register_forward_pre_hook(lambda m, x, role=site.role: seen.update({role: x[0]}))
     with torch.no_grad():
-        copy(pictures(variant))
+        copy(pictures(mixture))
     torch.testing.assert_close(seen["post_softmax"].sum(-1), torch.ones_like(seen["post_softmax"][..., 0]))
     if "post_gelu" in seen:
         assert -0.2 < seen["post_gelu"].min() < 0
 
 
-def test_pairs_name_every_reader_of_a_norm(variant: VisionTransformer, pictures) -> None:
+def test_pairs_name_every_reader_of_a_norm(mixture: VisionTransformer, pictures) -> None:
     """Watch the forward: whoever gets a norm's output is one of its readers, and the other way round."""
-    copy = rewritten(variant)
+    copy = rewritten(mixture)
     pairs = family_of(copy).pairs(copy)
     made, read = {}, {}
     for name, module in copy.named_modules():
@@ -158,7 +167,7 @@ def test_pairs_name_every_reader_of_a_norm(variant: VisionTransformer, pictures)
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(lambda m, x, name=name: read.update({name: x[0]}))
     with torch.no_grad():
-        copy(pictures(variant, 2))
+        copy(pictures(mixture, 2))
     for pair in pairs:
         readers = {name for name, x in read.items() if x is made[pair.norm]}
         assert readers == set(pair.linears)

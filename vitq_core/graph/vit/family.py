@@ -223,5 +223,5 @@ def _norms_and_readers(name: str, block: nn.Module) -> list[tuple[nn.Module, str
     return found
 
 
-def _name_of(root: nn.Module, wanted: nn.Module) -> str:
-    return next(name for name, module in root.named_modules() if module is wanted)
+def _name_of(root: nn.Module, part: nn.Module) -> str:
+    return next(name for name, module in root.named_modules() if module is part)
