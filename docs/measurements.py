@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # as a script, only docs/ is on the path
 from tests.benchmarks import accuracy, mixed_precision, reconstruction  # noqa: E402
 
 WIDTHS = ("8/8", "6/6", "4/4")  # of features.json
-README_COLUMNS = ("token_cosine", "class_cosine")
+README_COLUMNS = ("token_cosine",)
 PAGE_COLUMNS = ("token_cosine", "token_min", "class_cosine", "class_min")
 MARKED = re.compile(r"(<!-- features -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(?P<row>.+) W\d+/A\d+ (?:seed|calibration) (?P<seed>\d+)")

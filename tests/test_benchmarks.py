@@ -1,8 +1,18 @@
-"""What the benchmarks rely on and no measurement would tell: the changes that they try on models."""
+"""What the benchmarks rely on and no measurement would tell: what they try, and on which pictures."""
 
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import vitq_core as vq
+
+from .benchmarks.cells import TrainAndTest, source_of
+from .benchmarks.provenance import commit_of
 from .benchmarks.relu_ablation import with_relu
 
 
@@ -19,3 +29,36 @@ def test_mlps_with_relu_learn_what_they_gave_with_gelu(tiny, pictures) -> None:
         wanted = model(images)
         assert (learned(images) - wanted).square().sum() < 0.5 * (naive - wanted).square().sum()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_photographs_calibrate_from_train_and_are_judged_on_test(tmp_path: Path) -> None:
+    model = vq.load_model("cifar10-vit")
+    with zipfile.ZipFile(tmp_path / "photographs.zip", "w") as archive:
+        for place, part in enumerate(("train", "test")):
+            for index, name in enumerate(model.labels):
+                Image.new("RGB", (32, 32), (index, place, 0)).save(tmp_path / "one.png")
+                archive.write(tmp_path / "one.png", f"{part}/{name}/{index}.png")
+    source = source_of(model, str(tmp_path / "photographs.zip"))
+    drawn, judged = source.calibration(4, seed=0), source.held_out(10)
+    assert isinstance(source, TrainAndTest) and len(drawn) == 4 and len(judged) == 10
+    assert all(sample.read().getpixel((0, 0)) == (sample.label, 0, 0) for sample in drawn)
+    assert all(sample.read().getpixel((0, 0)) == (sample.label, 1, 0) for sample in judged)
+    assert [sample.name for sample in drawn] == [sample.name for sample in source.calibration(4, seed=0)]
+    with pytest.raises(SystemExit, match="cifar10-vit was trained on photographs"):
+        source_of(model, None)
+
+
+def test_a_commit_is_named_and_marked_where_files_differ(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        named = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *named, *arguments], check=True, capture_output=True)
+
+    assert commit_of(tmp_path / "nowhere") == "unknown"
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "first")
+    clean = commit_of(tmp_path)
+    assert clean.isalnum() and len(clean) >= 7
+    (tmp_path / "file").write_text("two")
+    assert commit_of(tmp_path) == f"{clean}+"

@@ -11,6 +11,8 @@ in share of probability: 0 would mean that relevance knows nothing.
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,18 +20,24 @@ from torch.nn import functional as F
 
 import vitq_core as vq
 
-from .accuracy import BATCH, held_out
+from .cells import save, source_of, stacked
 
+RESULTS = Path(__file__).parents[2] / "docs" / "deletion.json"
 STEPS = 16
+BATCH = 100
 RANDOM_ORDERS = 3
 
 
 def main() -> None:
     arguments = parse()
+    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     for model_id in arguments.models:
         model = vq.load_model(model_id)
-        images = torch.cat([images for images, _ in held_out(model_id, arguments.data, arguments.limit)])
-        report(model_id, deletion_curves(model, images))
+        images = stacked(model, source_of(model, arguments.data).held_out(arguments.limit))
+        curves = deletion_curves(model, images)
+        results[model_id] = {"n": len(images), "steps": STEPS, "areas": areas(curves)}
+        save(results, arguments.results)
+        report(model_id, curves, results[model_id]["areas"])
 
 
 def parse() -> argparse.Namespace:
@@ -38,6 +46,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", default=["demo-vit"])
     parser.add_argument("--limit", type=int, default=200, help="held-out pictures")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument(
         "--data", help="folder or zip with train/ and test/, for models trained on photographs"
     )
@@ -80,16 +89,23 @@ def probability(model: vq.Model, images: Tensor, targets: Tensor) -> Tensor:
     return logits.softmax(1).gather(1, targets[:, None])[:, 0]
 
 
-def report(model_id: str, curves: dict[str, Tensor]) -> None:
+def areas(curves: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """{order: between its curve and that of random orders: the mean over the pictures, and 95 % of it}."""
+    found = {name: (curves["random"] - points).mean(1) for name, points in curves.items() if name != "random"}
+    return {
+        name: {"area": float(area.mean()), "error": 1.96 * float(area.std()) / len(area) ** 0.5}
+        for name, area in found.items()
+    }
+
+
+def report(model_id: str, curves: dict[str, Tensor], found: dict[str, dict[str, float]]) -> None:
     count = len(curves["random"])
     print(f"{model_id}, {count} pictures: probability of the prediction while patches are removed")
     for name, points in curves.items():
         shown = " ".join(f"{value:.2f}" for value in points.mean(0)[::2].tolist())
         print(f"  {name:<22} {shown}")
-    for name in ("heat map", "pixel map", "least relevant first"):
-        areas = (curves["random"] - curves[name]).mean(1)
-        error = float(areas.std()) / count**0.5
-        print(f"  area between random and {name}: {float(areas.mean()):+.3f} ± {1.96 * error:.3f}")
+    for name, figures in found.items():
+        print(f"  area between random and {name}: {figures['area']:+.3f} ± {figures['error']:.3f}")
 
 
 if __name__ == "__main__":

@@ -2,25 +2,27 @@
 
     python -m tests.benchmarks.features --weights FILE.safetensors --data PICTURES.zip
 
-``--weights``: of timm's ``vit_small_patch14_dinov2`` at 224 pixels without a head. Of the photographs in
-``--data``, in the order of their names, every second one calibrates and the others judge.
+``--weights``: of timm's ``vit_small_patch14_dinov2`` at 224 pixels without a head. ``--data``: a folder or
+zip of photographs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from itertools import product
 from pathlib import Path
 
 import timm
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn import functional
 
 import vitq_core as vq
+from vitq_core.experiment.measure import cosines_of
+from vitq_core.experiment.run import Reference, quantize_and_measure, refer
+from vitq_core.experiment.samples import Sample
 from vitq_core.pictures import PictureFolder
+
+from .cells import samples_of
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features.json"
 ARCHITECTURE, SIDE = "vit_small_patch14_dinov2", 224
@@ -36,64 +38,57 @@ def load(weights: str) -> vq.Model:
     return vq.wrap_model(module.eval().requires_grad_(False))
 
 
-def pictures_of(data: str, model: vq.Model) -> tuple[Tensor, Tensor]:
-    """Two sets of [PICTURES, 3, SIDE, SIDE] that share none."""
-    folder = PictureFolder(data, model.preprocess)
-    chosen = [folder[index][0] for index in range(2 * PICTURES)]
-    return torch.stack(chosen[0::2]), torch.stack(chosen[1::2])
+class EveryOther:
+    """Of the photographs of a folder or zip, in the order of their names: one calibrates, the next judges."""
 
+    def __init__(self, data: str, model: vq.Model) -> None:
+        self.samples = samples_of(PictureFolder(data, model.preprocess))
 
-@torch.no_grad()
-def tokens_of(module: torch.nn.Module, images: Tensor) -> Tensor:
-    """[N, tokens, D] after the last norm; the first is the class token."""
-    return torch.cat([module.forward_features(chunk) for chunk in images.split(8)])
+    def calibration(self, count: int, seed: int) -> list[Sample]:
+        return self.samples[0 : 2 * count : 2]
 
-
-def cosines(tokens: Tensor, expected: Tensor) -> dict[str, float]:
-    """Means and minima over pictures, and over a picture's patches."""
-    found = functional.cosine_similarity(tokens.double(), expected.double(), dim=-1)
-    return {
-        "token_cosine": float(found[:, 1:].mean()),
-        "token_min": float(found[:, 1:].min()),
-        "class_cosine": float(found[:, 0].mean()),
-        "class_min": float(found[:, 0].min()),
-    }
+    def held_out(self, count: int) -> list[Sample]:
+        return self.samples[1 : 2 * count : 2]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    arguments = parse()
+    model = load(arguments.weights)
+    source = EveryOther(arguments.data, model)
+    reference, rows = refer(model, source, PICTURES), []
+    for name, width in product(arguments.recipes, WIDTHS):
+        rows.append(row(model, source, reference, name, width))
+        print(json.dumps(rows[-1]), flush=True)
+        arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--recipes", nargs="*", default=list(vq.RECIPES))
-    arguments = parser.parse_args()
-    model = load(arguments.weights)
-    calibration, judged = pictures_of(arguments.data, model)
-    expected, rows = tokens_of(model.module, judged), []
-    for name in arguments.recipes:
-        for weight_bits, act_bits in WIDTHS:
-            rows.append(_row(model, name, weight_bits, act_bits, calibration, judged, expected))
-            print(json.dumps(rows[-1]), flush=True)
-            arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return parser.parse_args()
 
 
-def _row(
-    model: vq.Model,
-    name: str,
-    weight_bits: int,
-    act_bits: int,
-    calibration: Tensor,
-    judged: Tensor,
-    expected: Tensor,
-) -> dict:
-    about = {"recipe": name, "weight_bits": weight_bits, "act_bits": act_bits, "n": len(judged), "seed": 0}
-    started = time.perf_counter()
+def row(model: vq.Model, source: EveryOther, reference: Reference, name: str, width: tuple[int, int]) -> dict:
+    """Means and minima over pictures, and over a picture's patches; this tower pools its class token."""
+    about = {"recipe": name, "weight_bits": width[0], "act_bits": width[1], "n": PICTURES, "seed": 0}
     try:
-        result = vq.quantize(model, calibration, vq.recipe(name, weight_bits, act_bits, effort="none"))
+        recipe = vq.recipe(name, *width, effort="none")
+        found = quantize_and_measure(model, source, reference, recipe, PICTURES)
     except ValueError as error:  # the paper's policy has no bits above 8 to give
         return {**about, "refused": str(error)}
-    seconds = time.perf_counter() - started
-    return {**about, **cosines(tokens_of(result.model, judged), expected), "seconds": round(seconds, 1)}
+    return {
+        **about,
+        "token_cosine": found.evaluation.token_cosine,
+        "token_min": found.evaluation.min_cosine,
+        "class_cosine": found.evaluation.class_token_cosine,
+        "class_min": float(cosines_of(found.logits, reference.logits).min()),
+        "seconds": round(found.result.report.seconds, 1),
+    }
 
 
 if __name__ == "__main__":

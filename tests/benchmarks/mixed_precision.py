@@ -1,11 +1,10 @@
-"""The README's mixed-precision table: bits by relevance, by other scores, and dealt out at random.
+"""The mixed-precision table: bits by relevance, by other scores, and dealt out at random.
 
     python -m tests.benchmarks.mixed_precision --models demo-vit --limit 1000
     python -m tests.benchmarks.mixed_precision --models cifar10-vit --data cifar10.zip
     python -m tests.benchmarks.mixed_precision --print
 
-Every row uses CRL's quantizers and the same calibration pictures; only the table of bits differs. Each cell
-is kept in ``--results`` as soon as it is measured; cells that are there are not measured again.
+Every row uses CRL's quantizers and the same calibration pictures; only the table of bits differs.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ import argparse
 import random
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-
-import torch
 
 import vitq_core as vq
 
-from .accuracy import Replay, calibration, common_parser, fill, in_float, save
+from .cells import Bench, Cells, fill, parser_of
 
 RESULTS = Path(__file__).parents[2] / "docs" / "mixed_precision.json"
 WIDTHS = (4, 3)
 SEEDS = 10
+FIGURES = ("avg_weight_bits", "avg_act_bits", "gbops")
 MANY = 1024  # pictures for the rows that score layers on more than the calibration set
 Table = dict[str, tuple[int | None, int]]
 
-ROWS = {  # name → (what the README calls it, group)
+ROWS = {  # name → (what the page calls it)
     "crl": "`crl`: the same bits everywhere",
     "lrp": "`lrp`: paper's policy, relevance",
     "lrp 1024": "… scored on 1,024 pictures",
@@ -49,11 +48,11 @@ ROWS = {  # name → (what the README calls it, group)
 
 
 def main() -> None:
-    fill(parse(), measure, markdown)
+    fill(parse(), cells, markdown)
 
 
 def parse() -> argparse.Namespace:
-    parser = common_parser(__doc__, ["demo-vit"], RESULTS)
+    parser = parser_of(__doc__, ["demo-vit"], RESULTS)
     parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many shuffled tables")
@@ -61,20 +60,17 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
-    model = vq.load_model(model_id)
-    loader, reference = in_float(model, model_id, arguments, results)
-    cells = results[model_id]
+def cells(bench: Bench, arguments: argparse.Namespace) -> Cells:
     for seed in arguments.calibration_seeds:
-        images = calibration(model_id, arguments.data, arguments.calibration, seed)
-        tables = Tables(model, images, calibration(model_id, arguments.data, MANY, 10 + seed))
+        tables = Tables(bench, seed)
         for row, bits, shuffle in wanted(arguments):
             key = f"{row} W{bits}/A{bits} calibration {seed} shuffle {shuffle}"
-            if key not in cells:
-                recipe = vq.recipe("crl", bits, bits, bits=tables.make(row, bits, shuffle))
-                cells[key] = cell(vq.quantize(model, images, recipe), loader, reference)
-                save(results, arguments.results)
-                print(model_id, key, cells[key], flush=True)
+            yield key, partial(cell, bench, tables, seed, row, bits, shuffle)
+
+
+def cell(bench: Bench, tables: Tables, seed: int, row: str, bits: int, shuffle: int) -> dict:
+    recipe = vq.recipe("crl", bits, bits, bits=tables.make(row, bits, shuffle))
+    return bench.cell(recipe, seed, FIGURES)
 
 
 def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
@@ -85,20 +81,12 @@ def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
                 yield row, bits, shuffle
 
 
-def cell(result: vq.QuantizeResult, loader: list, reference: list[torch.Tensor]) -> dict:
-    measured = vq.evaluate(result.model, loader, Replay(reference))
-    report = result.report
-    return {
-        **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
-        **{name: report[name] for name in ("avg_weight_bits", "avg_act_bits", "gbops")},
-    }
-
-
 class Tables:
-    """The tables of bits of every row, for one model and one calibration set."""
+    """The tables of bits of every row, for one model and the calibration pictures of one seed."""
 
-    def __init__(self, model: vq.Model, images: torch.Tensor, many: torch.Tensor) -> None:
-        self.model, self.images, self.many = model, images, many
+    def __init__(self, bench: Bench, seed: int) -> None:
+        self.bench, self.seed = bench, seed
+        self.model, self.images = bench.model, bench.images(seed)
         self._scores: dict[str, vq.Importance] = {}
 
     def make(self, row: str, bits: int, shuffle: int) -> Table:
@@ -136,7 +124,7 @@ class Tables:
         if source == "equal":
             return dict.fromkeys(self._importance("relevance").layer_scores, 1.0)
         if source == "1024":
-            return vq.importance(self.model, self.many, "relevance")
+            return vq.importance(self.model, self.bench.images(10 + self.seed, MANY), "relevance")
         return vq.importance(self.model, self.images, source)
 
 

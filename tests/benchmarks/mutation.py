@@ -1,9 +1,9 @@
 """Do the tests notice faults? Every mutant of a module is one small fault; its tests should fail for it.
 
     python -m tests.benchmarks.mutation --target packing vitq_core/saving/packing.py tests/saving \\
-        --out before.json
+        --tree ../before --out before.json
     python -m tests.benchmarks.mutation --target packing elsewhere/packing.py tests/elsewhere \\
-        --against before.json
+        --against before.json --out docs/mutation.json
 
 A target is a name, a module and the tests that ought to notice. Names are what two runs are compared by, so
 modules and tests may have moved in between. Which mutants are tried depends on ``--seed`` and on the code of
@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
+
+from .provenance import commit_of, machine
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("numpy", "torch", "timm", "scipy.optimize", "hypothesis", "PIL.Image", "pytest")  # imported once
@@ -52,13 +54,15 @@ class Mutant(NamedTuple):
 
 def main() -> None:
     arguments = parse()
-    results = {}
+    before = json.loads(arguments.against.read_text()) if arguments.against else None
+    results: dict[str, dict[str, str]] = {}
     for name, module, *tests in arguments.target:
         results[name] = try_target(arguments, name, module, tests)
         if arguments.out:
-            arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+            run = {"about": about_run(arguments), "targets": results, "before": before}
+            arguments.out.write_text(json.dumps(run, indent=1) + "\n")
     print("\n".join(table(results)))
-    if arguments.against and not as_strict(results, json.loads(arguments.against.read_text())):
+    if before and not as_strict(results, before["targets"]):
         sys.exit(1)
 
 
@@ -74,7 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mutants", type=int, default=40, help="of each module, at most")
     parser.add_argument("--seed", type=int, default=0, help="which mutants")
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds, after which one is killed")
-    parser.add_argument("--out", type=Path, help="JSON with what became of each")
+    parser.add_argument("--out", type=Path, help="JSON with what became of each, and the run of --against")
     parser.add_argument("--against", type=Path, help="an earlier JSON: no mutant may survive that died then")
     arguments = parser.parse_args()
     for target in arguments.target:
@@ -84,6 +88,17 @@ def parse() -> argparse.Namespace:
             if not (arguments.tree / path.split("::")[0]).exists():
                 parser.error(f"{arguments.tree} holds no {path}")
     return arguments
+
+
+def about_run(arguments: argparse.Namespace) -> dict[str, object]:
+    """The commit that was tried, the machine, which mutants, and {target: its module}."""
+    return {
+        "commit": commit_of(arguments.tree),
+        "machine": machine(),
+        "seed": arguments.seed,
+        "mutants": arguments.mutants,
+        "modules": {name: module for name, module, *_ in arguments.target},
+    }
 
 
 def try_target(arguments: argparse.Namespace, name: str, module: str, tests: list[str]) -> dict[str, str]:

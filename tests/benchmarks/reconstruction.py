@@ -1,4 +1,4 @@
-"""The README's reconstruction table, and the ablation of ``vitq``: a row for each part left out or added.
+"""The reconstruction tables, and the ablation of ``vitq``: a row for each part left out or added.
 
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
@@ -8,8 +8,7 @@
     python -m tests.benchmarks.reconstruction --table parts …
     python -m tests.benchmarks.reconstruction --print
 
-All rows of a seed are calibrated, and reconstructed, on the same pictures. Each cell is kept in ``--results``
-as soon as it is measured; cells that are there are not measured again.
+All rows of a seed are calibrated, and reconstructed, on the same pictures.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ import argparse
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,12 @@ import vitq_core as vq
 from vitq_core.quantized.report import RECONSTRUCTED
 from vitq_core.recipes.recipe import Recipe, Use
 
-from .accuracy import Replay, calibration, common_parser, fill, in_float, save, width
+from .cells import Bench, Cells, described, fill, parser_of, width
 from .relu_ablation import with_relu
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTHS = ((4, 4), (3, 3), (2, 4))
+FIGURES = ("avg_weight_bits", "effective_act_bits", "gbops", "seconds")
 PICTURES = 512  # as many as the standard effort learns from
 Change = Callable[[Recipe], Recipe]
 Prepare = Callable[[nn.Module, Tensor], nn.Module]  # (module, calibration pictures) → the one to quantize
@@ -78,7 +80,7 @@ def same(recipe: Recipe) -> Recipe:
 
 
 class Row(NamedTuple):
-    title: str  # what the README calls it
+    title: str  # what the page calls it
     recipe: str
     change: Change = same
     prepare: Prepare | None = None
@@ -159,11 +161,11 @@ TABLES = {
 
 def main() -> None:
     arguments = parse()
-    fill(arguments, measure, lambda results: markdown(results, arguments.table))
+    fill(arguments, cells, lambda results: markdown(results, arguments.table))
 
 
 def parse() -> argparse.Namespace:
-    parser = common_parser(__doc__, ["demo-vit"], None)
+    parser = parser_of(__doc__, ["demo-vit"], None)
     parser.set_defaults(calibration=PICTURES)
     parser.add_argument("--table", choices=list(TABLES), default="reconstruction")
     parser.add_argument("--rows", nargs="+", help="some rows of the table; default: all")
@@ -179,34 +181,19 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def measure(model_id: str, arguments: argparse.Namespace, results: dict) -> None:
-    model, table = vq.load_model(model_id), TABLES[arguments.table]
-    loader, reference = in_float(model, model_id, arguments, results)
-    cells = results[model_id]
-    for seed in arguments.seeds:
-        images = calibration(model_id, arguments.data, arguments.calibration, seed)
-        for weight_bits, act_bits in arguments.widths:
-            for row in arguments.rows or table:
-                key = f"{row} W{weight_bits}/A{act_bits} seed {seed}"
-                if key in cells:
-                    continue
-                _, name, change, prepare = table[row]
-                recipe = change(vq.recipe(name, weight_bits, act_bits))
-                source = prepare(model.module, images) if prepare else model
-                result = vq.quantize(source, images, recipe, seed=seed)
-                cells[key] = cell(result, loader, reference)
-                save(results, arguments.results)
-                print(model_id, key, cells[key], flush=True)
+def cells(bench: Bench, arguments: argparse.Namespace) -> Cells:
+    rows = arguments.rows or TABLES[arguments.table]
+    for seed, bits, name in product(arguments.seeds, arguments.widths, rows):
+        row = TABLES[arguments.table][name]
+        yield f"{name} W{bits[0]}/A{bits[1]} seed {seed}", partial(cell, bench, row, bits, seed)
 
 
-def cell(result: vq.QuantizeResult, loader: list, reference: list[Tensor]) -> dict:
-    measured, report = vq.evaluate(result.model, loader, Replay(reference)), result.report
-    return {
-        **{name: measured[name] for name in ("top1", "n", "agreement", "kl")},
-        **{name: report[name] for name in ("avg_weight_bits", "effective_act_bits", "gbops", "seconds")},
-        "kept_calibrated": sum(row.outcome != RECONSTRUCTED for row in report.units),
-        "units": len(report.units),
-    }
+def cell(bench: Bench, row: Row, bits: tuple[int, int], seed: int) -> dict:
+    module = row.prepare(bench.model.module, bench.images(seed)) if row.prepare else None
+    found = bench.run(row.change(vq.recipe(row.recipe, *bits)), seed, module)
+    units = found.result.report.units
+    kept = sum(unit.outcome != RECONSTRUCTED for unit in units)
+    return {**described(found, FIGURES), "kept_calibrated": kept, "units": len(units)}
 
 
 def markdown(results: dict, table: str) -> str:

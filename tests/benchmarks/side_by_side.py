@@ -10,14 +10,16 @@ picture is asked for both classes: a map that takes no notice of the class is ri
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import vitq_core as vq
 
-from .accuracy import held_out
+from .cells import save, source_of, stacked
 
+RESULTS = Path(__file__).parents[2] / "docs" / "side_by_side.json"
 MAPS = {"heatmaps": "heat map", "pixel_maps": "pixel map"}
 BEST = 5
 
@@ -25,13 +27,17 @@ BEST = 5
 def main() -> None:
     arguments = parse()
     model = vq.load_model(arguments.model)
-    images, labels = pairs(arguments.model, arguments.pictures)
+    images, labels = pairs(model, arguments.pictures)
     found = [vq.relevance(model, images, targets=asked, batch_size=16) for asked in labels]
     seen = among_best(model, images, labels)
     print(f"{arguments.model}: the asked-for half holds more of the map, both classes asked, ± 95 %")
+    results = {}
     for name, title in MAPS.items():
         right = hits(found, name)
-        print(f"  {title:<9} {describe(right)}; both classes among the {BEST} best: {describe(right[seen])}")
+        results[title] = {"all": share(right), "seen": share(right[seen])}
+        every, among = (describe(**figures) for figures in results[title].values())
+        print(f"  {title:<9} {every}; both classes among the {BEST} best: {among}")
+    save({arguments.model: results}, arguments.results)
 
 
 def parse() -> argparse.Namespace:
@@ -40,16 +46,17 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", default="demo-vit", help="one that was trained on scenes")
     parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
-def pairs(model_id: str, count: int) -> tuple[Tensor, Tensor]:
+def pairs(model: vq.Model, count: int) -> tuple[Tensor, Tensor]:
     """Pictures [count, 3, H, W] and the classes [2, count] of their halves: held-out scenes 2i and 2i + 1.
 
     Each twenty scenes show every class once, so the two are never of the same.
     """
-    batches = held_out(model_id, None, 2 * count)
-    scenes, labels = (torch.cat(column) for column in zip(*batches, strict=True))
+    samples = source_of(model, None).held_out(2 * count)
+    scenes, labels = stacked(model, samples), torch.tensor([sample.label for sample in samples])
     width = scenes.shape[3]
     middles = scenes[..., width // 4 : width // 4 + width // 2]
     return torch.cat([middles[0::2], middles[1::2]], 3), labels.reshape(count, 2).T
@@ -73,10 +80,14 @@ def _left_minus_right(maps: Tensor) -> Tensor:
     return left - right
 
 
-def describe(right: Tensor) -> str:
-    """The share of questions, with its error over pictures (the two questions of one are not independent)."""
-    share = right.float().mean(1)
-    return f"{share.mean():.1%} ± {1.96 * share.std() / len(share) ** 0.5:.1%} of {len(share)} pictures"
+def share(right: Tensor) -> dict[str, float]:
+    """Of questions, and 95 % of it over ``n`` pictures (the two questions of one are not independent)."""
+    each = right.float().mean(1)
+    return {"share": float(each.mean()), "error": 1.96 * float(each.std()) / len(each) ** 0.5, "n": len(each)}
+
+
+def describe(share: float, error: float, n: int) -> str:
+    return f"{share:.1%} ± {error:.1%} of {n} pictures"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Is this checkout as fast as another one? Ratios of times, above 1 where this one is slower.
 
-    python -m tests.benchmarks.speed_ratios --against ../other --out ratios.json
+    python -m tests.benchmarks.speed_ratios --against ../other --out docs/speed.json
 
 Every measurement is a process of its own in one of the two checkouts, through public names alone; they take
 turns, because machines are shared and noisy. A process warms up where that is not what is measured, and gives
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 3  # in one process
+SEED = 1  # of the pictures
 FEW, MANY = 4, 24  # iterations: their difference leaves out what a run costs beside its iterations
 Measure = Callable[[], float]  # seconds
 MEASURES: dict[str, Measure] = {}
@@ -45,13 +46,14 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(MEASURES[arguments.measure]()))
         return
-    found = {}
+    about = about_run(arguments)
+    found: dict[str, dict] = {}
     print(f"{'':<38} this  other  ratio  (lowest to highest of {arguments.rounds})", flush=True)
     for title in arguments.only or MEASURES:
         found[title] = compare(title, arguments.against, arguments.rounds)
         print(row(title, found[title]), flush=True)
         if arguments.out:
-            arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+            arguments.out.write_text(json.dumps({"about": about, "measured": found}, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -61,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", type=Path, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of processes for each measurement")
     parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="some measurements; default: all")
-    parser.add_argument("--out", type=Path, help="JSON with every time")
+    parser.add_argument("--out", type=Path, help="JSON with every time, and where it comes from")
     parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)  # what a process is told
     arguments = parser.parse_args()
     if arguments.rounds < 1:
@@ -71,6 +73,20 @@ def parse() -> argparse.Namespace:
             f"--against must name another checkout, one that holds vitq_core, got {arguments.against}"
         )
     return arguments
+
+
+def about_run(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the times need to be read: both commits, the machine, how often, the pictures' seed."""
+    from tests.benchmarks.provenance import commit_of, machine  # not above: a process starts with this file
+
+    return {
+        "commit": commit_of(ROOT),
+        "against": commit_of(arguments.against),
+        "machine": machine(),
+        "threads": 1,
+        "rounds": arguments.rounds,
+        "seed": SEED,
+    }
 
 
 def compare(title: str, other: Path, rounds: int) -> dict[str, list[float]]:
@@ -122,7 +138,7 @@ def pictures(count: int) -> Tensor:
     import torch  # not above: a start is measured with its imports
 
     torch.set_num_threads(1)
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(SEED))
 
 
 def quantizing(recipe: str, **options: object) -> Callable[[], object]:

@@ -24,7 +24,7 @@ from vitq_core.passes.reconstruct import units_of
 from vitq_core.reconstruction.optimize import learn
 from vitq_core.reconstruction.unit_inputs import UnitInputs
 
-from .accuracy import calibration
+from .cells import source_of, stacked
 from .test_speed import spread
 
 BATCH = 32
@@ -101,12 +101,13 @@ def test_the_quick_effort_takes_under_a_minute_on_the_bundled_model(recipe):
 
 def test_bfloat16_ends_as_well_and_its_time_is_told():
     """In the units' errors, by the mean of their logarithms; processor time, which others disturb less."""
-    images = calibration("demo-vit", None, 64, 0)
+    model = vq.load_model("demo-vit")
+    images = stacked(model, source_of(model, None).calibration(64, 0))
     errors, seconds = {}, {}
     for autocast in (True, False):
         recipe = vq.recipe("repq", effort="quick", iterations=12, batch_size=32, autocast=autocast)
         start = time.process_time()
-        rows = vq.quantize(vq.load_model("demo-vit"), images, recipe).report.units
+        rows = vq.quantize(model, images, recipe).report.units
         seconds[autocast] = time.process_time() - start
         errors[autocast] = mean(log(row.error_after / row.error_before) for row in rows)
     print(f"\nbfloat16 takes {seconds[True] / seconds[False]:.2f} times the processor time of float32")
