@@ -8,10 +8,12 @@ from PIL import Image
 
 import vitq_core as vq
 from ui import api
+from ui.explaining.explained import Question
 from ui.parts import markup
 from ui.parts.outcome import Neighbours
 from ui.parts.settings import RunSettings
 from ui.quantize import results as page
+from ui.relevance import markup as relevance_markup
 from ui.workbench import Workbench
 
 
@@ -67,6 +69,19 @@ def test_an_upload_has_neighbours_too(headless, outcome):
     found = headless.classify(outcome.settings, Image.new("RGB", (30, 30), "red"))
     assert len(found.full) == len(found.quantized) == 4
     assert -1 <= found.cosine <= 1
+
+
+def test_a_map_shows_what_the_features_depend_on(headless, outcome):
+    picture = Image.effect_noise((30, 20), 90).convert("RGB")
+    question = Question("tiny", ("file", "x"), quantized=outcome.settings)
+    explained = headless.relevance.explain(question, picture)
+    assert explained.full.answer is None
+    assert -1 <= explained.similarity("patches") <= 1
+    said = relevance_markup.comparison(explained, "patches", "x.png", None)
+    assert relevance_markup.NAMELESS in said
+    assert "x.png" in said
+    assert relevance_markup.maps(explained, "pixels").count(relevance_markup.FEATURES) == 4  # twice as alt
+    assert headless.relevance.frame("tiny").classes == []
 
 
 def test_the_page_shows_a_features_model_without_an_error(outcome, headless):

@@ -40,10 +40,13 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One model's answer and reasons: `patches` [h, w], at least 0; `pixels` [H, W], of both signs."""
+    """One model's answer and reasons: `patches` [h, w], at least 0; `pixels` [H, W], of both signs.
 
-    answer: tuple[str, float]
-    target: tuple[str, float]
+    A model without classes gives no answer: its reasons are those of the size of its features.
+    """
+
+    answer: tuple[str, float] | None
+    target: tuple[str, float] | None
     patches: Tensor
     pixels: Tensor
 
@@ -69,14 +72,14 @@ class Explained:
 
 def view(model: Any, module: Any, image: Tensor, target: int | None, labels: Sequence[str] | None) -> View:
     """What `model` (of `load_model` or `quantize`, with its `module`) says about `image` [1, 3, H, W]."""
-    with torch.inference_mode():
-        logits = module(image)[0].float()
     found = vq.relevance(model, image, targets=target)
-    chosen = int(found.targets[0])
-    share = float(logits.softmax(-1)[chosen])
-    return View(
-        top(logits, labels, 1)[0], (name_of(chosen, labels), share), found.heatmaps[0], found.pixel_maps[0]
-    )
+    answers = (None, None)
+    if found.targets is not None:
+        with torch.inference_mode():
+            logits = module(image)[0].float()
+        chosen = int(found.targets[0])
+        answers = top(logits, labels, 1)[0], (name_of(chosen, labels), float(logits.softmax(-1)[chosen]))
+    return View(*answers, found.heatmaps[0], found.pixel_maps[0])
 
 
 def as_seen(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -117,7 +117,7 @@ class ExplainSection:
         return {
             self.note: self.pictures.note(settings),
             self.gallery: gr.update(value=self.pictures.pictures(settings), selected_index=None),
-            self.target: gr.update(choices=choices, value=PREDICTION),
+            self.target: gr.update(choices=choices, value=PREDICTION, interactive=bool(classes)),
             self.listed: settings,
             self.question: question,
             **self.answer(question, kind),

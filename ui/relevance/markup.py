@@ -12,6 +12,8 @@ from ..parts import markup, overlay
 
 ALIKE, DIFFERENT = 0.9, 0.5  # correlations from which a sentence says so
 NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."
+FEATURES = "what its features depend on"
+NAMELESS = "This model names nothing: the map shows what its features depend on."
 KINDS = {"patches": "of the patches", "pixels": "of the pixels"}
 
 
@@ -72,12 +74,14 @@ def maps(explained: Explained | None, kind: str) -> str:
 
 
 def _view(heading: str, view: View, explained: Explained, kind: str, css: str) -> str:
-    said, target = view.answer, view.target
-    why = f"{said[0]} {markup.percent(said[1])}"
-    if target[0] != said[0]:
-        why += f"; the map: why {target[0]} ({markup.percent(target[1])})"
+    why = FEATURES if view.answer is None else _reason(view.answer, view.target)
     url = overlay.as_url(overlay.overlay(explained.picture, view.map(kind), kind))
     return _figure(heading, why, url, css)
+
+
+def _reason(said: tuple[str, float], target: tuple[str, float]) -> str:
+    why = f"{said[0]} {markup.percent(said[1])}"
+    return why if target[0] == said[0] else f"{why}; the map: why {target[0]} ({markup.percent(target[1])})"
 
 
 def _figure(heading: str, text: str, url: str, css: str = "") -> str:
@@ -98,6 +102,9 @@ def comparison(explained: Explained, kind: str, name: str, truth: str | None) ->
     """What both models say, and how alike their maps are, in a line."""
     shows = f"It shows: {truth}." if truth else name
     full, quantized = explained.full, explained.quantized
+    if full.answer is None:
+        alike = "" if quantized is None else _alike(explained, kind)
+        return _verdict("same", NAMELESS, f"{shows} {alike}")
     if quantized is None:
         return _verdict("same", f"Full precision says {full.answer[0]}.", shows)
     flipped = full.answer[0] != quantized.answer[0]
