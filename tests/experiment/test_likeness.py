@@ -23,7 +23,7 @@ def cloud(count: int, seed: int) -> dict[str, torch.Tensor]:
 
 def test_usual_pictures_are_seldom_called_unlike_and_far_ones_always():
     known = likeness(cloud(32, 0), cloud(256, 1))
-    assert float(known.unlike(cloud(4000, 2)).float().mean()) < 0.03
+    assert float(known.unlike(cloud(4000, 2)).float().mean()) < 0.04
     far = {name: features + 5 for name, features in cloud(50, 3).items()}
     assert known.unlike(far).all()
 
@@ -35,14 +35,14 @@ def test_one_view_is_enough_to_be_unlike(view):
     assert likeness(cloud(32, 0), cloud(100, 1)).unlike(far).all()
 
 
-@pytest.mark.parametrize(("tested", "chance"), [(FEWEST, 1 / (FEWEST + 1)), (400, 0.01)])
+@pytest.mark.parametrize(("tested", "chance"), [(FEWEST, 2 / (FEWEST + 1)), (400, 0.02)])
 def test_the_share_of_false_alarms_follows_from_the_test_pictures(tested, chance):
     assert likeness(cloud(8, 0), cloud(tested, 1)).chance == pytest.approx(chance)
 
 
 def test_it_is_silent_with_too_few_test_pictures_or_one_many_times_over():
     assert likeness(cloud(32, 0), cloud(FEWEST - 1, 1)) is None
-    one = {name: features.expand(30, -1) for name, features in cloud(1, 0).items()}
+    one = {name: features.expand(FEWEST, -1) for name, features in cloud(1, 0).items()}
     assert likeness(one, one) is None
     assert likeness({}, {}) is None
 
@@ -81,8 +81,8 @@ def test_no_more_pictures_are_run_than_are_kept(tiny_model, monkeypatch):
 
 
 def test_an_experiment_tells_its_own_pictures_from_others(tiny_model, tmp_path, picture_folder):
-    source = folder_source(tiny_model, picture_folder(tmp_path / "p", ["bee", "fox"], each=24))
-    reference = refer(tiny_model, source, 24)
+    source = folder_source(tiny_model, picture_folder(tmp_path / "p", ["bee", "fox"], each=FEWEST))
+    reference = refer(tiny_model, source, FEWEST)
     measured = quantize_and_measure(tiny_model, source, reference, vq.recipe("minmax"), 24)
     black = Sample("black", None, lambda: Image.new("RGB", (20, 20)))
     batches = Batches([black, reference.samples[0]], tiny_model.preprocess)

@@ -2,8 +2,8 @@
 
 Two views of a picture, both of the full-precision model: what goes into its head, which knows what tells
 classes apart, and the mean of its last tokens, which also knows what a picture looks like. A view's distance
-is that to the nearest picture of the run, every feature divided by its deviation. The limit is what 99 % of
-the test pictures keep, each measured against all others.
+is that to the nearest picture of the run, every feature divided by its deviation; its limit is what 99 % of
+the test pictures keep, each measured against all others. A picture beyond the limit of either is unlike.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..tasks.heads import head_of
 from .measure import Batches
 
 KEPT = 512  # pictures of each kind that are remembered: a few megabytes
-FEWEST = 19  # test pictures: with fewer, more than one usual picture of twenty would be called unlike
-SHARE = 0.01  # of usual pictures that are called unlike
+FEWEST = 32  # test pictures: with fewer, more than one usual picture of sixteen would be called unlike
+SHARE = 0.01  # of usual pictures that lie beyond a view's limit
 STEADY = 0.1  # of the mean deviation, added to each: a feature that hardly varies must not decide alone
 
 Features = dict[str, Tensor]  # {view: [N, D]}
@@ -116,39 +116,31 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """`views` by name, the `units` of each one's distance, and the `limit` of the largest in those units.
-
-    `tested`: how many test pictures set the limit.
-    """
+    """`views` and the `limits` of their distances, by name. `tested`: how many test pictures set these."""
 
     views: dict[str, View]
-    units: dict[str, float]
-    limit: float
+    limits: dict[str, float]
     tested: int
 
     @property
     def chance(self) -> float:
-        """The share of usual pictures that are called unlike."""
-        return max(SHARE, 1 / (self.tested + 1))
+        """About this share of usual pictures is called unlike, or fewer: what each view may, added up."""
+        return len(self.views) * max(SHARE, 1 / (self.tested + 1))
 
     def unlike(self, features: Features) -> Tensor:
-        """bool [N]: whether each picture lies beyond the limit. Raises KeyError where a view is missing."""
-        distances = [view.distance(features[name]) / self.units[name] for name, view in self.views.items()]
-        return torch.stack(distances).amax(0) > self.limit
+        """bool [N]: whether each picture lies beyond a limit. Raises KeyError where a view is missing."""
+        beyond = [view.distance(features[name]) > self.limits[name] for name, view in self.views.items()]
+        return torch.stack(beyond).any(0)
 
 
 def likeness(calibration: Features, tested: Features) -> Likeness | None:
     """None where there are too few test pictures to tell, or where they are all one picture."""
-    views = {name: View.of(torch.cat([calibration[name], tested[name]])) for name in calibration}
     count = min((len(features) for features in tested.values()), default=0)
     if count < FEWEST:
         return None
-    own = {name: view.own(count) for name, view in views.items()}
-    units = {name: _limit(distances) for name, distances in own.items()}
-    if not all(unit > 0 for unit in units.values()):
-        return None
-    limit = _limit(torch.stack([own[name] / units[name] for name in own]).amax(0))
-    return Likeness(views, units, limit, count)
+    views = {name: View.of(torch.cat([calibration[name], tested[name]])) for name in calibration}
+    limits = {name: _limit(view.own(count)) for name, view in views.items()}
+    return Likeness(views, limits, count) if all(limit > 0 for limit in limits.values()) else None
 
 
 def _limit(distances: Tensor) -> float:
