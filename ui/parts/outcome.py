@@ -103,6 +103,11 @@ class Outcome:
         moved = (self.reference.logits.softmax(1) - self.logits.softmax(1)).abs().sum(1)
         return (moved + 10 * self.flips).argsort(descending=True).tolist()
 
+    @property
+    def labelled(self) -> int:
+        """How many test pictures show what they are."""
+        return sum(sample.label is not None for sample in self.reference.samples)
+
     @cached_property
     def change_in_accuracy(self) -> tuple[float, float]:
         """How much more of the labelled pictures the quantized model gets right, and its 95 % margin.
