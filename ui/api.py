@@ -91,11 +91,12 @@ def _classify(bench: Workbench) -> Callable[..., dict]:
         """Both models' five best answers for one picture, as [name, probability] pairs, best first.
 
         A model without classes answers with the most alike test pictures, as [number, cosine], and `cosine`.
+        `unlike`: whether the picture is unlike those of the run, null where there were too few to tell.
         """
         chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
         pair = _or_error(lambda: bench.classify(chosen, _opened(picture)))
         told = {"cosine": pair.cosine} if isinstance(pair, Neighbours) else {"flipped": pair.flipped}
-        return {"full_precision": pair.full, "quantized": pair.quantized, **told}
+        return {"full_precision": pair.full, "quantized": pair.quantized, "unlike": pair.unlike, **told}
 
     return classify
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from vitq_core.experiment.likeness import watching
 from vitq_core.experiment.measure import (
     Cancel,
     Progress,
@@ -97,10 +98,14 @@ class Workbench(ModelStore):
     def classify(self, settings: RunSettings, picture: Image.Image) -> Pair | Neighbours:
         """Both models' answers for a picture; quantizes first where the result is no longer in memory."""
         outcome = self.quantize(settings)
-        batch = outcome.model.preprocess(picture)[None]
-        with torch.inference_mode():
-            full, quantized = (module(batch)[0] for module in (outcome.model.module, outcome.result.model))
-        return outcome.compare(full, quantized)
+        batch, module = outcome.model.preprocess(picture)[None], outcome.model.module
+        with self.turn, torch.inference_mode():  # nobody else's pictures may be seen meanwhile
+            with watching(module) as seen:
+                full = module(batch)[0]
+            quantized = outcome.result.model(batch)[0]
+        known = outcome.likeness
+        unlike = None if known is None else bool(known.unlike(seen.features)[0])
+        return replace(outcome.compare(full, quantized), unlike=unlike)
 
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory.
@@ -150,7 +155,7 @@ class Workbench(ModelStore):
         settings = _reached(settings, measured.result.report, job)
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
-            source.warning, measured.left_out,
+            source.warning, measured.left_out, measured.likeness,
         )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:

@@ -63,7 +63,7 @@ def test_shows_what_was_saved_and_what_was_lost(quantized):
     expect(cards).to_have_count(6)
     expect(cards.nth(0)).to_contain_text(re.compile(r"Size\s*\d+\.\d MB.*× smaller than \d+\.\d MB"))
     expect(cards.nth(1)).to_contain_text(PERCENT)
-    expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 predictions flipped"))
+    expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 answers changed"))
     expect(quantized.locator("#placeholder")).to_be_hidden()
     expect(quantized.locator("#download")).to_be_enabled()
 

@@ -162,7 +162,7 @@ def test_a_table_that_does_not_fit_is_refused_with_a_sentence(tab, tmp_path):
 
 def test_quantizes_with_exactly_these_bits(quantized):
     cards = quantized.locator("#mixed-cards .vq-card")
-    expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 predictions flipped"))
+    expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 answers changed"))
     expect(cards.nth(3)).to_contain_text("4 / 4.02")
     button = quantized.locator("#mixed-download")
     expect(button).to_be_enabled()
@@ -179,13 +179,13 @@ def test_other_bits_mark_the_result_as_stale(quantized):
 
 
 def test_both_models_explain_a_picture_with_either_map(quantized):
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("the maps of the patches correlate at")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness patch by patch")
     picture = quantized.locator("#relevance-gallery button.thumbnail-item").nth(5)
     said = picture.inner_text().strip().split(" → ")
     picture.click()
     expect(quantized.locator("#maps .vq-full figcaption")).to_contain_text(said[0])
     quantized.get_by_label("map of pixels", exact=True).check()
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("the maps of the pixels correlate at")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness pixel by pixel")
     expect(quantized.locator(".vq-cold")).to_be_visible()
     quantized.locator("#target input").click()
     quantized.get_by_role("option", name="umbrella", exact=True).click()

@@ -97,5 +97,5 @@ def test_a_program_gets_neighbours_in_place_of_answers(headless, folder, monkeyp
     monkeypatch.setattr(api, "_settings", lambda **values: chosen)
     picture = str(next(folder.rglob("*.png")))
     answer = api._classify(headless)(picture, "tiny", "minmax", 4, 4)
-    assert set(answer) == {"full_precision", "quantized", "cosine"}
+    assert set(answer) == {"full_precision", "quantized", "cosine", "unlike"}
     assert answer["cosine"] > 0 and answer["full_precision"]

@@ -152,7 +152,7 @@ def test_a_forged_click_in_the_relevance_gallery(index, bench, settings_of_a_run
     shown = explain.pick(data, SimpleNamespace(index=index))
     assert "no such picture in the gallery" in nasty.sentence(shown[explain.verdict])
     shown = explain.pick({**data, explain.listed: None}, SimpleNamespace(index=index))
-    assert "press Show held-out pictures" in nasty.sentence(shown[explain.verdict])
+    assert "press Show test pictures" in nasty.sentence(shown[explain.verdict])
     for box in (explain.target, explain.kind):
         shown = explain.pick({**data, box: ["patches"]}, SimpleNamespace(index=0))
         assert (

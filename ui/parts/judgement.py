@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# The limits are chosen, not measured: what a loss costs depends on what the model is for. They are not the
+# margin of sampling either: with few pictures that is so wide that a bad loss would pass, with many so narrow
+# that a harmless one would not. The page says the margin beside the loss.
 # Up to (share of changed answers, points of accuracy lost) it is good, and from the second pair on bad.
 GOOD, BAD = (0.05, 2.0), (0.25, 10.0)
 GOOD_COSINE, BAD_COSINE = 0.98, 0.9  # of features, where there are no answers

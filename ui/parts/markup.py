@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from vitq_core.experiment.likeness import FEWEST
+
 from .judgement import Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
 
@@ -15,6 +17,7 @@ NEEDS_LABELS = "needs labelled pictures"
 NEIGHBOUR_SIDE = 56
 NAMED = 5  # of the pictures that could not be read
 FEW_PICTURES = 50  # from so many on, a share is known to a few points
+UNLIKE = "This picture is unlike those the model was calibrated and tested on, so its answer may be off."
 
 
 def title() -> str:
@@ -50,7 +53,7 @@ def placeholder() -> str:
     steps = (
         ("Pick", "a model, a method and the bits."),
         ("Quantize", "takes seconds for the bundled models, on this machine alone."),
-        ("Compare", "sizes, accuracy, and every prediction that flipped."),
+        ("Compare", "sizes, accuracy, and every answer that changed."),
     )
     items = "".join(f"<li><b>{name}</b> {text}</li>" for name, text in steps)
     return f'<div class="vq-placeholder"><p>Results appear here.</p><ol>{items}</ol></div>'
@@ -94,29 +97,35 @@ def _accuracy(outcome: Outcome) -> str:
     if not outcome.reference.labelled:
         return card("Accuracy", "—", NEEDS_LABELS)
     change, margin = outcome.change_in_accuracy
-    points = f"{signed(100 * change)} ± {100 * margin:.1f} points"
-    return card(
-        "Accuracy",
-        percent(quantized.top1),
-        f"{percent(full.top1)} in full precision ({points}){_few(outcome.evaluation.n)}",
-    )
+    moved = change_in_words(change, margin, outcome.labelled)
+    detail = f"{percent(full.top1)} in full precision: {moved}{_few(outcome.labelled)}"
+    return card("Accuracy", percent(quantized.top1), detail)
+
+
+def change_in_words(change: float, margin: float, count: int) -> str:
+    """`2.3 points lost (give or take 1.9, from 256 pictures)`."""
+    points = f"{abs(100 * change):.1f}"
+    known = f"(give or take {100 * margin:.1f}, from {pictures(count)})"
+    if points == "0.0":
+        return f"no change {known}"
+    return f"{points} points {'lost' if change < 0 else 'gained'} {known}"
 
 
 def _agreement(outcome: Outcome) -> str:
     if not outcome.classifies:
         return card(
-            "Agreement",
+            "Likeness",
             f"{outcome.evaluation.cosine:.3f}",
             _cosines(outcome.evaluation) + _few(outcome.evaluation.n),
         )
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     return card(
-        "Agreement", percent(1 - flipped / count), f"{flipped} of {count} predictions flipped{_few(count)}"
+        "Same answers", percent(1 - flipped / count), f"{flipped} of {count} answers changed{_few(count)}"
     )
 
 
 def _cosines(evaluation: Any) -> str:
-    said = "cosine of the pooled features with full precision's (1 = the same)"
+    said = "how alike the features are to full precision's (cosine; 1 = the same)"
     if evaluation.token_cosine is None:
         return said
     return f"{said}; patch tokens {evaluation.token_cosine:.3f}, the worst {evaluation.min_cosine:.3f}"
@@ -132,7 +141,9 @@ def _bits(outcome: Outcome) -> str:
 
 
 def _compute(outcome: Outcome) -> str:
-    return card("Compute", f"{outcome.result.report.gbops:.1f} GBOP", "bit operations for one picture")
+    report = outcome.result.report
+    detail = f"bit operations (billions), against {report.fp32_gbops:.1f} in full precision"
+    return card("Arithmetic per picture", f"{report.gbops:.1f} GBOP", detail)
 
 
 def _time(outcome: Outcome) -> str:
@@ -145,17 +156,32 @@ def verdict(pair: Pair | Neighbours, name: str = "") -> str:
     if isinstance(pair, Neighbours):
         said = f"{pair.kept} of {len(pair.full)} nearest pictures are the same"
         kind = "same" if pair.kept == len(pair.full) else "flipped"
-        detail = f"Cosine of the features {pair.cosine:.3f}. {name}"
-        return (
-            f'<div class="vq-verdict vq-{kind}"><strong>{escape(said)}</strong>'
-            f"<span>{escape(detail)}</span></div>"
-        )
+        detail = f"How alike both models' features are: {pair.cosine:.3f} (1 = the same). {name}"
+        return _verdict(kind, said, detail, pair.unlike)
     full, quantized = pair.full[0][0], pair.quantized[0][0]
     kind = "flipped" if pair.flipped else "same"
-    said = f"Flipped: {full} → {quantized}" if pair.flipped else f"Both say {full}"
-    truth = f"It shows: {pair.truth}." if pair.truth else name
-    words = f"<strong>{escape(said)}</strong><span>{escape(truth)}</span>"
+    said = f"Changed answer: {full} → {quantized}" if pair.flipped else f"Both say {full}"
+    return _verdict(kind, said, f"It shows: {pair.truth}." if pair.truth else name, pair.unlike)
+
+
+def _verdict(kind: str, said: str, detail: str, unlike: bool | None) -> str:
+    care = f"<em>{escape(UNLIKE)}</em>" if unlike else ""
+    words = f"<strong>{escape(said)}</strong><span>{escape(detail)}</span>{care}"
     return f'<div class="vq-verdict vq-{kind}">{words}</div>'
+
+
+def classes(model: Any, wanted: str = "") -> str:
+    """What `model` (of `load_model`) can answer, by the alphabet; `wanted`: only names with this in them."""
+    if model.info.task == "features":
+        return note("This model describes pictures and names nothing, so it has no classes.")
+    if not model.labels:
+        count = f"{model.classes} classes" if model.classes else "classes"
+        return note(f"This model came without names for its {count}: its answers are numbers.")
+    names = [name for name in model.labels if wanted.strip().casefold() in name.casefold()]
+    items = "".join(f"<li>{escape(name)}</li>" for name in sorted(names, key=str.casefold))
+    said = f"{len(names)} of {len(model.labels)} classes" if wanted.strip() else f"{len(names)} classes"
+    # Reached by the keyboard, so that it can be scrolled without a mouse.
+    return f'{note(said)}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
 
 
 def bars(heading: str, best: Sequence[tuple[str, float]], kind: str, truth: str | None = None) -> str:
@@ -222,8 +248,9 @@ def facts(outcome: Outcome) -> str:
     """What the audit and the report say in words: pictures, preprocessing, what is not quantized."""
     report, evaluation = outcome.result.report, outcome.evaluation
     rows = [
-        ("Pictures", f"{report.pictures} to calibrate, {evaluation.n} held out. {outcome.about}"),
+        ("Pictures", f"{report.pictures} to calibrate, {evaluation.n} to test. {outcome.about}"),
         ("Preprocessing", report.preprocessing),
+        ("Unlike pictures", _likeness(outcome)),
         ("In floating point", listed(report.kept_float)),
         ("At 8 bits", listed(report.kept_8bit)),
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
@@ -243,6 +270,20 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
         for use, names in uses
         if names
     ]
+
+
+def _likeness(outcome: Outcome) -> str:
+    """By what a picture is called unlike those of the run, or why none is."""
+    known = outcome.likeness
+    if known is None:
+        return (
+            f"Not told: it takes at least {FEWEST} different test pictures to say which pictures are unlike "
+            "those of this run."
+        )
+    return (
+        "A picture of yours is called unlike where its features lie farther from all pictures of this run "
+        f"than those of nearly every test picture. About {100 * known.chance:.0f} % of usual pictures do too."
+    )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -285,7 +326,7 @@ def gallery_note(outcome: Outcome) -> str:
         return note(f"{pictures(len(outcome.cosines))}; those whose features changed most come first.")
     flipped, count = int(outcome.flips.sum()), len(outcome.flips)
     if not flipped:
-        return note(f"No prediction flipped on {pictures(count)}; those that moved most come first.")
+        return note(f"No answer changed on {pictures(count)}; those that moved most come first.")
     return note(
-        f"{flipped} of {count} predictions flipped; they come first, the largest changes before the others."
+        f"{flipped} of {count} answers changed; they come first, the largest changes before the others."
     )

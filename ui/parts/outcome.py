@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitq_core.experiment.likeness import Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
 
@@ -17,11 +18,15 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Both models' best five (name, probability) for a picture, best first; `truth` is None where unknown."""
+    """Both models' best five (name, probability) for a picture, best first; `truth` is None where unknown.
+
+    `unlike`: whether the picture is unlike those of the run, None where that is not told.
+    """
 
     full: list[tuple[str, float]]
     quantized: list[tuple[str, float]]
     truth: str | None = None
+    unlike: bool | None = None
 
     @property
     def flipped(self) -> bool:
@@ -33,12 +38,13 @@ class Neighbours:
     """Of one picture without an answer: the test pictures that each model finds most alike.
 
     `full`, `quantized`: (index of the test picture, cosine), nearest first. `cosine`: of the two models'
-    features of the picture itself.
+    features of the picture itself. `unlike`: as in `Pair`.
     """
 
     full: list[tuple[int, float]]
     quantized: list[tuple[int, float]]
     cosine: float
+    unlike: bool | None = None
 
     @property
     def kept(self) -> int:
@@ -62,6 +68,7 @@ class Outcome:
     about: str
     warning: str
     left_out: tuple[str, ...] = ()  # calibration pictures that could not be read
+    likeness: Likeness | None = None
     stored: bool = False  # computed before, and read from a file
 
     @property
@@ -96,6 +103,11 @@ class Outcome:
             return self.cosines.argsort().tolist()
         moved = (self.reference.logits.softmax(1) - self.logits.softmax(1)).abs().sum(1)
         return (moved + 10 * self.flips).argsort(descending=True).tolist()
+
+    @property
+    def labelled(self) -> int:
+        """How many test pictures show what they are."""
+        return sum(sample.label is not None for sample in self.reference.samples)
 
     @cached_property
     def change_in_accuracy(self) -> tuple[float, float]:

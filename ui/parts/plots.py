@@ -34,7 +34,7 @@ def sqnr_figure(rows: Sequence[Any]) -> go.Figure:
     for role, color in role_colors(rows).items():
         figure.add_trace(_role_trace([row for row in rows if row.role == role], role, color, place))
     figure.update_xaxes(showgrid=False, zeroline=False, showticklabels=False)
-    figure.update_yaxes(title="signal to noise (dB)", gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(title="signal to noise (dB; higher is better)", gridcolor=GRID, zeroline=False)
     return plain(figure, height=300)
 
 

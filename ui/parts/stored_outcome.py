@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.experiment.likeness import Likeness, View
 from vitq_core.experiment.run import Reference
 from vitq_core.experiment.samples import Source
 
@@ -18,18 +20,21 @@ from .settings import RunSettings
 
 RUN, ANSWERS = "run.json", "answers.safetensors"
 FULL, QUANTIZED = "full", "quantized"
+KNOWN, DEVIATION = "known", "deviation"  # of each view in which pictures are told to be alike
 
 
 def store_outcome(outcome: Outcome, folder: Path) -> None:
     """Write `outcome` into `folder`, beside what vq.save_quantized writes there."""
+    known = outcome.likeness
     vq.save_quantized(outcome.result, folder)
-    answers = {FULL: outcome.reference.logits, QUANTIZED: outcome.logits}
-    save_file({name: logits.contiguous() for name, logits in answers.items()}, folder / ANSWERS)
+    answers = {FULL: outcome.reference.logits, QUANTIZED: outcome.logits, **_views(known)}
+    save_file({name: tensor.contiguous() for name, tensor in answers.items()}, folder / ANSWERS)
     run = {
         "settings": asdict(outcome.settings),
         FULL: asdict(outcome.reference.evaluation),
         QUANTIZED: asdict(outcome.evaluation),
         "left_out": [outcome.reference.left_out, outcome.left_out],
+        "likeness": {"limits": known.limits, "tested": known.tested} if known else None,
     }
     (folder / RUN).write_text(json.dumps(run, indent=1))
 
@@ -55,12 +60,30 @@ def load_outcome(folder: Path, model: Any, source: Source) -> Outcome:
         samples = [s for s in source.held_out(settings.held_out) if s.name not in unread]
         reference = Reference(samples, answers[FULL], vq.Evaluation(**run[FULL]), tuple(unread))
         evaluation = vq.Evaluation(**run[QUANTIZED])
+        likeness = _likeness(run["likeness"], answers)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise vq.VitqError(f"the stored run in {folder} is damaged: {error}") from error
     return Outcome(
         settings, model, result, reference, evaluation, answers[QUANTIZED], source.about, source.warning,
-        tuple(left_out), stored=True,
+        tuple(left_out), likeness, stored=True,
     )  # fmt: skip
+
+
+def _views(likeness: Likeness | None) -> dict[str, Tensor]:
+    """Half precision: a distance moves by less than a thousandth."""
+    views = likeness.views if likeness else {}
+    known = {f"{KNOWN}.{name}": view.known.half() for name, view in views.items()}
+    return known | {f"{DEVIATION}.{name}": view.deviation for name, view in views.items()}
+
+
+def _likeness(stored: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Likeness | None:
+    if stored is None:
+        return None
+    views = {
+        name: View(tensors[f"{KNOWN}.{name}"].float(), tensors[f"{DEVIATION}.{name}"])
+        for name in stored["limits"]
+    }
+    return Likeness(views, stored["limits"], stored["tested"])
 
 
 def _settings(stored: dict[str, Any]) -> RunSettings:

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-HEADERS = ["Layer", "Tensor", "Role", "Quantizer", "Bits", "Effective", "Outliers %", "SQNR dB"]
+HEADERS = [
+    "Layer",
+    "Tensor",
+    "Role",
+    "Quantizer",
+    "Bits",
+    "With exact values",
+    "Kept exact %",
+    "Signal/noise dB",
+]
 TYPES = ["str", "str", "str", "str", "number", "number", "number", "number"]
 MODULE_HEADERS = ["Module", "Before %", "After %", "Change %", "Steps", "Seconds", "Outcome"]
 MODULE_TYPES = ["str", "number", "number", "number", "number", "number", "str"]

@@ -43,6 +43,8 @@ class Results:
     picture: gr.Image
     verdict: gr.HTML
     bars: gr.HTML
+    class_search: gr.Textbox
+    classes: gr.HTML
     legend: gr.HTML
     plot: gr.Plot
     facts: gr.HTML
@@ -64,12 +66,13 @@ def build_results() -> Results:
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars = _detail()
+        class_search, classes = _classes()
         modules = build_modules()
         with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
             legend, plot, facts, sites = _layers()
     return Results(
         live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
-        picture, verdict, bars, legend, plot, facts, sites, download,
+        picture, verdict, bars, class_search, classes, legend, plot, facts, sites, download,
     )  # fmt: skip
 
 
@@ -86,7 +89,12 @@ def _gallery() -> tuple[gr.HTML, gr.Gallery, gr.Gallery]:
 
 def _photographs() -> gr.Gallery:
     found = [str(path) for path in package_photographs()]
-    gr.HTML(markup.note("Photographs to try, from inside installed packages."), visible=bool(found))
+    gr.HTML(
+        markup.note(
+            "Photographs to try. They show ordinary things, so a model that knows other things answers oddly."
+        ),
+        visible=bool(found),
+    )
     return gr.Gallery(
         found, columns=6, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
         buttons=[], elem_id="photographs", visible=bool(found),
@@ -102,6 +110,14 @@ def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
         )  # fmt: skip
         verdict, bars = gr.HTML(elem_id="verdict"), gr.HTML(elem_id="bars")
     return picture, verdict, bars
+
+
+def _classes() -> tuple[gr.Textbox, gr.HTML]:
+    with gr.Accordion("Everything this model can answer", open=False, elem_id="classes"):
+        search = gr.Textbox(
+            "", label="Find a class", placeholder="part of a name", max_lines=1, elem_id="class-search"
+        )
+        return search, gr.HTML()
 
 
 def _layers() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.Dataframe]:
@@ -126,6 +142,8 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.warning: care(outcome.warning),
         results.gallery_note: markup.gallery_note(outcome),
         results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
+        results.class_search: gr.update(value="", visible=bool(outcome.model.labels)),
+        results.classes: markup.classes(outcome.model),
         results.legend: markup.legend(plots.role_colors(report.sites)),
         results.plot: plots.sqnr_figure(report.sites),
         results.facts: markup.facts(outcome),

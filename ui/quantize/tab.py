@@ -84,6 +84,10 @@ class Page:
         for pictures in (results.gallery, results.photographs):
             pictures.select(None, js=SHOW_PICTURE)
         results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
+        results.class_search.input(
+            self.find_classes, [self.shown, results.class_search], results.classes,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
         results.picture.upload(
             self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
         )
@@ -151,6 +155,9 @@ class Page:
     def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
         return self._classify(Path(path), shown) if path else gr.skip()
 
+    def find_classes(self, shown: RunSettings | None, wanted: Any) -> str:
+        return markup.classes(self._outcome(shown).model, str(wanted or ""))
+
     def _classify(self, path: Path, shown: RunSettings | None) -> Updates:
         outcome = self._outcome(shown)
         try:
@@ -161,7 +168,7 @@ class Page:
         return show_pair(self.results, outcome, pair, picture, path.name)
 
     def _failed(self, error: Exception) -> Updates:
-        banner = markup.banner("error", "That picture did not work.", sentence(error))
+        banner = markup.banner("error", "This picture could not be tried.", sentence(error))
         return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
 
     def _outcome(self, shown: RunSettings | None) -> Outcome:

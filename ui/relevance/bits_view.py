@@ -29,8 +29,8 @@ NOTES = {
     "keeps 8 bits.",
 }
 EDIT_NOTE = (
-    "Double-click a cell to edit it: 4/4 is weight/activation bits, 4 alone the bits of a product of two "
-    "activations."
+    "Double-click a cell to edit it: 4/4 is weight/activation bits, a single number means that the step has "
+    "no weights."
 )
 
 

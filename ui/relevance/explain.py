@@ -54,7 +54,7 @@ class ExplainSection:
             columns=4, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
             buttons=[], elem_id="relevance-gallery", elem_classes="vq-gallery",
         )  # fmt: skip
-        self.fill = gr.Button("Show held-out pictures", size="sm", elem_id="relevance-fill")
+        self.fill = gr.Button("Show test pictures", size="sm", elem_id="relevance-fill")
         self.picture = raw_image(
             show_label=False, sources=["upload", "clipboard"], height=150, elem_id="relevance-picture",
             elem_classes="vq-picture", buttons=[], placeholder="Or drop a picture here",
@@ -199,4 +199,4 @@ def _fitting(picture: Image.Image) -> Image.Image:
 
 
 def _failed(error: Exception) -> str:
-    return markup.banner("error", "That picture did not work.", sentence(error))
+    return markup.banner("error", "This picture could not be tried.", sentence(error))

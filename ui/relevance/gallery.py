@@ -1,4 +1,4 @@
-"""The pictures that can be explained: of a run, those that flipped first, or simply held-out ones."""
+"""The pictures that can be explained: of a run, those whose answer changed first, or simply held-out ones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..parts.settings import RunSettings
 from ..parts.thumbnails import GALLERY_LIMIT, small, thumbnails
 from ..workbench import Workbench
 
-UNQUANTIZED = "Held-out pictures. Once something is quantized, those whose prediction flipped come first."
+UNQUANTIZED = "Test pictures. Once something is quantized, those whose answer changed come first."
 
-EMPTY = "There is no picture in the gallery yet; press Show held-out pictures first."
+EMPTY = "There is no picture in the gallery yet; press Show test pictures first."
 
 
 class Gallery:

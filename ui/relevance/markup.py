@@ -14,7 +14,7 @@ ALIKE, DIFFERENT = 0.9, 0.5  # correlations from which a sentence says so
 NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."
 FEATURES = "what its features depend on"
 NAMELESS = "This model names nothing: the map shows what its features depend on."
-KINDS = {"patches": "of the patches", "pixels": "of the pixels"}
+KINDS = {"patches": "patch by patch", "pixels": "pixel by pixel"}
 
 
 def step(number: int, title: str, sentence: str) -> str:
@@ -32,8 +32,8 @@ def certainty(importance: vq.Importance) -> str:
     error, seen = importance.relative_error, markup.pictures(importance.pictures)
     if isnan(error):
         return markup.note(f"After {seen} nothing can be said about how sure the scores are; use more.")
-    sure = f"After {seen} the scores of half of the layers are known to ±{100 * error:.0f} % or better"
-    advice = "; half of that takes four times as many." if error > 0.25 else "."
+    sure = f"After {seen}, scores are typically accurate to ±{100 * error:.0f} %"
+    advice = "; to halve that takes four times as many pictures." if error > 0.25 else "."
     ranges = "Colours: the score, on a logarithmic scale. Numbers: a block's share of its column in percent."
     return markup.note(f"{sure}{advice} {ranges}")
 
@@ -45,7 +45,7 @@ def costs(cost: vq.TableCost, base: vq.TableCost, base_bits: tuple[int, int]) ->
         ("Weight bits", f"{cost.avg_weight_bits:.2f}", cost.avg_weight_bits, base.avg_weight_bits, ""),
         ("Activation bits", f"{cost.avg_act_bits:.2f}", cost.avg_act_bits, base.avg_act_bits, ""),
         ("Size", f"{cost.size_mb:.2f} MB", cost.size_mb, base.size_mb, " MB"),
-        ("Compute", f"{cost.gbops:.2f} GBOP", cost.gbops, base.gbops, " GBOP"),
+        ("Arithmetic per picture", f"{cost.gbops:.2f} GBOP", cost.gbops, base.gbops, " GBOP"),
     )
     made = "".join(
         markup.card(name, text, _beside(now, was, unit, uniform)) for name, text, now, was, unit in rows
@@ -62,7 +62,7 @@ def _beside(now: float, was: float, unit: str, uniform: str) -> str:
 def maps(explained: Explained | None, kind: str) -> str:
     """The picture, and why each model says what it says about it, side by side."""
     if explained is None:
-        return waiting("Click a picture or drop one, and the parts that speak for the answer light up.")
+        return waiting("Click a picture or drop one, and the parts that support the answer light up.")
     picture = _figure("Picture", "what the models see", overlay.as_url(overlay.plain(explained.picture)))
     full = _view("Full precision", explained.full, explained, kind, "full")
     if explained.quantized is None:
@@ -95,7 +95,7 @@ def _caption(heading: str, text: str) -> str:
 
 def _scale(kind: str) -> str:
     cold = "<span>against</span><i class='vq-cold'></i>" if kind == "pixels" else ""
-    return f'<div class="vq-scale">{cold}<i class="vq-warm"></i><span>speaks for the answer</span></div>'
+    return f'<div class="vq-scale">{cold}<i class="vq-warm"></i><span>supports the answer</span></div>'
 
 
 def comparison(explained: Explained, kind: str, name: str, truth: str | None) -> str:
@@ -108,7 +108,11 @@ def comparison(explained: Explained, kind: str, name: str, truth: str | None) ->
     if quantized is None:
         return _verdict("same", f"Full precision says {full.answer[0]}.", shows)
     flipped = full.answer[0] != quantized.answer[0]
-    said = f"Flipped: {full.answer[0]} → {quantized.answer[0]}." if flipped else f"Both say {full.answer[0]}."
+    said = (
+        f"Changed answer: {full.answer[0]} → {quantized.answer[0]}."
+        if flipped
+        else f"Both say {full.answer[0]}."
+    )
     return _verdict("flipped" if flipped else "same", said, f"{shows} {_alike(explained, kind)}")
 
 
@@ -125,4 +129,4 @@ def _alike(explained: Explained, kind: str) -> str:
     close = "look at the same places" if value >= ALIKE else "partly look elsewhere"
     words = close if value >= DIFFERENT else "look at different places"
     number = f"{value:.2f}".replace("-", "−")
-    return f"They {words}: the maps {KINDS[kind]} correlate at {number}."
+    return f"They {words} (likeness {KINDS[kind]} {number}; 1 = identical)."

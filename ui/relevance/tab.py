@@ -22,7 +22,7 @@ STEPS = (
     ("Score the layers", "Which layers matter to the answers, block by block."),
     ("Choose bits per layer", "By a rule or by hand; what the bits cost is counted at once."),
     ("Quantize with these bits", "Make the small model with the bits above."),
-    ("See where the models look", "The parts of a picture that speak for the answer, before and after."),
+    ("See where the models look", "The parts of a picture that support the answer, before and after."),
 )
 
 
@@ -97,7 +97,9 @@ class Page:
                 shown |= self.explain.fill_gallery(gallery_of(values), data[self.explain.kind])
             return shown
         except Exception as error:
-            return {self.bits.status: markup.banner("error", "That did not work.", sentence(error))}
+            return {
+                self.bits.status: markup.banner("error", "The model could not be opened.", sentence(error))
+            }
 
     def compare(self, data: Data) -> Updates:
         """After a run: the picture that changed most, explained by both models."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from ..quantized.result import QuantizeResult
 from ..recipes.recipe import Recipe
 from ..reconstruction.progress import Watch
 from ..tasks import Evaluation
+from .likeness import Features, Likeness, features_of, likeness, watching
 from .measure import Batches, Cancel, Progress, Replay, last, part_of, recording, sorted_out
 from .samples import Sample, Source
 
@@ -27,13 +28,14 @@ class Reference:
     """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
 
     `logits`: its answers, in the pictures' order. `left_out`: the names of those that could not be
-    read.
+    read. `features`: of the first pictures, by which others are told to be like them.
     """
 
     samples: Sequence[Sample]
     logits: Tensor
     evaluation: Evaluation
     left_out: tuple[str, ...] = ()
+    features: Features = field(default_factory=dict)
 
     @property
     def labelled(self) -> bool:
@@ -44,13 +46,15 @@ class Reference:
 class Measured:
     """A quantized model and how it compares; `logits`: its answers, ordered like the reference's.
 
-    `left_out`: the names of calibration pictures that could not be read.
+    `left_out`: the names of calibration pictures that could not be read. `likeness`: tells whether a picture
+    is like those of this run; None where there are too few of them.
     """
 
     result: QuantizeResult
     evaluation: Evaluation
     logits: Tensor
     left_out: tuple[str, ...] = ()
+    likeness: Likeness | None = None
 
 
 def refer(
@@ -60,9 +64,9 @@ def refer(
     part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
     samples, left_out = sorted_out(source.held_out(count), cancel)
     loader = Batches(samples, model.preprocess, cancel=cancel)
-    with recording(model.module) as seen:
+    with recording(model.module) as seen, watching(model.module) as watched:
         evaluation = evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
-    return Reference(samples, last(seen, evaluation.n), evaluation, tuple(left_out))
+    return Reference(samples, last(seen, evaluation.n), evaluation, tuple(left_out), watched.features)
 
 
 def quantize_and_measure(
@@ -93,4 +97,5 @@ def quantize_and_measure(
     replay = model.module if model.info.task == "features" else Replay(reference.logits)
     with recording(result.model) as seen:
         evaluation = evaluate(result.model, loader, replay, progress=part_of(progress, ends, 1), cancel=drop)
-    return Measured(result, evaluation, last(seen, evaluation.n), tuple(left_out))
+    known = likeness(features_of(model, Batches(usable, model.preprocess, cancel=drop)), reference.features)
+    return Measured(result, evaluation, last(seen, evaluation.n), tuple(left_out), known)

@@ -36,6 +36,7 @@ class SiteRow(Record):
     macs: int
 
 
+FLOAT_BITS = 32
 LEARNING, RECONSTRUCTED = "learning", "reconstructed"
 
 
@@ -86,6 +87,11 @@ class Report(Record):
     @property
     def compression(self) -> float:
         return self.fp32_size_mb / self.size_mb
+
+    @property
+    def fp32_gbops(self) -> float:
+        """What ``gbops`` would be with 32 bits for every operand."""
+        return FLOAT_BITS**2 * sum({row.layer: row.macs for row in self.sites}.values()) / 1e9
 
 
 @dataclass(frozen=True)

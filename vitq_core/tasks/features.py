@@ -7,7 +7,7 @@ unit variance: it is JᵀJ, and E[(∂(v·f)/∂O)²] over random directions v ~
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -34,7 +34,8 @@ class Features(Task):
         return classes_of(module) == 0
 
     def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
-        with _tokens_kept(module) as kept:
+        kept: list[object] = []
+        with tokens_kept(module, kept.append):
             outputs = super().run(module, batch, who)
         return {**outputs, **(_parts(kept[-1], module) if kept else {})}
 
@@ -79,21 +80,22 @@ TASKS.register(Features.name)(Features())
 
 
 @contextmanager
-def _tokens_kept(module: nn.Module) -> Iterator[list[Tensor]]:
-    """What ``forward_features`` returns meanwhile. It is no module that a hook could hang on."""
-    kept, original = [], getattr(module, "forward_features", None)
+def tokens_kept(module: nn.Module, heard: Callable[[object], None]) -> Iterator[None]:
+    """``heard`` is told what ``forward_features`` returns. It is no module that a hook could hang on."""
+    original = getattr(module, "forward_features", None)
     if not callable(original):
-        yield kept
+        yield
         return
 
     def keep(*args: object, **kwargs: object) -> object:
-        kept.append(original(*args, **kwargs))
-        return kept[-1]
+        tokens = original(*args, **kwargs)
+        heard(tokens)
+        return tokens
 
     own = vars(module).get("forward_features")
     module.forward_features = keep
     try:
-        yield kept
+        yield
     finally:
         del module.forward_features
         if own is not None:

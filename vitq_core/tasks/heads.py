@@ -10,7 +10,7 @@ def classes_of(module: nn.Module) -> int | None:
 
     The head itself counts, not ``num_classes``, which stays as it was when somebody replaces the head.
     """
-    head = _head(module)
+    head = head_of(module)
     if head is None or isinstance(head, nn.Identity):
         return 0
     widths = [part.out_features for part in _parts(head) if hasattr(part, "out_features")]
@@ -20,7 +20,7 @@ def classes_of(module: nn.Module) -> int | None:
     return stated if isinstance(stated, int) else None
 
 
-def _head(module: nn.Module) -> object:
+def head_of(module: nn.Module) -> object:
     """By timm's ``get_classifier`` (the first of two), or its name; an empty tuple where there is none."""
     get = getattr(module, "get_classifier", None)
     head = get() if callable(get) else getattr(module, "head", ())

@@ -1,0 +1,102 @@
+"""What a result says, as HTML: classes, a picture unlike those of the run, numbers with their meaning."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import timm
+from PIL import Image
+
+import vitq_core as vq
+from ui.parts import markup
+from ui.parts.outcome import Pair
+from ui.parts.settings import RunSettings
+from ui.quantize.tab import Page
+
+SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
+
+
+def model(labels=None, task="classification", classes=0):
+    return SimpleNamespace(labels=labels, info=SimpleNamespace(task=task), classes=classes)
+
+
+def test_all_classes_are_listed_by_the_alphabet_and_escaped():
+    shown = markup.classes(model(["zebra", "<b>ant", "Bee"]))
+    assert "3 classes" in shown and "<b>" not in shown
+    assert shown.index("&lt;b&gt;ant") < shown.index("Bee") < shown.index("zebra")
+
+
+def test_a_class_is_found_by_a_part_of_its_name():
+    thousand = model([f"class {number:03}" for number in range(1000)])
+    shown = markup.classes(thousand, " CLASS 993 ")
+    assert shown.count("<li>") == 1 and "1 of 1000 classes" in shown
+    assert markup.classes(thousand, "99").count("<li>") == 19
+    assert markup.classes(thousand).count("<li>") == 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (model(classes=7), "without names for its 7 classes"),
+        (model(), "without names for its classes"),
+        (model(task="features"), "names nothing"),
+    ],
+)
+def test_a_model_without_names_says_so(given, said):
+    assert said in markup.classes(given) and "<li>" not in markup.classes(given)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(-0.023, "2.3 points lost"), (0.01, "1.0 points gained"), (0.0, "no change")]
+)
+def test_a_change_in_accuracy_is_said_with_its_margin(change, said):
+    assert markup.change_in_words(change, 0.019, 256) == f"{said} (give or take 1.9, from 256 pictures)"
+
+
+def test_only_a_picture_unlike_the_others_says_so():
+    pair = Pair([("ant", 0.9)], [("bee", 0.8)])
+    assert markup.UNLIKE in markup.verdict(replace(pair, unlike=True))
+    for unlike in (False, None):
+        assert "unlike" not in markup.verdict(replace(pair, unlike=unlike))
+
+
+@pytest.fixture
+def settings(tmp_path, picture_folder) -> RunSettings:
+    """32 test pictures, all of them noise."""
+    root = picture_folder(tmp_path / "many", ["bee", "fox"], each=32)
+    return RunSettings("tiny", "minmax", calibration=8, held_out=32, pictures="folder", folder=str(root))
+
+
+@pytest.mark.parametrize("classes", [6, 0])
+def test_a_tried_picture_is_compared_with_those_of_the_run(bench, settings, monkeypatch, classes):
+    if not classes:
+        headless = vq.wrap_model(timm.create_model("vit_tiny_patch16_224", num_classes=0, **SIZE))
+        monkeypatch.setattr(vq, "load_model", lambda model_id: headless)
+    outcome = bench.quantize(settings)
+    black = bench.classify(settings, Image.new("RGB", (20, 20)))
+    own = bench.classify(settings, outcome.reference.samples[0].read())
+    assert black.unlike is True and own.unlike is False
+    assert markup.UNLIKE in markup.verdict(black)
+    assert "About 6 % of usual pictures" in markup.facts(outcome)
+
+
+def test_with_few_test_pictures_nothing_is_said_of_a_tried_one(bench, settings):
+    few = replace(settings, held_out=4)
+    assert bench.classify(few, Image.new("RGB", (20, 20))).unlike is None
+    assert "Not told: it takes at least 32" in markup.facts(bench.outcome(few))
+
+
+def test_arithmetic_has_full_precisions_beside_it(bench, settings):
+    outcome = bench.quantize(settings)
+    report = outcome.result.report
+    macs = {row.layer: row.macs for row in report.sites}
+    assert report.fp32_gbops == pytest.approx(sum(macs.values()) * 1024 / 1e9)
+    assert f"against {report.fp32_gbops:.1f} in full precision" in markup.cards(outcome)
+
+
+def test_the_page_finds_classes_of_the_result_on_it(bench, settings):
+    bench.quantize(settings)
+    page = SimpleNamespace(_outcome=bench.outcome)
+    assert "<li>fox</li>" in Page.find_classes(page, settings, "ox")
+    assert "<li>bee" not in Page.find_classes(page, settings, "ox")
+    assert Page.find_classes(page, settings, None).count("<li>") == 6
