@@ -1,6 +1,7 @@
 """The measurements on the pages are those that the stored files give; links and paths on the pages exist."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -23,7 +24,64 @@ def test_the_readme_has_the_table_of_the_stored_measurements() -> None:
 
 
 def test_every_stored_file_has_its_table() -> None:
-    assert {path.stem for path in (ROOT / "docs").glob("*.json")} == set(measurements.TABLES)
+    assert {path.stem for path in (ROOT / "docs").glob("*.json")} <= set(measurements.TABLES)
+    assert all(f"[[{name}]]" in measurements.TEMPLATE for name in measurements.TABLES | measurements.FIGURES)
+
+
+RUNS = {
+    "deletion": {"tiny": {"n": 200, "steps": 16, "areas": {"heat map": {"area": 0.313, "error": 0.026}}}},
+    "side_by_side": {
+        "tiny": {
+            "heat map": {
+                "all": {"share": 0.76, "error": 0.037, "n": 200},
+                "seen": {"share": 0.847, "error": 0.048, "n": 88},
+            }
+        }
+    },
+    "speed": {
+        "about": {"commit": "aaa", "against": "bbb", "machine": "Xeon", "rounds": 3, "threads": 1, "seed": 1},
+        "measured": {"start": {"this": [2.0, 1.0, 3.0], "other": [1.0, 1.0, 2.0], "ratios": [2.0, 1.0, 1.5]}},
+    },
+    "memory": {
+        "start_mb": 742.4,
+        "rows": [{"results": 12, "mb": 1337}],
+        "limit_mb": 1500,
+        "model": "demo-vit",
+    },
+    "mutation": {
+        "about": {"commit": "aaa", "machine": "Xeon", "seed": 0, "mutants": 40},
+        "targets": {"packing": {"one": "killed", "two": "survived", "new": "killed"}},
+        "before": {"about": {"commit": "bbb"}, "targets": {"packing": {"one": "killed", "two": "killed"}}},
+    },
+}
+SHOWN = {
+    "deletion": ["| tiny | 200 | +0.313 ± 0.026 |"],
+    "side_by_side": ["| tiny | heat map | 76.0% ± 3.7% of 200 pictures | 84.7% ± 4.8% of 88 pictures |"],
+    "speed": ["| start | 2.00 s | 1.00 s | 1.50 (1.00 to 2.00) |", "Commit aaa against bbb, 3 pairs"],
+    "memory": ["| nothing yet | 742 |", "| 12 results of demo-vit | 1,337 |", "1,500 MB"],
+    "mutation": ["| packing | 2 of 3 | 2 of 2 | 1 and 2 of 2 |", "Commit aaa against bbb", "seed 0"],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_stored_later_appears(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "DOCS", tmp_path)
+    assert measurements.TABLES[name]() == "Not measured for this version."
+    (tmp_path / f"{name}.json").write_text(json.dumps(RUNS[name]))
+    shown = measurements.TABLES[name]()
+    assert all(part in shown for part in SHOWN[name])
+
+
+def test_a_mutation_run_without_an_earlier_one_is_shown() -> None:
+    run = {**RUNS["mutation"], "before": None}
+    assert "| packing | 2 of 3 |  |  |" in measurements.mutants(run)
+
+
+def test_changes_are_counted_from_pairs_of_the_same_model_width_and_seed() -> None:
+    kl = {"all W4/A4 seed 0": 2.0, "no-crl W4/A4 seed 0": 3.0, "no-crl W4/A4 seed 1": 9.0}
+    models = {"one": {key: {"kl": value} for key, value in kl.items()} | {"float": {"top1": 1.0}}}
+    models["two"] = {"all W4/A4 seed 0": {"kl": 4.0}, "no-crl W4/A4 seed 0": {"kl": 3.0}}
+    assert measurements.shifts(models) == {"no-crl": [50.0, -25.0]}
 
 
 def test_every_cell_of_the_decisions_has_a_title() -> None:

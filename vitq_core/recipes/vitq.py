@@ -1,4 +1,4 @@
-"""VitQ: what the papers and the field know, put together; the README shows what each part is worth."""
+"""VitQ: what the papers and the field know, put together; docs/measurements.md: what each part is worth."""
 
 from .baselines import IMAGE
 from .options import Options

@@ -28,6 +28,6 @@ class RelevanceSource(Source):
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:
         """``√(n C)`` for n outputs: C is a mean over them, and a product of two sensitivities, G and R.
 
-        Measured: with C itself the budget policy loses to equal bits (README, "Mixed precision").
+        Measured: with C itself the budget policy loses to equal bits (docs/measurements.md).
         """
         return {name: (layers[name].outputs * score) ** 0.5 for name, score in scores.items()}
