@@ -124,13 +124,15 @@ def test_a_run_that_takes_too_much_leaves_its_own_result_alone(bench, monkeypatc
 
 def test_a_result_let_go_is_freed_without_the_collector(bench) -> None:
     outcome = bench.quantize(SETTINGS)
-    kept = [weakref.ref(outcome), weakref.ref(outcome.result.model), weakref.ref(outcome.result.model.vitq)]
+    model = outcome.result.model
+    kept = [weakref.ref(one) for one in (outcome, model, model.vitq, *model.parameters())]
+    del model
     gc.disable()
     try:
         bench._outcomes.let_oldest_go()
         assert all(one() is not None for one in kept)
         del outcome
-        assert [one() for one in kept] == [None] * 3
+        assert [one() for one in kept] == [None] * len(kept)
     finally:
         gc.enable()
 
