@@ -16,7 +16,7 @@ from .parts.memory import MB, Memory
 from .parts.server_folder import ServerFolder
 from .parts.settings import RunSettings, a_name
 from .parts.uploads import Uploads
-from .parts.user_sources import choose_source
+from .parts.user_sources import check_uploads, choose_source
 
 KEPT_SOURCES = 8  # lists of files, a few hundred kilobytes each
 
@@ -66,6 +66,7 @@ class ModelStore:
 
     def source(self, settings: RunSettings) -> Source:
         """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
+        check_uploads(settings)
         key = (settings.model, settings.pictures, settings.folder, settings.uploads, changed(settings.folder))
         return self._sources.get_or_make(key, lambda: choose_source(self.model(settings.model), settings))
 

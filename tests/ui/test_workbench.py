@@ -201,3 +201,13 @@ def test_the_bits_that_values_really_take_are_said_where_they_differ(outcome):
     more = replace(report, effective_act_bits=report.avg_act_bits + 0.5)
     kept = replace(outcome, result=replace(outcome.result, report=more))
     assert f"{markup.short(more.effective_act_bits)} counting the exact values" in markup.cards(kept)
+
+
+def test_uploads_that_are_gone_are_a_sentence(bench, folder):
+    uploads = tuple(str(path) for path in sorted(folder.glob("*/*.png")))
+    settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="uploads", uploads=uploads)
+    assert bench.quantize(settings).evaluation.n == 4
+    for path in folder.glob("bee/*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"^0\.png \(and 3 more\) is no longer on the server; upload your"):
+        bench.quantize(replace(settings, recipe="repq"))
