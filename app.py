@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 from threading import Thread
 
+from starlette.middleware import Middleware
+
 from ui.parts.memory import bound_arenas
+from ui.running.upload_limit import UploadLimit
 from ui.studio import build_studio, theme
 from ui.warm_up import warm_up
 from ui.workbench import Workbench
@@ -22,6 +25,8 @@ def default_host() -> str:
 def main() -> None:
     bound_arenas()
     bench = Workbench()
+    # Gradio's own choice outlives a killed server; components read it when they are built.
+    os.environ["GRADIO_TEMP_DIR"] = str(bench.uploads.folder)
     studio = build_studio(bench)
     Thread(target=warm_up, args=(bench,), daemon=True).start()
     studio.queue(max_size=QUEUE_SIZE)
@@ -33,6 +38,7 @@ def main() -> None:
         state_session_capacity=SESSIONS,
         footer_links=["api", "gradio", "settings"],
         ssr_mode=False,
+        app_kwargs={"middleware": [Middleware(UploadLimit, uploads=bench.uploads)]},
     )
 
 

@@ -113,7 +113,7 @@ def test_a_table_that_is_not_of_all_layers_is_refused_before_anything_is_worked_
     recipe = vq.recipe("vitq", bits={"blocks.0.attn.qkv": (8, 8)}, effort="none")
     with pytest.raises(ValueError, match="the table of bits for recipe 'vitq' lacks"):
         vq.quantize(model, images, recipe, progress=lambda _, said: heard.append(said))
-    assert heard == ["preparing"]
+    assert heard == ["Preparing"]
 
 
 class Broken(Exception):
@@ -149,7 +149,7 @@ def test_progress_goes_from_0_to_1(model, images, monkeypatch, calibrating, reci
     heard: list[tuple[float, str]] = []
     vq.quantize(model, images, calibrating(recipe), progress=lambda *said: heard.append(said))
     fractions = [fraction for fraction, _ in heard]
-    assert fractions[0] == 0.0 and heard[-1] == (1.0, "done")
+    assert fractions[0] == 0.0 and heard[-1] == (1.0, "Quantized")
     assert fractions == sorted(fractions)
     assert len(set(fractions)) > 20
     assert max(b - a for a, b in pairwise(fractions)) < 0.3
@@ -316,7 +316,7 @@ def test_what_would_be_lost_is_refused_before_any_work(model, images, calibratin
     heard = []
     with pytest.raises(vq.VitqError, match=r"the forward hook of blocks\.1\.attn changes what passes"):
         vq.quantize(model, images, calibrating(recipe), lambda share, message: heard.append(message))
-    assert heard == ["preparing"]
+    assert heard == ["Preparing"]
 
 
 def test_that_it_cannot_be_saved_is_said_before_the_work(tiny, pictures) -> None:
@@ -325,7 +325,7 @@ def test_that_it_cannot_be_saved_is_said_before_the_work(tiny, pictures) -> None
     heard = []
     with pytest.warns(UserWarning, match="save_quantized will refuse the result: the head holds a Softplus"):
         vq.quantize(model, pictures(model), "minmax", lambda share, message: heard.append(message))
-    assert heard[-1] == "done"
+    assert heard[-1] == "Quantized"
 
 
 @pytest.mark.parametrize("name", ["quantize", "relevance", "importance", "allocate"])

@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
-from threading import RLock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock
 from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment.folders import changed
-from vitq_core.experiment.samples import Source
+from vitq_core.experiment.samples import Source, forget_pictures
 
 from .parts.cache import Cache
+from .parts.memory import MB, Memory
+from .parts.server_folder import ServerFolder
 from .parts.settings import RunSettings, a_name
-from .parts.user_sources import choose_source
+from .parts.uploads import Uploads
+from .parts.user_sources import check_uploads, choose_source
+
+KEPT_SOURCES = 8  # lists of files, a few hundred kilobytes each
 
 
 class ModelStore:
     """Models by their ids, sources of pictures by the settings that name them."""
 
-    def __init__(self, memory_mb: float):
-        self._models: Cache[Any] = Cache(memory_mb, megabytes)
-        self._sources: Cache[Source] = Cache(8)
+    def __init__(self, memory: Memory):
+        self.memory = memory
+        memory.forget_first(forget_pictures)
+        self.files = ServerFolder()
+        self.uploads = Uploads(self.files.folder("uploads"))
+        self._models: Cache[Any] = memory.cache(weigh=megabytes)
+        self._sources: Cache[Source] = memory.cache(KEPT_SOURCES)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
         self.turn = RLock()
+        # A finished result is packed without waiting for the turn, and never while its own model runs.
+        self.result_lock = Lock()
+        self._computing = 0
+
+    @contextmanager
+    def computing(self, uploads: tuple[str, ...] = ()) -> Iterator[None]:
+        """The server's one computation, which reads `uploads`; then memory and disk are within limits."""
+        with self.turn, self.uploads.read(uploads):
+            self._computing += 1
+            try:
+                yield
+            finally:
+                self._computing -= 1
+                if not self._computing:  # not a part of another one, whose intermediate values count too
+                    self.memory.keep_within()
+        self.uploads.sweep()
+
+    def busy(self) -> bool:
+        """Whether a computation is under way, for which another one waits."""
+        return self._computing > 0
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
@@ -35,9 +66,10 @@ class ModelStore:
 
     def source(self, settings: RunSettings) -> Source:
         """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
+        check_uploads(settings)
         key = (settings.model, settings.pictures, settings.folder, settings.uploads, changed(settings.folder))
         return self._sources.get_or_make(key, lambda: choose_source(self.model(settings.model), settings))
 
 
 def megabytes(model: Any) -> float:
-    return max(model.info.params * 4 / 2**20, 1)
+    return max(model.info.params * 4 / MB, 1)

@@ -31,6 +31,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
                 build(bench, studio, tab)
         studio.load(None, js=SHOW_BANNERS)
         add_endpoints(bench)
+    bench.uploads.keep_all()
     return studio
 
 

@@ -6,9 +6,8 @@ import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
-from weakref import ref
+from weakref import finalize, ref
 
 import torch
 from PIL import Image
@@ -27,13 +26,11 @@ from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.forms import opening_settings
 from .parts.jobs import Job
-from .parts.memory import give_back
+from .parts.memory import Memory, give_back, tensors_mb
 from .parts.outcome import Neighbours, Outcome, Pair
-from .parts.server_folder import ServerFolder
 from .parts.settings import NO_EFFORT, RunSettings
 from .parts.stored_outcome import load_outcome, stored_settings
 
-MEMORY_MB = 1024
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
@@ -46,15 +43,13 @@ READ, LEARNING_READ = 0.35, 0.08
 class Workbench(ModelStore):
     """Shared by everybody who uses this server; every entry is keyed by settings, none by person."""
 
-    def __init__(self, memory_mb: float = MEMORY_MB):
-        super().__init__(memory_mb)
-        self._references: Cache[Reference] = Cache(16)
-        self._outcomes: Cache[Outcome] = Cache(memory_mb, _weight)
-        self._files = ServerFolder()
-        self._downloads = self._files.folder("downloads")
-        self._texts = self._files.folder("texts")
+    def __init__(self, memory: Memory | None = None):
+        super().__init__(memory or Memory())
+        self._references: Cache[Reference] = self.memory.cache(weigh=lambda kept: tensors_mb(kept.logits))
+        self._outcomes: Cache[Outcome] = self.memory.cache(weigh=_weight)
+        self._downloads = self.files.folder("downloads")
+        self._texts = self.files.folder("texts")
         self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
-        self._packing = Lock()
         self.relevance = RelevanceBench(self, self.outcome)
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
@@ -77,7 +72,7 @@ class Workbench(ModelStore):
 
         A `job` that is stopped while it learns gives what it has: an outcome whose settings say so.
         """
-        with self.turn:
+        with self.computing(settings.uploads):
             outcome = self._outcomes.get(settings)
             if outcome is None:
                 try:
@@ -92,14 +87,15 @@ class Workbench(ModelStore):
     ) -> Reference:
         """What the full-precision model says about the held-out pictures of `settings`."""
         key = (settings.model, self.source(settings).key, settings.held_out)
-        with self.turn:
+        with self.computing(settings.uploads):
             return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
 
     def classify(self, settings: RunSettings, picture: Image.Image) -> Pair | Neighbours:
         """Both models' answers for a picture; quantizes first where the result is no longer in memory."""
         outcome = self.quantize(settings)
         batch, module = outcome.model.preprocess(picture)[None], outcome.model.module
-        with self.turn, torch.inference_mode():  # nobody else's pictures may be seen meanwhile
+        # Nobody else's pictures may pass through the watched module.
+        with self.turn, self.result_lock, torch.inference_mode():
             with watching(module) as seen:
                 full = module(batch)[0]
             quantized = outcome.result.model(batch)[0]
@@ -110,12 +106,12 @@ class Workbench(ModelStore):
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory.
 
-        A result is packed once: asked for again, it is the same file.
+        A result is packed once: asked for again, it is the same file. It does not wait for runs.
         """
         outcome = self.outcome(settings)
         if outcome is None:
             return None
-        with self._packing:
+        with self.result_lock:
             of, path = self._packed.get(settings) or (None, None)
             if of is None or of() is not outcome or not path.exists():
                 path = self._pack(outcome)
@@ -125,7 +121,7 @@ class Workbench(ModelStore):
     def _pack(self, outcome: Outcome) -> Path:
         """The zip, in a folder named after what it holds."""
         slug = outcome.settings.slug
-        with tempfile.TemporaryDirectory(dir=self._files.path) as made:
+        with tempfile.TemporaryDirectory(dir=self.files.path) as made:
             saved, archive = Path(made) / slug, Path(made) / f"{slug}.zip"
             vq.save_quantized(outcome.result, saved)
             _zip_folder(saved, archive)
@@ -149,9 +145,10 @@ class Workbench(ModelStore):
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
         measured = quantize_and_measure(
             model, source, reference, settings.complete.engine_recipe(), settings.calibration,
-            seed=settings.seed, progress=part_of(progress, read, 1), cancel=job, drop=job.dropped,
-            watch=job.told,
+            seed=settings.seed, progress=part_of(progress, read, 1), cancel=job, drop=job.abandoned,
+            watch=job.log,
         )  # fmt: skip
+        _freed_without_collector(measured.result)
         settings = _reached(settings, measured.result.report, job)
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
@@ -165,7 +162,7 @@ class Workbench(ModelStore):
 
 def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:
     """The settings of the result: how far it came, where it was stopped."""
-    return replace(settings, learned=(len(report.units), job.told.total) if report.cancelled else None)
+    return replace(settings, learned=(len(report.units), job.log.total) if report.cancelled else None)
 
 
 def _new_folder(parent: Path, kept: int) -> Path:
@@ -192,4 +189,9 @@ def _zip_folder(folder: Path, archive: Path) -> None:
 
 def _weight(outcome: Outcome) -> float:
     """A quantized model holds its weights twice: as they were and as their codes stand for them."""
-    return 2 * megabytes(outcome.model)
+    return 2 * megabytes(outcome.model) + tensors_mb(outcome.logits)
+
+
+def _freed_without_collector(result: vq.QuantizeResult) -> None:
+    """Its model knows its simulation and that the model; cut where nobody holds the result any more."""
+    finalize(result, vars(result.model).pop, "vitq", None)

@@ -63,7 +63,7 @@ def quantize(
         raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
     family = family_of(module)
     monitor = Monitor(progress, cancel)
-    monitor.report(0.0, "preparing")
+    monitor.report(0.0, "Preparing")
     with (
         torch.inference_mode(False),  # tensors made in it cannot be learned from
         torch.random.fork_rng(devices=[]),
@@ -84,7 +84,7 @@ def quantize(
     seconds = time.perf_counter() - started
     report = build_report(simulation, module, seconds, pictures.count, source, run.reconstruction)
     if not run.reconstruction.cancelled:
-        monitor.report(1.0, "done")
+        monitor.report(1.0, "Quantized")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)
 
 

@@ -159,7 +159,7 @@ def test_stopped_in_the_middle_the_module_is_as_it_was(prepared, images) -> None
         measure(prepared, "crl", images, monitor=monitor)
     assert fingerprint(prepared.module) == before
     assert [fraction for fraction, _ in heard] == pytest.approx([i / 14 for i in range(5)])
-    assert heard[1][1] == "output error at 2 to 8 bits: blocks.0.attn.qkv"
+    assert heard[1][1] == "Measuring rounding noise (2 of 14 layers)"
 
 
 def test_a_layer_that_gives_nothing_has_no_infinite_error(tiny, pictures) -> None:

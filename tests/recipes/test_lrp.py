@@ -194,14 +194,14 @@ def test_progress_rises_to_1_and_the_model_is_as_it_was(
     vq.quantize(model, images, name, progress=lambda *said: heard.append(said))
     assert fingerprint(model) == before and torch.equal(images, given)
     fractions = [fraction for fraction, _ in heard]
-    assert fractions == sorted(fractions) and fractions[0] == 0.0 and heard[-1] == (1.0, "done")
-    assert "importance of the layers" in {message for _, message in heard}
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and heard[-1] == (1.0, "Quantized")
+    assert "Ranking the layers" in {message for _, message in heard}
 
 
 @both
-@pytest.mark.parametrize("where", ["importance", "output error", "weights"])
+@pytest.mark.parametrize("where", ["Ranking", "Measuring rounding noise", "Measuring weights"])
 def test_cancelled_anywhere_the_model_is_as_it_was(model, images, name: str, where: str) -> None:
-    if name == "lrp" and where == "output error":
+    if name == "lrp" and where == "Measuring rounding noise":
         pytest.skip("measures none")
     before, heard = fingerprint(model), []
     with pytest.raises(vq.Cancelled, match="unchanged"):

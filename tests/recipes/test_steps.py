@@ -50,7 +50,7 @@ def test_their_order_is_kept(model, images, rotated: str) -> None:
     order = ["rotate_heads", "allocate_budget"] if rotated == "first" else ["allocate_budget", "rotate_heads"]
     recipe, heard = replace(vq.recipe("lrp-budget"), passes=(*order, "calibrate")), []
     vq.quantize(model, images, recipe, progress=lambda done, message: heard.append(message))
-    turned, scored = heard.index("rotate heads"), heard.index("importance of the layers")
+    turned, scored = heard.index("Rotating attention heads"), heard.index("Ranking the layers")
     assert (turned < scored) == (rotated == "first")
 
 

@@ -96,7 +96,7 @@ def test_shares_and_estimates_weigh_units_by_their_macs(model, images, now, told
     attention = tokens * width * 3 * width + 2 * tokens * tokens * width + tokens * width * width
     first, second = attention * (4 * 6 + 5 * 4 * 2), width * classes * (4 * 6 + 5 * 8 * 3)
     reporter.begin(1)
-    assert heard == [(pytest.approx(first / (first + second)), "reconstruct head")]
+    assert heard == [(pytest.approx(first / (first + second)), "Fine-tuning head")]
     now[0] += 1.0
     reporter.step(0, 0.5, Curve(4), 1, 1.0)
     done = attention * (4 * 6 + 5 * 2 * 2)

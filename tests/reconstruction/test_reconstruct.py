@@ -235,10 +235,10 @@ def test_progress_goes_from_0_to_1(model, images, name: str) -> None:
     vq.quantize(model, images, quick(name), progress=lambda *said: heard.append(said))
     fractions = [fraction for fraction, _ in heard]
     assert fractions == sorted(fractions)
-    assert fractions[0] == 0.0 and heard[-1] == (1.0, "done")
+    assert fractions[0] == 0.0 and heard[-1] == (1.0, "Quantized")
     assert max(b - a for a, b in pairwise(fractions)) < 0.35
-    messages = [message for _, message in heard if message.startswith("reconstruct ")]
-    assert "reconstruct blocks.0.attn: 2 of 3, about 1 s left" in messages
+    messages = [message for _, message in heard if message.startswith("Fine-tuning ")]
+    assert "Fine-tuning blocks.0.attn: step 2 of 3, about 1 s left" in messages
 
 
 def test_a_curve_has_at_most_sixty_points(model, images) -> None:
@@ -297,7 +297,7 @@ def test_fewer_pictures_than_a_batch_are_a_sentence_before_anything_is_done(mode
     sentence = "takes batches of 17 pictures and got 16 in all; give more, or set batch_size lower, or effort"
     with pytest.raises(ValueError, match=sentence):
         vq.quantize(model, images, quick(batch_size=17), progress=lambda _, message: heard.append(message))
-    assert heard == ["preparing"]
+    assert heard == ["Preparing"]
     with pytest.raises(ValueError, match="takes batches of 32 pictures and got 16"):
         vq.quantize(model, [images[:8], images[8:]], "adfq")
     assert vq.quantize(model, images, quick(batch_size=16)).report.units

@@ -420,7 +420,7 @@ def test_progress_goes_from_0_to_1(model, images, batch_size: int) -> None:
 def test_progress_counts_pictures(model, images) -> None:
     for stream in (images, [images[:4], images[4:]]):
         said = [message for _, message in heard(model, stream, batch_size=4)]
-        assert said == ["preparing", "4 pictures explained", "6 pictures explained", "done"]
+        assert said == ["Preparing", "4 pictures explained", "6 pictures explained", "Done"]
 
 
 @pytest.mark.parametrize("stream", ["list", "generator"])

@@ -1,5 +1,8 @@
 """Who cancels does not wait for pictures that are still to be read."""
 
+from types import SimpleNamespace
+
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -8,6 +11,8 @@ import vitq_core as vq
 from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
+from ui.parts.thumbnails import thumbnails
+from ui.relevance import tab as relevance_tab
 from vitq_core.experiment.folders import Pools
 from vitq_core.experiment.measure import Batches, readable
 from vitq_core.experiment.samples import Sample
@@ -25,7 +30,7 @@ class Pictures:
     def read(self) -> Image.Image:
         self.reads += 1
         if self.reads == self.last:
-            self.job.drop()
+            self.job.abandon()
         return PICTURE
 
 
@@ -81,3 +86,33 @@ def test_a_cancelled_budget_reads_no_further_picture(bench, stopped_at, last):
     with pytest.raises(vq.Cancelled):
         bench.relevance.allocate(Scoring("tiny", count=4), scores, options, cancel=pictures.job)
     assert pictures.reads == last
+
+
+@pytest.mark.parametrize("last", [1, 3, 5, 7])
+def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped_at, last):
+    """4 pictures are read to sort out those that cannot be, and once more for the thumbnails."""
+    with gr.Blocks():
+        explain = relevance_tab.Page(bench).explain
+    pictures, me = stopped_at(last), SimpleNamespace(session_hash="me")
+    pictures.job = SimpleNamespace(abandon=lambda: explain.leave(me))
+    shown = explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
+    assert pictures.reads == last
+    assert "Stopped." in shown[explain.verdict] and explain.gallery not in shown
+    pictures.last = 0
+    assert explain.gallery in explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
+
+
+def test_a_results_gallery_reads_no_further_picture_after_cancel(bench, stopped_at):
+    pictures = stopped_at(0)
+    outcome = bench.quantize(RunSettings("tiny", "minmax", calibration=4, held_out=4))
+    pictures.last = pictures.reads + 2
+    with pytest.raises(vq.Cancelled):
+        thumbnails(outcome, pictures.job)
+    assert pictures.reads == pictures.last
+
+
+def test_the_pictures_of_a_gallery_are_sorted_out_once(bench, stopped_at):
+    pictures = stopped_at(0)
+    for _ in range(2):
+        assert len(bench.relevance.samples(RunSettings("tiny", "minmax"))) == 4
+    assert pictures.reads == 4

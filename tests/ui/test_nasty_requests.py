@@ -25,6 +25,7 @@ from ui.workbench import Workbench
 from vitq_core.experiment.folders import changed
 from vitq_core.experiment.samples import package_photographs
 
+ME = SimpleNamespace(session_hash="me")
 FORM = {
     "model": "demo-vit", "recipe": "adfq", "weight_bits": 4, "act_bits": 4, "alpha": "", "alpha_ratio": "",
     "clip_k": "1.5", "collapse": False, "log_base": "√2", "first_blocks": "", "reductions": True,
@@ -149,12 +150,12 @@ def test_a_forged_click_in_the_relevance_gallery(index, bench, settings_of_a_run
     with gr.Blocks():
         explain = relevance_tab.Page(bench).explain
     data = {explain.listed: settings_of_a_run, explain.target: -1, explain.kind: "patches"}
-    shown = explain.pick(data, SimpleNamespace(index=index))
+    shown = explain.pick(data, SimpleNamespace(index=index), ME)
     assert "no such picture in the gallery" in nasty.sentence(shown[explain.verdict])
-    shown = explain.pick({**data, explain.listed: None}, SimpleNamespace(index=index))
+    shown = explain.pick({**data, explain.listed: None}, SimpleNamespace(index=index), ME)
     assert "press Show test pictures" in nasty.sentence(shown[explain.verdict])
     for box in (explain.target, explain.kind):
-        shown = explain.pick({**data, box: ["patches"]}, SimpleNamespace(index=0))
+        shown = explain.pick({**data, box: ["patches"]}, SimpleNamespace(index=0), ME)
         assert (
             "Choose one" in nasty.sentence(shown[explain.verdict]) or "whole number" in shown[explain.verdict]
         )

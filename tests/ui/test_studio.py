@@ -28,6 +28,12 @@ def test_heavy_events_wait_for_each_other(studio):
     assert {event.concurrency_limit for event in heavy} == {1}
 
 
+def test_downloads_do_not_wait_for_runs(studio):
+    clicks = [event for event in studio.fns.values() if event.concurrency_id == "download"]
+    assert len(clicks) == 2  # of a result on each page
+    assert all(event.queue and event.concurrency_limit > 1 for event in clicks)
+
+
 def test_no_model_lives_in_the_state_of_a_page(studio):
     states = [block for block in studio.blocks.values() if isinstance(block, gr.State)]
     assert {state.value for state in states} == {None}

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
 
 import gradio as gr
@@ -55,7 +56,7 @@ def test_equal_settings_share_a_result_and_the_reference_is_measured_once(bench,
 
 def test_cancelling_keeps_nothing_and_leaves_the_workbench_usable(bench, settings):
     job = Job()
-    job.drop()
+    job.abandon()
     with pytest.raises(vq.Cancelled):
         bench.quantize(settings, job=job)
     assert bench.outcome(settings) is None
@@ -103,6 +104,20 @@ def test_another_result_of_the_same_settings_is_packed_anew(bench, settings, out
     bench._outcomes.put(settings, other)
     with zipfile.ZipFile(bench.download(settings)) as archive:
         assert '"minmax"' in archive.read(f"{settings.slug}/vitq.json").decode()
+
+
+def test_a_result_is_packed_during_another_run_but_not_while_its_model_answers(bench, settings, outcome):
+    with ThreadPoolExecutor(1) as others:
+        with bench.computing():
+            assert bench.busy()
+            assert others.submit(pack, bench, settings).result(timeout=60).endswith(".zip")
+        assert not bench.busy()
+        bench.download(settings).unlink()
+        with bench.result_lock:
+            packing = others.submit(pack, bench, settings)
+            with pytest.raises(TimeoutError):
+                packing.result(timeout=0.2)
+        assert packing.result(timeout=60).endswith(".zip")
 
 
 def test_downloads_are_bounded_in_number(bench, settings, outcome, monkeypatch):
@@ -186,3 +201,13 @@ def test_the_bits_that_values_really_take_are_said_where_they_differ(outcome):
     more = replace(report, effective_act_bits=report.avg_act_bits + 0.5)
     kept = replace(outcome, result=replace(outcome.result, report=more))
     assert f"{markup.short(more.effective_act_bits)} counting the exact values" in markup.cards(kept)
+
+
+def test_uploads_that_are_gone_are_a_sentence(bench, folder):
+    uploads = tuple(str(path) for path in sorted(folder.glob("*/*.png")))
+    settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="uploads", uploads=uploads)
+    assert bench.quantize(settings).evaluation.n == 4
+    for path in folder.glob("bee/*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"^0\.png \(and 3 more\) is no longer on the server; upload your"):
+        bench.quantize(replace(settings, recipe="repq"))

@@ -62,6 +62,12 @@ class Explained:
     full: View
     quantized: View | None = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        views = [self.full] if self.quantized is None else [self.full, self.quantized]
+        return [self.picture, *(view.map(kind) for view in views for kind in MAPS)]
+
     def similarity(self, kind: str) -> float | None:
         """Pearson's correlation of the two maps; None without a second one, or where one is flat."""
         if self.quantized is None:

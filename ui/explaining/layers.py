@@ -19,6 +19,7 @@ from ..model_store import ModelStore
 from ..parts.bits_table import BitsTable
 from ..parts.cache import Cache
 from ..parts.layer_grid import LayerGrid, layer_grid
+from ..parts.memory import tensors_mb
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, a_name
 from .explained import GONE, Explained, Question, as_seen, view
@@ -28,7 +29,9 @@ from .scoring import Scoring
 SCORED_AT_ONCE = 16  # pictures: often enough to hear that a run is cancelled
 MEASURED = 32  # pictures that the budget policy measures noise on
 GALLERY = 48
-FRAMES_MB = 1024
+KEPT_EXPLANATIONS = 64
+KEPT_COSTS = 256  # of a few numbers each
+KEPT_LISTS = 16  # of names of pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +50,19 @@ class RelevanceBench:
     def __init__(self, store: ModelStore, outcome: Callable[[RunSettings], Outcome | None]):
         """`outcome`: a finished run, where it is still in memory."""
         self.store, self.outcome = store, outcome
-        self._frames: Cache[Frame] = Cache(FRAMES_MB, _megabytes)
-        self._explained: Cache[Explained] = Cache(64)
-        self._uniform: Cache[vq.TableCost] = Cache(256)
+        memory = store.memory
+        self._frames: Cache[Frame] = memory.cache(weigh=lambda frame: tensors_mb(*frame.module.parameters()))
+        self._explained: Cache[Explained] = memory.cache(
+            KEPT_EXPLANATIONS, lambda kept: tensors_mb(*kept.tensors)
+        )
+        self._uniform: Cache[vq.TableCost] = Cache(KEPT_COSTS)
+        self._readable: Cache[list[Sample]] = memory.cache(KEPT_LISTS)
 
     def frame(self, model_id: str) -> Frame:
         return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
 
     def _look(self, model_id: str) -> Frame:
-        with self.store.turn:
+        with self.store.computing():
             model = self.store.model(model_id)
             blank = torch.zeros(1, 3, *model.preprocessing.size)
             prepared = prepare(model, "the relevance page", blank)
@@ -69,7 +76,7 @@ class RelevanceBench:
         self, scoring: Scoring, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> vq.Importance:
         """Goes on where the same scoring was stopped before; raises vq.Cancelled."""
-        with self.store.turn:
+        with self.store.computing(scoring.uploads):
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
             batches = self._batches(scoring, scoring.count, cancel)
@@ -95,7 +102,7 @@ class RelevanceBench:
         if options["policy"] == "paper":
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
-        with self.store.turn:
+        with self.store.computing(scoring.uploads):
             batches = self._batches(scoring, min(scoring.count, MEASURED), cancel)
             model = self.store.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
@@ -121,21 +128,24 @@ class RelevanceBench:
         options = {"policy": "paper", "first_blocks": 0}
         self.allocate(Scoring(model_id), scores, options)
 
-    def samples(self, settings: Any) -> list[Sample]:
-        """Held-out pictures for a gallery, before a run has measured them."""
-        with self.store.turn:
-            return readable(self.store.source(settings).held_out(GALLERY))
+    def samples(self, settings: RunSettings, cancel: Cancel | None = None) -> list[Sample]:
+        """Held-out pictures for a gallery, before a run has measured them. Raises vq.Cancelled."""
+        with self.store.computing(settings.uploads):
+            source = self.store.source(settings)
+            key = (settings.model, source.key)
+            return self._readable.get_or_make(key, lambda: readable(source.held_out(GALLERY), cancel))
 
     def explain(self, question: Question, picture: Image.Image) -> Explained:
         return self._explained.get_or_make(question, lambda: self._explain(question, picture))
 
     def _explain(self, question: Question, picture: Image.Image) -> Explained:
-        with self.store.turn:
+        with self.store.computing():
             model = self.store.model(question.model)
             image, labels = model.preprocess(picture)[None], model.labels
             full = view(model, model.module, image, question.target, labels)
             result = self._result(question.quantized) if question.quantized else None
-            quantized = view(result, result.model, image, question.target, labels) if result else None
+            with self.store.result_lock:
+                quantized = view(result, result.model, image, question.target, labels) if result else None
         used = model.preprocessing
         return Explained(as_seen(image[0], used.mean, used.std), full, quantized)
 
@@ -149,7 +159,3 @@ class RelevanceBench:
         model, source = self.store.model(scoring.model), self.store.source(scoring)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
-
-
-def _megabytes(frame: Frame) -> float:
-    return sum(parameter.numel() for parameter in frame.module.parameters()) * 4 / 2**20

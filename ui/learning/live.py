@@ -11,7 +11,7 @@ from vitq_core.experiment import spoken
 from ..parts.curves import curve
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job, Jobs
-from ..parts.progress_log import Told
+from ..parts.progress_log import ProgressLog
 from . import module_errors as errors_text
 
 EVERY = 0.5  # seconds between two looks
@@ -38,19 +38,19 @@ class Live:
 
 def live(job: Job | None) -> str:
     """The panel; empty unless something is being learned."""
-    if job is None or not job.told:
+    if job is None or not job.log:
         return ""
-    now = _concluding(job.told) if job() else _current(job.told)
-    return f'<section class="vq-live">{now}{_finished(job.told.finished)}</section>'
+    now = _finishing(job.log) if job() else _current(job.log)
+    return f'<section class="vq-live">{now}{_finished(job.log.finished)}</section>'
 
 
-def _concluding(told: Told) -> str:
-    done = f"{len(told.finished)} of {told.total} modules are done."
+def _finishing(log: ProgressLog) -> str:
+    done = f"{len(log.finished)} of {log.total} modules are done."
     return f"<header><strong>{done}</strong></header>"
 
 
-def _current(told: Told) -> str:
-    now = told.now
+def _current(log: ProgressLog) -> str:
+    now = log.latest
     done = now.iteration / max(now.iterations, 1)
     where = f"Module {now.index + 1} of {now.total} · step {now.iteration:,} of {now.iterations:,}"
     left = f" · about {spoken(now.seconds_left)} left" if now.seconds_left > 0 else ""

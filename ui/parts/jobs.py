@@ -1,38 +1,38 @@
-"""Which sessions have a run under way, what it told so far, and which of them asked for it to stop."""
+"""Which sessions have a run under way, its progress log, and which of them asked for it to end."""
 
 from threading import Event, Lock
 
-from .progress_log import Told
+from .progress_log import ProgressLog
 
 
 class Job:
-    """A run. Called, it says whether to stop; `dropped` says whether even what it has is wanted no more.
+    """A run. Called, it says whether to end; `abandoned` says whether even what it has is wanted no more.
 
-    `told`: what its reconstruction told so far.
+    `log`: what its reconstruction reported so far.
     """
 
     def __init__(self) -> None:
-        self.told = Told()
-        self._stop, self._drop = Event(), Event()
+        self.log = ProgressLog()
+        self._finish, self._abandon = Event(), Event()
 
     def __call__(self) -> bool:
-        return self._stop.is_set()
+        return self._finish.is_set()
 
-    def dropped(self) -> bool:
-        return self._drop.is_set()
+    def abandoned(self) -> bool:
+        return self._abandon.is_set()
 
-    def stop(self) -> None:
-        """Come to an end with what there is."""
-        self._stop.set()
+    def finish(self) -> None:
+        """End with what there is."""
+        self._finish.set()
 
-    def drop(self) -> None:
-        """Come to an end with nothing."""
-        self._stop.set()
-        self._drop.set()
+    def abandon(self) -> None:
+        """End with nothing."""
+        self._finish.set()
+        self._abandon.set()
 
 
 class Jobs:
-    """One run per session; starting another one stops the first."""
+    """One run per session; starting another one abandons the first."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
@@ -45,7 +45,7 @@ class Jobs:
             before = self._jobs.pop(session, None)
             self._jobs[session] = job
         if before is not None:
-            before.drop()
+            before.abandon()
         return job
 
     def of(self, session: str) -> Job | None:
@@ -53,37 +53,42 @@ class Jobs:
         with self._lock:
             return self._jobs.get(session)
 
-    def flag(self, session: str) -> Job:
-        """What `start` returned; a run cancelled while it waited for its turn finds itself stopped."""
-        return self.of(session) or _dropped()
+    def begun(self, session: str) -> Job:
+        """What `start` returned; a run abandoned while it waited for its turn is told so."""
+        return self.of(session) or _abandoned()
 
     def running(self, session: str) -> bool:
         return session in self._jobs
 
-    def conclude(self, session: str) -> bool:
+    def others(self, session: str) -> int:
+        """How many other sessions have a run under way."""
+        with self._lock:
+            return len(self._jobs.keys() - {session})
+
+    def finish(self, session: str) -> bool:
         """Asks the session's run to end with what it has; False where it has nothing, or was asked before."""
         job = self.of(session)
-        if job is None or job() or not job.told:
+        if job is None or job() or not job.log:
             return False
-        job.stop()
+        job.finish()
         return True
 
-    def cancel(self, session: str) -> bool:
-        """Asks the session's run to stop and forgets it; False where none is under way."""
+    def abandon(self, session: str) -> bool:
+        """Asks the session's run to end with nothing and forgets it; False where none is under way."""
         with self._lock:
             job = self._jobs.pop(session, None)
         if job is not None:
-            job.drop()
+            job.abandon()
         return job is not None
 
-    def finish(self, session: str, job: Job) -> None:
-        """Forgets a run that ended, unless a newer one has taken its place."""
+    def forget(self, session: str, job: Job) -> None:
+        """A run has ended; a newer one that has taken its place stays."""
         with self._lock:
             if self._jobs.get(session) is job:
                 del self._jobs[session]
 
 
-def _dropped() -> Job:
+def _abandoned() -> Job:
     job = Job()
-    job.drop()
+    job.abandon()
     return job

@@ -29,6 +29,14 @@ def choose_source(model: Any, settings: RunSettings) -> Source:
     return builtin_source(model)
 
 
+def check_uploads(settings: RunSettings) -> None:
+    """ValueError where uploads of `settings` are gone: others took their room, or a day passed."""
+    gone = [Path(path).name for path in settings.uploads if not Path(path).exists()]
+    if settings.pictures == "uploads" and gone:
+        more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        raise ValueError(f"{gone[0]}{more} is no longer on the server; upload your pictures again.")
+
+
 def _allowed(folder: str) -> Path:
     if not folders_allowed():
         raise ValueError("On a public server folders cannot be named; upload pictures instead.")

@@ -55,7 +55,7 @@ class Page:
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
         self.quantizing = Run(
             form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
-            live=results.live, kept=self.shown,
+            live=results.live, kept=self.shown, busy=bench.busy,
         )  # fmt: skip
 
     @property
@@ -120,7 +120,9 @@ class Page:
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """After the opening or a change of the form: what is wrong with it, is the result still its own?"""
-        return gr.skip() if self.quantizing.speaks(data, request) else self._compare(data, data[self.shown])
+        if self.quantizing.has_last_word(data, request):
+            return gr.skip()
+        return self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
         """After a run: the form may have changed meanwhile."""

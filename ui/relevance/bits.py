@@ -33,7 +33,7 @@ class BitsSection(BitsView):
     def __init__(self, bench: Workbench, score: ScoreSection):
         super().__init__()
         self.bench, self.score = bench, score
-        self.run = Run(self.start, self.stop, self.status, self.allocate, STOPPED)
+        self.run = Run(self.start, self.stop, self.status, self.allocate, STOPPED, busy=bench.busy)
 
     @property
     def inputs(self) -> set[Component]:

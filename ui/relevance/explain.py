@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from PIL import Image
 
 import vitq_core as vq
 from vitq_core.experiment import open_picture
+from vitq_core.experiment.measure import Cancel
 
 from ..explaining.explained import MAPS, Explained, Question
 from ..parts import markup
 from ..parts.checks import one_of, refuse, whole
-from ..parts.forms import verdicts
+from ..parts.forms import LIGHT, verdicts
+from ..parts.jobs import Jobs
 from ..parts.raw_image import raw_image
 from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
@@ -30,6 +33,7 @@ from .settings import gallery_of, gallery_problems
 PREDICTION = -1
 MAX_CLASS = 1_000_000  # the engine names the model's own number of classes
 PREDICTED = ("what each model predicts", PREDICTION)
+STOPPED = markup.banner("stopped", "Stopped.", "Press Show held-out pictures to read them again.")
 QUIET = {**HEAVY, "show_progress": "hidden", "trigger_mode": "always_last"}
 SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 
@@ -41,6 +45,7 @@ class ExplainSection:
         self.bench, self.score, self.quantized = bench, score, quantized
         self.pictures = Gallery(bench)
         self.listed, self.question = gr.State(None), gr.State(None)
+        self.jobs = Jobs()  # what reads pictures: a large upload takes a minute
         with gr.Row(elem_classes="vq-page"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
                 self._build_choice()
@@ -54,7 +59,9 @@ class ExplainSection:
             columns=4, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
             buttons=[], elem_id="relevance-gallery", elem_classes="vq-gallery",
         )  # fmt: skip
-        self.fill = gr.Button("Show test pictures", size="sm", elem_id="relevance-fill")
+        with gr.Row():
+            self.fill = gr.Button("Show test pictures", size="sm", scale=3, elem_id="relevance-fill")
+            self.stop = gr.Button("Stop reading", size="sm", min_width=90, elem_id="relevance-fill-stop")
         self.picture = raw_image(
             show_label=False, sources=["upload", "clipboard"], height=150, elem_id="relevance-picture",
             elem_classes="vq-picture", buttons=[], placeholder="Or drop a picture here",
@@ -88,6 +95,7 @@ class ExplainSection:
         self.fill.click(self.show, self.inputs | self.asked, self.outputs, validator=self._validate, **QUIET)
         self.gallery.select(self.pick, self.asked, self.shown | {self.question}, **QUIET)
         self.gallery.select(None, js=SHOW_MAPS)
+        self.stop.click(self.leave, None, None, **LIGHT)
         self.picture.upload(
             self.drop, self.asked | {self.picture, self.score.fields["model"]}, self.shown | {self.question},
             **QUIET,
@@ -99,69 +107,93 @@ class ExplainSection:
         fields = self.quantized.fields
         return verdicts(fields, gallery_problems(self.quantized.values(data)), data)
 
-    def show(self, data: Data) -> Updates:
+    def leave(self, request: gr.Request) -> None:
+        """Nobody waits for the pictures any more."""
+        self.jobs.abandon(request.session_hash)
+
+    def show(self, data: Data, request: gr.Request) -> Updates:
         """The gallery, and its first picture explained."""
-        try:
+
+        def work(cancel: Cancel) -> Updates:
             settings = data[self.quantized.shown] or gallery_of(self.quantized.values(data))
-            return self.fill_gallery(settings, data[self.kind])
+            return self._filled(settings, data[self.kind], cancel)
+
+        return self._reading(request, work)
+
+    def fill_gallery(self, settings: RunSettings, kind: str, request: gr.Request) -> Updates:
+        """The pictures that `settings` stand for, the first of them explained."""
+        return self._reading(request, lambda cancel: self._filled(settings, kind, cancel))
+
+    def _reading(self, request: gr.Request, work: Callable[[Cancel], Updates]) -> Updates:
+        """`work(cancel)`: stopped where the visitor leaves, says so or asks for something else."""
+        job = self.jobs.start(request.session_hash)
+        try:
+            return work(job)
+        except vq.Cancelled:
+            return {self.verdict: STOPPED}
         except Exception as error:
             return {self.verdict: _failed(error)}
+        finally:
+            self.jobs.forget(request.session_hash, job)
 
-    def fill_gallery(self, settings: RunSettings, kind: str) -> Updates:
-        """The pictures that `settings` stand for, the first of them explained."""
-        classes, question = (
-            self.bench.relevance.frame(settings.model).classes,
-            self.pictures.question(settings, 0),
-        )
+    def _filled(self, settings: RunSettings, kind: str, cancel: Cancel) -> Updates:
+        classes = self.bench.relevance.frame(settings.model).classes
+        question = self.pictures.question(settings, 0, cancel)
         choices = [PREDICTED, *((name, i) for i, name in enumerate(classes))]
         return {
             self.note: self.pictures.note(settings),
-            self.gallery: gr.update(value=self.pictures.pictures(settings), selected_index=None),
+            self.gallery: gr.update(value=self.pictures.pictures(settings, cancel), selected_index=None),
             self.target: gr.update(choices=choices, value=PREDICTION, interactive=bool(classes)),
             self.listed: settings,
             self.question: question,
-            **self.answer(question, kind),
+            **self.answer(question, kind, cancel),
         }
 
-    def pick(self, data: Data, event: gr.SelectData) -> Updates:
+    def pick(self, data: Data, event: gr.SelectData, request: gr.Request) -> Updates:
         """A picture of the gallery was clicked."""
-        try:
-            question = self.pictures.question(data[self.listed], event.index)
-        except Exception as error:
-            return {self.verdict: _failed(error)}
-        return {self.question: question, **self._answer(question, data)}
 
-    def drop(self, data: Data) -> Updates:
+        def work(cancel: Cancel) -> Updates:
+            question = self.pictures.question(data[self.listed], event.index, cancel)
+            return {self.question: question, **self._answer(question, data, cancel)}
+
+        return self._reading(request, work)
+
+    def drop(self, data: Data, request: gr.Request) -> Updates:
         """A picture was uploaded."""
         path, model = data[self.picture], data[self.score.fields["model"]]
         if not path:
             return gr.skip()
         question = Question(model, ("file", path), Path(path).name, quantized=data[self.quantized.shown])
-        return {self.question: question, **self._answer(question, data)}
+        return {self.question: question, **self._ask(question, data, request)}
 
-    def again(self, data: Data) -> Updates:
+    def again(self, data: Data, request: gr.Request) -> Updates:
         """Another class or another kind of map."""
         question = data[self.question]
-        return self._answer(question, data) if question else gr.skip()
+        return self._ask(question, data, request) if question else gr.skip()
 
-    def _answer(self, question: Question, data: Data) -> Updates:
+    def _ask(self, question: Question, data: Data, request: gr.Request) -> Updates:
+        return self._reading(request, lambda cancel: self._answer(question, data, cancel))
+
+    def _answer(self, question: Question, data: Data, cancel: Cancel) -> Updates:
         target = data[self.target]
         asked = question.about(None if target == PREDICTION else target)
-        return self.answer(asked, data[self.kind])
+        return self.answer(asked, data[self.kind], cancel)
 
-    def answer(self, question: Question, kind: str) -> Updates:
-        """Both models' maps for a picture, or the sentence that says why not."""
+    def answer(self, question: Question, kind: str, cancel: Cancel) -> Updates:
+        """Both models' maps for a picture, or the sentence that says why not. Raises vq.Cancelled."""
         try:
             _check(question, kind)
-            picture = self._read(question)
+            picture = self._read(question, cancel)
             explained = self.bench.relevance.explain(question, picture)
             return {**self._shown(explained, kind, question), self.picture: _fitting(picture)}
+        except vq.Cancelled:
+            raise
         except Exception as error:
             return {self.picture: None, self.verdict: _failed(error), self.maps: ""}
 
-    def _read(self, question: Question) -> Image.Image:
+    def _read(self, question: Question, cancel: Cancel) -> Image.Image:
         where, *which = question.picture
-        return open_picture(which[0]) if where == "file" else self.pictures.sample(*which).read()
+        return open_picture(which[0]) if where == "file" else self.pictures.sample(*which, cancel).read()
 
     def _shown(self, explained: Explained, kind: str, question: Question) -> Updates:
         return {

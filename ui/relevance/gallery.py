@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from vitq_core.experiment.measure import name_of
+from vitq_core.experiment.measure import Cancel, name_of, opened
 from vitq_core.experiment.samples import Sample
 
 from ..explaining.explained import GONE, Question
@@ -32,29 +32,29 @@ class Gallery:
         outcome = self.bench.outcome(settings) if settings.table else None
         return markup.gallery_note(outcome) if outcome else markup.note(UNQUANTIZED)
 
-    def pictures(self, settings: RunSettings) -> list[tuple[Image.Image, str]]:
-        """(thumbnail, caption) of each. Raises ValueError where the run is no longer in memory."""
+    def pictures(self, settings: RunSettings, cancel: Cancel) -> list[tuple[Image.Image, str]]:
+        """(thumbnail, caption) of each. ValueError where the run is not in memory; raises vq.Cancelled."""
         if settings.table:
-            return thumbnails(self._outcome(settings))
-        samples = self.bench.relevance.samples(settings)
-        return [(small(s.read()), self.truth(s, settings.model) or s.name) for s in samples]
+            return thumbnails(self._outcome(settings), cancel)
+        read = opened(self.bench.relevance.samples(settings, cancel), cancel)
+        return [(small(picture), self.truth(s, settings.model) or s.name) for s, picture in read]
 
     def truth(self, sample: Sample, model_id: str) -> str | None:
         classes = self.bench.relevance.frame(model_id).classes
         return None if sample.label is None else name_of(sample.label, classes)
 
-    def question(self, settings: RunSettings | None, index: Any) -> Question:
-        """About the picture at a place of the gallery. ValueError where nothing is there."""
+    def question(self, settings: RunSettings | None, index: Any, cancel: Cancel) -> Question:
+        """About the picture at a place of the gallery. ValueError where none is; raises vq.Cancelled."""
         if settings is None:
             raise ValueError(EMPTY)
-        sample = self.sample(settings, index)
+        sample = self.sample(settings, index, cancel)
         quantized = settings if settings.table else None
         where, truth = ("sample", settings, index), self.truth(sample, settings.model)
         return Question(settings.model, where, sample.name, truth, quantized=quantized)
 
-    def sample(self, settings: RunSettings, index: int) -> Sample:
+    def sample(self, settings: RunSettings, index: int, cancel: Cancel) -> Sample:
         if not settings.table:
-            return at(self.bench.relevance.samples(settings), index)
+            return at(self.bench.relevance.samples(settings, cancel), index)
         outcome = self._outcome(settings)
         return outcome.reference.samples[at(outcome.order[:GALLERY_LIMIT], index)]
 

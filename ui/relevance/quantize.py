@@ -55,6 +55,7 @@ class QuantizeSection:
             {self.done: None},
             live=self.live,
             kept=self.shown,
+            busy=bench.busy,
         )
 
     def _build_form(self) -> None:
@@ -139,7 +140,7 @@ class QuantizeSection:
 
     def reflect(self, data: Data, request: gr.Request) -> Any:
         """After a change of bits, method or pictures: is the result still what the page says?"""
-        if self.run.speaks(data, request):
+        if self.run.has_last_word(data, request):
             return gr.skip()
         wrong, shown = run_problems(self.values(data)), data[self.shown]
         if wrong:

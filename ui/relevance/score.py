@@ -48,7 +48,7 @@ class ScoreSection:
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_map()
-        self.run = Run(self.start, self.stop, self.status, self.score, STOPPED)
+        self.run = Run(self.start, self.stop, self.status, self.score, STOPPED, busy=bench.busy)
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
@@ -144,7 +144,7 @@ class ScoreSection:
 
     def reflect(self, data: Data, request: gr.Request) -> Any:
         """After a change of the form: what is wrong with it, and whether the scores are still its own."""
-        return gr.skip() if self.run.speaks(data, request) else self._compare(data)
+        return gr.skip() if self.run.has_last_word(data, request) else self._compare(data)
 
     def settle(self, data: Data) -> Any:
         """After a run that ended well: the form may have changed meanwhile."""

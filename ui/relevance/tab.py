@@ -32,6 +32,7 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
     page.connect(tab)
     for section in (page.score, page.bits, page.quantize):
         studio.unload(section.run.leave)
+    studio.unload(page.explain.leave)
 
 
 class Page:
@@ -73,18 +74,20 @@ class Page:
         """Another model: nothing on the page is about it, and no run under way is."""
         for section in (self.score, self.bits, self.quantize):
             section.run.leave(request)
+        self.explain.leave(request)
         sections = (self.score, self.bits, self.quantize, self.explain)
         return {self.opened: None, **{k: v for section in sections for k, v in section.clear().items()}}
 
-    def open(self, data: Data) -> Updates:
+    def open(self, data: Data, request: gr.Request) -> Updates:
         """A table to edit and pictures to explain, where that needs no download."""
-        return self.fill(data) if self.bench.has_model(self.bits.values(data)["model"]) else gr.skip()
+        known = self.bench.has_model(self.bits.values(data)["model"])
+        return self.fill(data, request) if known else gr.skip()
 
-    def follow(self, data: Data) -> Updates:
+    def follow(self, data: Data, request: gr.Request) -> Updates:
         """After a scoring that ended well the model is at hand."""
-        return self.fill(data) if data[self.score.scores] else gr.skip()
+        return self.fill(data, request) if data[self.score.scores] else gr.skip()
 
-    def fill(self, data: Data) -> Updates:
+    def fill(self, data: Data, request: gr.Request) -> Updates:
         """Once for a model: the base bits everywhere, unless there is a table already, and the gallery."""
         values = self.bits.values(data)
         if data[self.opened] == values["model"]:
@@ -94,16 +97,16 @@ class Page:
             if not is_filled(data[self.bits.table]):
                 shown |= self.bits.start_table(values)
             if not gallery_problems(values):
-                shown |= self.explain.fill_gallery(gallery_of(values), data[self.explain.kind])
+                shown |= self.explain.fill_gallery(gallery_of(values), data[self.explain.kind], request)
             return shown
         except Exception as error:
             return {
                 self.bits.status: markup.banner("error", "The model could not be opened.", sentence(error))
             }
 
-    def compare(self, data: Data) -> Updates:
+    def compare(self, data: Data, request: gr.Request) -> Updates:
         """After a run: the picture that changed most, explained by both models."""
-        return self.explain.show(data) if data[self.quantize.done] else gr.skip()
+        return self.explain.show(data, request) if data[self.quantize.done] else gr.skip()
 
 
 def _step(number: int) -> None:

@@ -7,7 +7,7 @@ import gradio as gr
 
 from ..parts import markup
 from ..parts.settings import RunSettings
-from .runs import HEAVY, sentence
+from .runs import DOWNLOAD, sentence
 
 DOWNLOAD_NOTE = (
     "The small model in one .zip. vitq_core.load_quantized(folder) loads exactly this model again; the "
@@ -71,10 +71,10 @@ def model_download(elem_id: str) -> gr.Button:
 
 
 def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
-    """At a click the result of `shown`, its settings, is packed and downloaded."""
+    """At a click the result of `shown`, its settings, is packed and downloaded, during others' runs too."""
     file = gr.DownloadButton(elem_id=f"{button.elem_id}-file", elem_classes="vq-hidden")
     packed = button.click(
-        lambda settings: pack(bench, settings), shown, file, show_progress_on=button, **HEAVY
+        lambda settings: pack(bench, settings), shown, file, show_progress_on=button, **DOWNLOAD
     )  # fmt: skip
     packed.success(None, file, js=SAVE)
 

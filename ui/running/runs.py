@@ -16,9 +16,14 @@ from ..parts import markup
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job, Jobs
 
+# Packing a result takes seconds and does not wait for anybody's run; two at once, so that one visitor's large
+# model does not keep another's file.
+DOWNLOAD = {"concurrency_id": "download", "concurrency_limit": 2, "api_visibility": "private"}
 HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 1, "api_visibility": "private"}
 
-CONCLUDING = markup.banner("stopping", "Stopping …", "What is done is kept and being measured.")
+FINISHING = markup.banner("stopping", "Stopping …", "What is done is kept and being measured.")
+
+WAITING = "Waiting: another run is before yours."
 
 log = logging.getLogger(__name__)
 Data = Mapping[Component, Any]
@@ -30,11 +35,11 @@ Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 class Run:
     """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps their job (what stops it, and what it told) and, while that is the last word, with
-    which inputs a run ended badly. `failed`: shown too where the work
-    did not end well. `live`: shows what is being learned. A run that has learned something ends with that
-    when it is cancelled; cancelled once more, or any other run, it is dropped. `kept`: the settings of the
-    result on the page, which stays there where a run does not end well, and is then named.
+    Of a visitor it keeps their job (what ends it, and its progress log) and, while that is the last word,
+    with which inputs a run failed. `failed`: shown too where the work did not end well. `live`: shows what is
+    being learned. A run that has learned something finishes with that when it is cancelled; cancelled once
+    more, or any other run, it is abandoned. `kept`: the settings of the result on the page, which stays there
+    where a run does not end well, and is then named. `busy`: whether another run goes first.
     """
 
     start: gr.Button
@@ -45,8 +50,9 @@ class Run:
     failed: Updates = field(default_factory=dict)
     live: Live | None = None
     kept: gr.State | None = None
+    busy: Callable[[], bool] = lambda: False
     jobs: Jobs = field(default_factory=Jobs)
-    _ended_badly: dict[str, dict] = field(default_factory=dict)
+    _failed_with: dict[str, dict] = field(default_factory=dict)
 
     def connect(
         self,
@@ -60,8 +66,12 @@ class Run:
 
         def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
             self.jobs.start(request.session_hash)
-            busy = markup.banner("busy", "Waiting for its turn …", name(data))
-            return busy, gr.update(interactive=False), gr.update(interactive=True)
+            said = WAITING if self.busy() else "Starting …"
+            return (
+                markup.banner("busy", said, name(data)),
+                gr.update(interactive=False),
+                gr.update(interactive=True),
+            )
 
         bar = [self.status, self.start, self.stop]
         begun = self.start.click(
@@ -72,10 +82,12 @@ class Run:
             self.run, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **HEAVY
         )
         cancelled = self.stop.click(self.cancel, list(self._kept), bar, **LIGHT)
-        drop_id = f"{self.stop.elem_id}-drop"  # Gradio cancels an event from a click only, not in a chain
-        gr.Button(elem_id=drop_id, elem_classes="vq-hidden").click(None, cancels=[run])
-        cancelled.success(None, js=f"() => document.querySelector('#{drop_id}').click()")
-        cancelled.failure(lambda: CONCLUDING, None, self.status, **LIGHT)
+        abandon_id = (
+            f"{self.stop.elem_id}-abandon"  # Gradio cancels an event from a click only, not in a chain
+        )
+        gr.Button(elem_id=abandon_id, elem_classes="vq-hidden").click(None, cancels=[run])
+        cancelled.success(None, js=f"() => document.querySelector('#{abandon_id}').click()")
+        cancelled.failure(lambda: FINISHING, None, self.status, **LIGHT)
         if self.live is not None:
             self.live.connect(begun, self.jobs)
         return run
@@ -86,11 +98,11 @@ class Run:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
-        job = self.jobs.flag(request.session_hash)
-        self._ended_badly[request.session_hash] = dict(data)
+        job = self.jobs.begun(request.session_hash)
+        self._failed_with[request.session_hash] = dict(data)
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)
-            self._ended_badly.pop(request.session_hash, None)
+            self._failed_with.pop(request.session_hash, None)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
@@ -99,15 +111,15 @@ class Run:
             )
             shown = {**self.failed, self.status: banner}
         finally:
-            self.jobs.finish(request.session_hash, job)
-        return {**self.ready(), **shown}
+            self.jobs.forget(request.session_hash, job)
+        return {**self.idle_buttons(), **shown}
 
     def cancel(self, request: gr.Request, kept: Any = None) -> Updates:
-        """Raises, so that the run's event is not dropped, where it ends with what it has."""
-        if self.jobs.conclude(request.session_hash):
+        """Raises, so that Gradio does not drop the run's event, where it finishes with what it has."""
+        if self.jobs.finish(request.session_hash):
             raise gr.Error(visible=False, print_exception=False)
-        self.jobs.cancel(request.session_hash)
-        return {**self.ready(), self.status: self._stopped(kept)}
+        self.jobs.abandon(request.session_hash)
+        return {**self.idle_buttons(), self.status: self._stopped(kept)}
 
     @property
     def _kept(self) -> set[Component]:
@@ -118,22 +130,22 @@ class Run:
 
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
-        self.jobs.cancel(request.session_hash)
-        self._ended_badly.pop(request.session_hash, None)
+        self.jobs.abandon(request.session_hash)
+        self._failed_with.pop(request.session_hash, None)
 
     def running(self, request: gr.Request) -> bool:
         return self.jobs.running(request.session_hash)
 
-    def speaks(self, data: Data, request: gr.Request) -> bool:
-        """Whether the banner is the run's: it is under way, or ended badly with these very inputs.
+    def has_last_word(self, data: Data, request: gr.Request) -> bool:
+        """Whether the banner is the run's: it is under way, or failed with these very inputs.
 
         An answer to a change of the form that was asked before the button was pressed comes after both.
         """
-        ended = self._ended_badly.get(request.session_hash, {})
-        same = bool(ended) and all(data.get(item) == value for item, value in ended.items() if item in data)
+        failed = self._failed_with.get(request.session_hash, {})
+        same = bool(failed) and all(data.get(item) == value for item, value in failed.items() if item in data)
         return self.running(request) or same
 
-    def ready(self) -> Updates:
+    def idle_buttons(self) -> Updates:
         return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
 
 

@@ -70,7 +70,7 @@ def allocate_bits(
         "avg_weight_bits": avg_weight_bits, "avg_act_bits": avg_act_bits, "size_mb": size_mb, "gbops": gbops,
     }  # fmt: skip
     check_name("policy", policy, POLICIES)
-    monitor.report(0.0, "preparing")
+    monitor.report(0.0, "Preparing")
     if policy == "paper":
         _refuse({**limits, "recipe": recipe}, policy, "budget")
         prepared = _prepared(model, images)
@@ -79,7 +79,7 @@ def allocate_bits(
     else:
         _refuse(settings, policy, "paper")
         table = _within(Budget(**limits), rel, model, images, recipe, monitor)
-    monitor.report(1.0, "done")
+    monitor.report(1.0, "Done")
     return table
 
 

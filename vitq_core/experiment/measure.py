@@ -1,10 +1,11 @@
 """Running a model over samples in small batches, and keeping its logits for the gallery."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..common.monitor import Monitor
@@ -70,6 +71,14 @@ def sorted_out(samples: Sequence[Sample], cancel: Cancel | None = None) -> tuple
     if not kept:
         raise ValueError(reasons[0] if reasons else "There are no pictures to use.")
     return kept, names
+
+
+def opened(samples: Iterable[Sample], cancel: Cancel | None = None) -> Iterator[tuple[Sample, Image.Image]]:
+    """Every sample with its picture; `cancel` is asked before each of them. Raises vq.Cancelled."""
+    monitor = Monitor(cancel=cancel)
+    for sample in samples:
+        monitor.check()
+        yield sample, sample.read()
 
 
 @contextmanager

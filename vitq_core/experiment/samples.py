@@ -73,6 +73,12 @@ def _render(count: int, seed: int, size: int) -> list[Sample]:
     return [_in_memory(f"scene {i}", int(labels[i]), Image.fromarray(pixels[i])) for i in range(count)]
 
 
+def forget_pictures() -> None:
+    """Free the scenes and photographs that nobody holds; they are made again when asked for."""
+    _render.cache_clear()
+    _photo.cache_clear()
+
+
 def _in_memory(name: str, label: int | None, picture: Image.Image) -> Sample:
     return Sample(name, label, lambda: picture)
 

@@ -131,9 +131,9 @@ def _allocate(
 
 def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> dict[str, float]:
     tally = Tally()
-    monitor.report(0.0, "importance of the layers")
+    monitor.report(0.0, "Ranking the layers")
     for chunk in pictures:
         for batch in chunk.split(BATCH):
             tally.add(source.scores(batch, None))
-            monitor.report(tally.pictures / pictures.count, "importance of the layers")
+            monitor.report(tally.pictures / pictures.count, "Ranking the layers")
     return tally.result("", source.prepared.names).layer_scores

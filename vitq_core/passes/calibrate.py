@@ -43,7 +43,9 @@ def fit_all(
     """Returns activation rows [≤ 512, D] of the sites in ``keep``."""
     weighted = [layer.name for layer in simulation.layers.values() if layer.weight is not None]
     for index, name in enumerate(weighted):
-        monitor.report(0.3 * index / len(weighted), f"weights: {name}")
+        monitor.report(
+            0.3 * index / len(weighted), f"Measuring weights ({index + 1} of {len(weighted)} layers)"
+        )
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
@@ -98,7 +100,10 @@ class _Watcher:
                     self.rows[site] = sample[:: -(-len(sample) // ROWS)].clone()
                 quantizer.finish()
             self._done += 1
-            self._monitor.report(self._done / len(self._simulation.layers), f"activations: {name}")
+            total = len(self._simulation.layers)
+            self._monitor.report(
+                self._done / total, f"Measuring activations ({self._done} of {total} layers)"
+            )
         self._waiting = []
 
 

@@ -90,7 +90,9 @@ def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:
     """The pairs whose site is quantized per channel, with that site."""
     pairs = run.prepared.family.pairs(run.prepared.module)
     for index, pair in enumerate(pairs):
-        run.monitor.report(index / len(pairs), f"reparameterize {pair.norm}")
+        run.monitor.report(
+            index / len(pairs), f"Moving scales into weights ({index + 1} of {len(pairs)} norms)"
+        )
         if pair.linears[0] not in run.prepared.layers:
             continue
         site = run.prepared.layers[pair.linears[0]].inputs[0]

@@ -10,5 +10,5 @@ from .base import Run
 @add_pass("rotate_heads", gives=(ROTATED,), weight=0.1)
 def rotate(run: Run) -> None:
     """In place; what the model answers stays."""
-    run.monitor.report(0.0, "rotate heads")
+    run.monitor.report(0.0, "Rotating attention heads")
     rotate_heads(run.prepared.module, run.prepared.family)

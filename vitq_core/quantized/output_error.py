@@ -58,7 +58,8 @@ def output_errors(
 
     def watch(name: str) -> Callable:
         def hook(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            monitor.report(len(found) / len(layers), f"output error at {bits[0]} to {bits[-1]} bits: {name}")
+            said = f"Measuring rounding noise ({len(found) + 1} of {len(layers)} layers)"
+            monitor.report(len(found) / len(layers), said)
             found[name] = _measure(part, layers[name], recipe, inputs, few, bits)
 
         return hook

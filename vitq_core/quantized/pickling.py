@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..graph.site import WEIGHT
 
 
 def make_picklable(layer: nn.Module) -> None:
-    """``layer``: with a parametrized weight, so that it has a class of its own, which copies share."""
-    type(layer).__reduce_ex__ = _reduce
+    """``layer``: with a parametrized weight, so that it has a class of its own, which copies share.
+
+    torch's property for the weight holds the layer that it was made for, which so outlives its model until
+    the garbage collector comes; ours holds none.
+    """
+    kind = type(layer)
+    kind.__reduce_ex__ = _reduce
+    setattr(kind, WEIGHT, property(_weight, _set_weight))
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    return layer.parametrizations[WEIGHT]()
+
+
+def _set_weight(layer: nn.Module, value: Tensor) -> None:
+    layer.parametrizations[WEIGHT].right_inverse(value)
 
 
 def _reduce(layer: nn.Module, protocol: int) -> tuple:

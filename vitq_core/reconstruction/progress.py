@@ -109,7 +109,7 @@ class Reporter:
 
     def begin(self, index: int) -> None:
         """Unit ``index`` is next."""
-        self._monitor.report(self._clock.fraction(index), f"reconstruct {self._plan[index][0].title}")
+        self._monitor.report(self._clock.fraction(index), f"Fine-tuning {self._plan[index][0].title}")
 
     def step(self, index: int, before: float, curve: Curve, iteration: int, loss: float) -> None:
         """An iteration of unit ``index`` is over. Raises Cancelled."""
@@ -122,8 +122,8 @@ class Reporter:
         spent, whole = (schedule.passes(self._pictures, n) for n in (done, schedule.iterations))
         share = spent / whole
         left = self._clock.left(index, share)
-        message = f"{unit.title}: {done} of {schedule.iterations}, about {spoken(left)} left"
-        self._monitor.report(self._clock.fraction(index, share), f"reconstruct {message}")
+        message = f"{unit.title}: step {done} of {schedule.iterations}, about {spoken(left)} left"
+        self._monitor.report(self._clock.fraction(index, share), f"Fine-tuning {message}")
         self._tell(index, UnitRow(unit.title, LEARNING, before, before, done, 0.0, curve.points), left)
 
     def end(self, index: int, row: UnitRow, taken_over: bool) -> None:

@@ -66,7 +66,7 @@ def relevance(
     prepared = prepare(model, "relevance", first)
     check_takes(prepared.task, targets)
     monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
-    monitor.report(0.0, "preparing")
+    monitor.report(0.0, "Preparing")
     tally, parts = Tally(), []
     maps = [name for block in prepared.maps.blocks for name in block]
     for batch in streamed(images, prepared.input_size, batch_size):
@@ -84,7 +84,7 @@ def relevance(
         parts.append(_kept(found, prepared, return_tensors))
         monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
     targets.check_used()
-    monitor.report(1.0, "done")
+    monitor.report(1.0, "Done")
     heatmaps, pixel_maps = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
     chosen = torch.cat([part[2] for part in parts]) if prepared.task.takes_targets else None
     tensors = _joined([part[3] for part in parts]) if return_tensors else None

@@ -59,7 +59,7 @@ def importance(
         raise VitqError(f"{state} has seen {done} pictures already, more than the {total} given")
     targets.take(done, prepared.device)
     try:
-        monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "preparing")
+        monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "Preparing")
         for batch in streamed(images, prepared.input_size, batch_size, skip=done):
             batch = prepared.batch(batch)
             tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
@@ -68,7 +68,7 @@ def importance(
     finally:
         keeper.save()
     targets.check_used()
-    monitor.report(1.0, "done")
+    monitor.report(1.0, "Done")
     return tally.result(source, prepared.names)
 
 

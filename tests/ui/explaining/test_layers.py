@@ -10,6 +10,7 @@ import vitq_core as vq
 from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
 from ui.parts import bits_table, overlay
+from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
 from ui.relevance import markup as relevance_html
 from ui.relevance import plots as relevance_plots
@@ -118,16 +119,16 @@ def test_a_picture_is_explained_for_both_models_and_remembered(bench, relevance,
 
 
 def test_the_gallery_shows_flipped_pictures_first_or_says_that_they_are_gone(bench, settings):
-    gallery = Gallery(bench)
+    gallery, going_on = Gallery(bench), Job()
     plain = RunSettings(**{**vars(settings), "table": ()})
-    assert len(gallery.pictures(plain)) == 4
-    assert gallery.question(plain, 0).quantized is None
+    assert len(gallery.pictures(plain, going_on)) == 4
+    assert gallery.question(plain, 0, going_on).quantized is None
     with pytest.raises(ValueError, match="no longer in memory"):
-        gallery.pictures(settings)
+        gallery.pictures(settings, going_on)
     outcome = bench.quantize(settings)
     first = outcome.reference.samples[outcome.order[0]]
-    assert gallery.question(settings, 0).name == first.name
-    assert gallery.question(settings, 0).truth in ("bee", "fox")
+    assert gallery.question(settings, 0, going_on).name == first.name
+    assert gallery.question(settings, 0, going_on).truth in ("bee", "fox")
 
 
 def explained(quantized: torch.Tensor | None) -> Explained:

@@ -20,10 +20,10 @@ class Stopping(Job):
 
     def __init__(self, modules: int):
         super().__init__()
-        self.modules, self.told = modules, Telling(self)
+        self.modules, self.log = modules, Telling(self)
 
 
-class Telling(type(Job().told)):
+class Telling(type(Job().log)):
     def __init__(self, job: Stopping):
         super().__init__()
         self.job = job
@@ -31,7 +31,7 @@ class Telling(type(Job().told)):
     def __call__(self, progress) -> None:
         super().__call__(progress)
         if progress.index == self.job.modules - 1 and progress.iteration == progress.iterations:
-            self.job.stop()
+            self.job.finish()
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_everything_that_is_learned_is_told_and_shown(bench, settings):
     job, seen = Job(), []
     outcome = bench.quantize(settings, lambda done, message: seen.append(done), job)
     units = outcome.result.report.units
-    assert outcome.total_modules == len(units) == job.told.total == len(job.told.rows)
-    assert list(job.told.rows.values()) == list(units)
+    assert outcome.total_modules == len(units) == job.log.total == len(job.log.rows)
+    assert list(job.log.rows.values()) == list(units)
     assert seen == sorted(seen)
     assert outcome.settings == settings
     assert bench.quantize(settings) is outcome
@@ -87,11 +87,11 @@ def test_the_panel_shows_the_current_module_and_those_before_it(bench, settings)
     job = Stopping(2)
     assert live(None) == live(job) == ""
     bench.quantize(settings, job=job)
-    job._stop.clear()
+    job._finish.clear()
     shown = live(job)
     assert "Module 2 of" in shown
     assert shown.count("vq-tile") == 2
-    job.stop()
+    job.finish()
     assert "2 of" in live(job)
 
 
@@ -99,7 +99,7 @@ def test_names_are_escaped_and_what_was_kept_is_marked():
     job = Job()
     for index, one in enumerate((*ROWS, row("c", 0.1, 0.1, "learning"))):
         now = {"index": index, "total": 5, "iteration": 2, "iterations": 4, "row": one, "seconds_left": 9.0}
-        job.told(type("Progress", (), now))
+        job.log(type("Progress", (), now))
     shown = live(job)
     assert "<b>&lt;b&gt;</b>" in shown
     assert (shown.count("vq-tile"), shown.count("vq-kept")) == (2, 1)

@@ -5,41 +5,41 @@ from types import SimpleNamespace
 from ui.parts.jobs import Jobs
 
 
-def test_cancel_stops_the_run_of_one_session_only():
+def test_abandon_ends_the_run_of_one_session_only():
     jobs = Jobs()
     mine, yours = jobs.start("me"), jobs.start("you")
-    assert jobs.cancel("me")
+    assert jobs.abandon("me")
     assert (mine(), yours()) == (True, False)
-    assert not jobs.cancel("me")
+    assert not jobs.abandon("me")
 
 
-def test_a_run_that_has_learned_something_concludes_once():
+def test_a_run_that_has_learned_something_finishes_once():
     jobs = Jobs()
     job = jobs.start("me")
-    assert not jobs.conclude("me")
+    assert not jobs.finish("me")
     assert not job()
-    job.told(SimpleNamespace(index=0, total=2, row="row"))
-    assert jobs.conclude("me")
-    assert (job(), job.dropped(), jobs.running("me")) == (True, False, True)
-    assert not jobs.conclude("me")
-    assert jobs.cancel("me")
-    assert job.dropped()
+    job.log(SimpleNamespace(index=0, total=2, row="row"))
+    assert jobs.finish("me")
+    assert (job(), job.abandoned(), jobs.running("me")) == (True, False, True)
+    assert not jobs.finish("me")
+    assert jobs.abandon("me")
+    assert job.abandoned()
 
 
-def test_a_run_cancelled_while_it_waited_finds_itself_stopped():
+def test_a_run_abandoned_while_it_waited_is_told_so():
     jobs = Jobs()
     jobs.start("me")
-    jobs.cancel("me")
-    assert jobs.flag("me")()
+    jobs.abandon("me")
+    assert jobs.begun("me")()
 
 
 def test_a_new_run_replaces_the_old_one_and_outlives_its_end():
     jobs = Jobs()
     old = jobs.start("me")
     new = jobs.start("me")
-    jobs.finish("me", old)
+    jobs.forget("me", old)
     assert old()
     assert not new()
     assert jobs.running("me")
-    jobs.finish("me", new)
+    jobs.forget("me", new)
     assert not jobs.running("me")

@@ -62,19 +62,19 @@ def test_cancel_tells_the_work_of_one_visitor():
 
 def test_cancel_lets_a_run_end_with_what_it_learned():
     seen = {}
-    run = run_of(lambda data, progress, job: seen.update(stop=job(), drop=job.dropped()) or {})
+    run = run_of(lambda data, progress, job: seen.update(stop=job(), drop=job.abandoned()) or {})
     job = run.jobs.start("me")
-    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    job.log(SimpleNamespace(index=0, total=2, row="row"))
     with pytest.raises(gr.Error):
         run.cancel(ME)
     run.run({}, ME)
     assert seen == {"stop": True, "drop": False}
     job = run.jobs.start("me")
-    job.told(SimpleNamespace(index=0, total=2, row="row"))
+    job.log(SimpleNamespace(index=0, total=2, row="row"))
     with pytest.raises(gr.Error):
         run.cancel(ME)
     assert run.cancel(ME)[run.status] == STOPPED
-    assert job.dropped()
+    assert job.abandoned()
 
 
 @pytest.mark.parametrize("home", ["file/below", "file"])
@@ -119,15 +119,27 @@ def test_what_a_run_said_at_its_end_is_not_talked_over_by_a_late_answer_about_th
 
     run = run_of(work)
     run.jobs.start("me")
-    assert run.speaks({"folder": "a"}, ME)
+    assert run.has_last_word({"folder": "a"}, ME)
     run.run({"folder": "a", "shown": 1}, ME)
-    assert run.speaks({"folder": "a"}, ME)
-    assert not run.speaks({"folder": "b"}, ME)
-    assert not run.speaks({"folder": "a"}, SimpleNamespace(session_hash="you"))
+    assert run.has_last_word({"folder": "a"}, ME)
+    assert not run.has_last_word({"folder": "b"}, ME)
+    assert not run.has_last_word({"folder": "a"}, SimpleNamespace(session_hash="you"))
     broken.clear()
     run.run({"folder": "a"}, ME)
-    assert not run.speaks({"folder": "a"}, ME)
+    assert not run.has_last_word({"folder": "a"}, ME)
     broken.append(True)
     run.run({"folder": "a"}, ME)
     run.leave(ME)
-    assert not run.speaks({"folder": "a"}, ME)
+    assert not run.has_last_word({"folder": "a"}, ME)
+
+
+def test_a_run_says_whether_another_one_goes_first():
+    busy = [True]
+    with gr.Blocks() as page:
+        run = Run(gr.Button(), gr.Button(), gr.HTML(), None, STOPPED, busy=lambda: bool(busy))
+        run.connect(set(), set(), set(), lambda data: [], lambda data: "ViT")
+    begin = next(event.fn for event in page.fns.values() if event.fn.__name__ == "begin")
+    said = begin({}, ME)[0]
+    assert "Waiting: another run is before yours." in said and "ViT" in said
+    busy.clear()
+    assert "Waiting" not in begin({}, ME)[0]
