@@ -28,7 +28,7 @@ from .parts.forms import opening_settings
 from .parts.jobs import Job
 from .parts.memory import Memory, give_back, tensors_mb
 from .parts.outcome import Neighbours, Outcome, Pair
-from .parts.settings import NO_EFFORT, RunSettings
+from .parts.settings import NO_EFFORT, RunSettings, StoppedRun
 from .parts.stored_outcome import load_outcome, stored_settings
 
 OPENING = Path(__file__).parent / "stored" / "opening"
@@ -76,7 +76,7 @@ class Workbench(ModelStore):
             outcome = self._outcomes.get(settings)
             if outcome is None:
                 try:
-                    outcome = self._quantize(settings, progress, job or Job())
+                    outcome = self._quantize(settings.complete, progress, job or Job())
                 finally:
                     give_back()
             self._outcomes.put(outcome.settings, outcome)
@@ -144,12 +144,12 @@ class Workbench(ModelStore):
         model, source = self.model(settings.model), self.source(settings)
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
         measured = quantize_and_measure(
-            model, source, reference, settings.complete.engine_recipe(), settings.calibration,
+            model, source, reference, settings.engine_recipe(), settings.calibration,
             seed=settings.seed, progress=part_of(progress, read, 1), cancel=job, drop=job.abandoned,
             watch=job.log,
         )  # fmt: skip
         _freed_without_collector(measured.result)
-        settings = _reached(settings, measured.result.report, job)
+        settings = _named(settings, measured.result.report, job)
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
             source.warning, measured.left_out, measured.likeness,
@@ -160,9 +160,11 @@ class Workbench(ModelStore):
         return refer(model, source, settings.held_out, progress, cancel)
 
 
-def _reached(settings: RunSettings, report: Any, job: Job) -> RunSettings:
-    """The settings of the result: how far it came, where it was stopped."""
-    return replace(settings, learned=(len(report.units), job.log.total) if report.cancelled else None)
+def _named(settings: RunSettings, report: Any, job: Job) -> RunSettings:
+    """What names the result, which may have been stopped."""
+    if not report.cancelled:
+        return settings
+    return StoppedRun(**vars(settings), learned=len(report.units), modules=job.log.total)
 
 
 def _new_folder(parent: Path, kept: int) -> Path:

@@ -11,7 +11,7 @@ from vitq_core.experiment.likeness import Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
 
-from .settings import RunSettings
+from .settings import RunSettings, StoppedRun
 
 NEIGHBOURS = 5
 
@@ -74,7 +74,8 @@ class Outcome:
     @property
     def total_modules(self) -> int:
         """How many modules there were to learn, those not reached included; 0 without learning."""
-        return self.settings.learned[1] if self.settings.learned else len(self.result.report.units)
+        own = self.settings
+        return own.modules if isinstance(own, StoppedRun) else len(self.result.report.units)
 
     @property
     def classifies(self) -> bool:

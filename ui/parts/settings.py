@@ -1,7 +1,7 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import vitq_core as vq
@@ -29,8 +29,7 @@ FIELDS = ("model", "recipe", "weight_bits", "act_bits", *RUN_FIELDS)
 class RunSettings:
     """Everything that decides a result; equal settings share one cached result.
 
-    `effort`, `iterations`: of the reconstruction, None: the effort's own. `learned`: where it was stopped
-    before its end, (modules done, modules in all).
+    `effort`, `iterations`: of the reconstruction, None: the effort's own.
     """
 
     model: str
@@ -47,7 +46,6 @@ class RunSettings:
     table: tuple[tuple[str, int | None, int], ...] = ()  # (layer, weight bits, activation bits), or uniform
     effort: str = NO_EFFORT
     iterations: int | None = None
-    learned: tuple[int, int] | None = None
 
     @property
     def bits(self) -> str:
@@ -81,7 +79,7 @@ class RunSettings:
     @property
     def complete(self) -> "RunSettings":
         """Those of the run that was not stopped."""
-        return replace(self, learned=None)
+        return self
 
     def engine_recipe(self) -> Any:
         bits = {layer: (weight, act) for layer, weight, act in self.table}
@@ -89,6 +87,18 @@ class RunSettings:
         if self.iterations is not None:
             options["iterations"] = self.iterations
         return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
+
+
+@dataclass(frozen=True)
+class StoppedRun(RunSettings):
+    """Names the result of a run that was stopped while it learned: `learned` of all `modules` were done."""
+
+    learned: int = 0
+    modules: int = 0
+
+    @property
+    def complete(self) -> RunSettings:
+        return RunSettings(**{item.name: getattr(self, item.name) for item in fields(RunSettings)})
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from ..parts import markup
-from ..parts.settings import RunSettings
+from ..parts.settings import RunSettings, StoppedRun
 from .runs import DOWNLOAD, sentence
 
 DOWNLOAD_NOTE = (
@@ -81,10 +81,9 @@ def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
 
 def ended(settings: RunSettings, stored: bool = False) -> str:
     """The banner of a result: whether it is complete. `stored`: it was computed before."""
-    if settings.learned is None:
+    if not isinstance(settings, StoppedRun):
         return markup.banner("done", settings.title, STORED if stored else "")
-    done, total = settings.learned
-    said = f"Stopped: {done} of {total} modules are done."
+    said = f"Stopped: {settings.learned} of {settings.modules} modules are done."
     return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
 
 
