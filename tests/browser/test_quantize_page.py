@@ -108,6 +108,22 @@ def test_an_uploaded_photograph_is_answered(quantized, tmp_path):
     expect(quantized.locator(".vq-bars li")).to_have_count(10)
 
 
+def test_a_drawing_of_noise_is_said_to_be_unlike_the_scenes(quantized, tmp_path):
+    Image.effect_noise((64, 64), 120).convert("RGB").save(tmp_path / "noise.png")
+    upload(quantized, tmp_path / "noise.png")
+    expect(quantized.locator("#verdict")).to_contain_text("unlike those the model was calibrated and tested")
+    quantized.locator("#gallery button.thumbnail-item").first.click()
+    expect(quantized.locator("#verdict")).not_to_contain_text("unlike those")
+
+
+def test_the_classes_of_the_model_are_listed_and_searched(quantized):
+    quantized.get_by_text("Everything this model can answer").click()
+    listed = quantized.locator(".vq-classes li")
+    expect(listed).to_have_count(20)
+    quantized.locator("#class-search input, #class-search textarea").fill("umbr")
+    expect(listed).to_have_text(["umbrella"])
+
+
 def test_a_text_file_named_png_is_refused_with_a_sentence(quantized, tmp_path):
     (tmp_path / "notes.png").write_text("not a picture at all")
     upload(quantized, tmp_path / "notes.png")

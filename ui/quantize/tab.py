@@ -84,7 +84,7 @@ class Page:
         for pictures in (results.gallery, results.photographs):
             pictures.select(None, js=SHOW_PICTURE)
         results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
-        results.class_search.input(
+        results.class_search.change(  # not input, which a pasted word does not always raise
             self.find_classes, [self.shown, results.class_search], results.classes,
             trigger_mode="always_last", **LIGHT,
         )  # fmt: skip
