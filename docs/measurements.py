@@ -224,6 +224,15 @@ AVX-512, ratios measured side by side in one run (the last line drives a real Ch
 **No stored file, no command:** the simulated forward misses its mark by as much as the machine's noise: on
 one thread, in processor time, `repq` and `crl` cost 1.35 to 1.44 and `adfq` about 1.56 (4 blocks); `adfq`,
 with its comparisons for outliers, misses it clearly.
+
+## What the studio's process holds
+
+Resident megabytes after ever more different results of `demo-vit`, with a limit that is never reached and
+with one that is. A run in progress may take more; the limit counts after it.
+
+    python -m tests.benchmarks.memory
+
+[[memory]]
 """
 
 
@@ -314,6 +323,19 @@ def _former(model: str, cells: Mapping[str, Mapping]) -> str:
     return "\n".join(lines)
 
 
+def memory() -> str:
+    """A row for each limit."""
+    runs = stored("memory")["runs"]
+    counts = list(runs[0]["megabytes"])
+    heads = ["limit, MB", "at start", "with the model", *(f"{count} results" for count in counts), "kept"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for run in runs:
+        cells = [run[name] for name in ("limit_mb", "at_start", "warm")]
+        cells += [*(run["megabytes"][count] for count in counts), run["kept"]]
+        lines.append(f"| {' | '.join(f'{cell:,}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "features": features_with_sizes,
     "accuracy": lambda: by_model("accuracy", accuracy.table),
@@ -323,6 +345,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation": lambda: of_reconstruction("ablation"),
     "quick": lambda: of_reconstruction("quick"),
     "decisions": decisions,
+    "memory": memory,
 }
 
 
