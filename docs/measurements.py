@@ -220,9 +220,15 @@ def _times(found: dict[str, list[float]]) -> list[str]:
 
 
 def memory(run: dict) -> str:
-    rows = [[f"{row['results']:,} results of {run['model']}", f"{row['mb']:,.0f}"] for row in run["rows"]]
-    shown = table(["the process holds", "MB"], [["nothing yet", f"{run['start_mb']:,.0f}"], *rows])
-    return f"{shown}\n\nThe limit of the process: {run['limit_mb']:,.0f} MB."
+    """A row for each limit."""
+    counts = list(run["runs"][0]["megabytes"])
+    heads = ["limit, MB", "at start", "with the model", *(f"{count} results" for count in counts), "kept"]
+    rows = []
+    for limit in run["runs"]:
+        cells = [limit[name] for name in ("limit_mb", "at_start", "warm")]
+        cells += [*(limit["megabytes"][count] for count in counts), limit["kept"]]
+        rows.append([f"{cell:,}" for cell in cells])
+    return table(heads, rows)
 
 
 def mutants(run: dict) -> str:

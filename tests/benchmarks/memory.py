@@ -56,7 +56,6 @@ def measure(limit_mb: int) -> Measured:
         bench.quantize(settings)
         if number % EVERY == 0:
             found[number] = round(resident_mb())
-
     kept = sum(bench.outcome(settings) is not None for settings in asked)
     return Measured(limit_mb, round(at_start), round(warm), found, kept)
 

@@ -43,10 +43,7 @@ RUNS = {
         "measured": {"start": {"this": [2.0, 1.0, 3.0], "other": [1.0, 1.0, 2.0], "ratios": [2.0, 1.0, 1.5]}},
     },
     "memory": {
-        "start_mb": 742.4,
-        "rows": [{"results": 12, "mb": 1337}],
-        "limit_mb": 1500,
-        "model": "demo-vit",
+        "runs": [{"limit_mb": 1500, "at_start": 742, "warm": 800, "megabytes": {"12": 1337}, "kept": 9}],
     },
     "mutation": {
         "about": {"commit": "aaa", "machine": "Xeon", "seed": 0, "mutants": 40},
@@ -58,7 +55,10 @@ SHOWN = {
     "deletion": ["| tiny | 200 | +0.313 ± 0.026 |"],
     "side_by_side": ["| tiny | heat map | 76.0% ± 3.7% of 200 pictures | 84.7% ± 4.8% of 88 pictures |"],
     "speed": ["| start | 2.00 s | 1.00 s | 1.50 (1.00 to 2.00) |", "Commit aaa against bbb, 3 pairs"],
-    "memory": ["| nothing yet | 742 |", "| 12 results of demo-vit | 1,337 |", "1,500 MB"],
+    "memory": [
+        "| limit, MB | at start | with the model | 12 results | kept |",
+        "| 1,500 | 742 | 800 | 1,337 | 9 |",
+    ],
     "mutation": ["| packing | 2 of 3 | 2 of 2 | 1 and 2 of 2 |", "Commit aaa against bbb", "seed 0"],
 }
 
