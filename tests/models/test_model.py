@@ -176,7 +176,7 @@ def test_bundled_models_are_listed_where_their_weights_are(shipped: Path) -> Non
     assert [info.id for info in bundled] == ["demo-vit", "demo-vit-outliers"]
     model = load_model("demo-vit")
     assert model.info == bundled[0] and model.labels == NAMES
-    assert "function-preserving rescaling" in bundled[1].summary
+    assert "made hard to shrink on purpose" in bundled[1].summary
 
 
 def test_a_bundled_model_without_weights_says_so(shipped: Path) -> None:

@@ -53,6 +53,7 @@ class Run:
     busy: Callable[[], bool] = lambda: False
     jobs: Jobs = field(default_factory=Jobs)
     _failed_with: dict[str, dict] = field(default_factory=dict)
+    _name: Callable[[Data], str] = lambda data: "That"
 
     def connect(
         self,
@@ -62,7 +63,8 @@ class Run:
         validate: Callable[[Data], list[dict]],
         name: Callable[[Data], str],
     ) -> Any:
-        """The event of the run. `validate` judges the values of `checked`; `name` says what is waiting."""
+        """The event of the run. `validate` judges the values of `checked`; `name` says what is run."""
+        self._name = name
 
         def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
             self.jobs.start(request.session_hash)
@@ -106,9 +108,8 @@ class Run:
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
-            banner = markup.banner(
-                "error", "That did not work.", sentence(error), _title(data.get(self.kept))
-            )
+            failed = f"{self._called(data)} did not work."
+            banner = markup.banner("error", failed, sentence(error), _title(data.get(self.kept)))
             shown = {**self.failed, self.status: banner}
         finally:
             self.jobs.forget(request.session_hash, job)
@@ -120,6 +121,13 @@ class Run:
             raise gr.Error(visible=False, print_exception=False)
         self.jobs.abandon(request.session_hash)
         return {**self.idle_buttons(), self.status: self._stopped(kept)}
+
+    def _called(self, data: Data) -> str:
+        """What is run; a program may ask for what has no name."""
+        try:
+            return self._name(data)
+        except (ValueError, LookupError):
+            return "That"
 
     @property
     def _kept(self) -> set[Component]:

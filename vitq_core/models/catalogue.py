@@ -29,8 +29,8 @@ class ModelInfo:
 _DEMO = "A small vision transformer trained for this project on drawn scenes of 64×64 pixels."
 _CIFAR = "A small vision transformer trained for this project on CIFAR-10's real photographs of 32×32 pixels."
 _SPREAD = (
-    " The same function, with ImageNet-like channel spread put in by a function-preserving rescaling,"
-    " because small models lack the outliers these methods are for."
+    " The same answers, but made hard to shrink on purpose: its channels are spread as far apart as those of"
+    " large models."
 )
 _BUNDLED = (("demo-vit", "Demo ViT", _DEMO), ("cifar10-vit", "CIFAR-10 ViT", _CIFAR))
 
