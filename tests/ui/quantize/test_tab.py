@@ -1,0 +1,93 @@
+"""The first page's handlers, with plain dictionaries: what stands in the banner, and whose result it is."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from ui.parts.jobs import Job
+from ui.parts.settings import RunSettings, StoppedRun
+from ui.quantize.form import build_form
+from ui.quantize.results import build_results
+from ui.quantize.tab import Page
+
+ME = SimpleNamespace(session_hash="me")
+
+
+@pytest.fixture
+def page(bench) -> Page:
+    with gr.Blocks():
+        return Page(bench, build_form(), build_results())
+
+
+@pytest.fixture
+def settings(folder) -> RunSettings:
+    return RunSettings(
+        "demo-vit", "repq", 3, 3, calibration=4, held_out=4, pictures="folder", folder=str(folder)
+    )
+
+
+def form(page: Page, settings: RunSettings, shown: RunSettings | None = None) -> dict:
+    """What Gradio hands over where the form asks for `settings`."""
+    fields = page.form.fields
+    values = {name: fields[name].value for name in fields}
+    values |= {name: getattr(settings, name) for name in ("model", "recipe", "weight_bits", "act_bits")}
+    values |= {name: getattr(settings, name) for name in ("calibration", "held_out", "pictures", "folder")}
+    return {fields[name]: value for name, value in values.items()} | {page.shown: shown, page.done: shown}
+
+
+def said(page: Page, settings: RunSettings, shown: RunSettings | None = None) -> str:
+    return page.reflect(form(page, settings, shown), ME)
+
+
+def test_a_run_shows_its_result_and_names_it(page, settings):
+    updates = page.quantize(form(page, settings), lambda done, message: None, Job())
+    assert updates[page.shown] == updates[page.done] == settings
+    assert settings.title in updates[page.results.status]
+    assert "example" not in updates[page.results.status]
+    assert page.settle(form(page, settings, settings)) == updates[page.results.status]
+
+
+def test_another_form_dims_the_result_and_the_same_one_brings_it_back(page, settings):
+    page.quantize(form(page, settings), lambda done, message: None, Job())
+    other = replace(settings, weight_bits=5)
+    assert "Nothing quantized yet" in said(page, settings)
+    assert f"Below is still {settings.title}" in said(page, other, settings)
+    assert "vq-done" in said(page, settings, settings)
+
+
+def test_a_stopped_run_is_told_apart_from_the_finished_one(page, settings):
+    stopped = StoppedRun(**vars(settings), learned=2, modules=9)
+    assert "2 of 9 modules are done" in said(page, settings, stopped)
+    assert stopped != settings
+    assert stopped.complete == settings
+
+
+def test_the_opening_shows_the_stored_result(page, settings, bench, monkeypatch):
+    outcome = replace(bench.quantize(settings), stored=True)
+    bench._outcomes.put(settings, outcome)
+    monkeypatch.setattr(bench, "opening", lambda: outcome)
+    updates = page.open(ME)
+    assert updates[page.shown] == settings
+    assert "An example that comes with the studio" in updates[page.results.status]
+    assert "An example" in said(page, settings, settings)
+    assert "An example" not in said(page, replace(settings, weight_bits=5), settings)
+
+
+@pytest.mark.parametrize("fault", [None, OSError("no such disk")])
+def test_without_a_stored_result_the_page_opens_all_the_same(page, bench, monkeypatch, fault):
+    def opening():
+        if fault:
+            raise fault
+
+    monkeypatch.setattr(bench, "opening", opening)
+    assert page.open(ME) == gr.skip()
+
+
+def test_a_run_that_was_started_first_is_not_talked_over(page, bench, settings, monkeypatch):
+    outcome = bench.quantize(settings)
+    monkeypatch.setattr(bench, "opening", lambda: outcome)
+    page.quantizing.jobs.start("me")
+    assert page.open(ME) == gr.skip()
+    assert said(page, settings, settings) == gr.skip()
