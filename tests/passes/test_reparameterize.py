@@ -237,7 +237,7 @@ def test_whichever_candidate_has_the_least_error_is_taken(
 
 
 def test_a_form_offers_the_candidates_and_the_search() -> None:
-    assert reparameterize.CLIP_CHOICES == {"auto": None, "1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0}
+    assert reparameterize.CLIP_CHOICES == {"1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0}
 
 
 def test_a_k_that_is_given_costs_no_search(model, images, watched: list, monkeypatch) -> None:
