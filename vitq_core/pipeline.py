@@ -82,7 +82,7 @@ def quantize(
     simulation = run.simulation
     simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
     seconds = time.perf_counter() - started
-    report = build_report(simulation, module, seconds, pictures.count, source, run.reconstruction)
+    report = build_report(simulation, module, seconds, pictures.count, source, run.reconstruction, run.stages)
     if not run.reconstruction.cancelled:
         monitor.report(1.0, "Quantized")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)

@@ -62,6 +62,24 @@ class CalibrationPictures:
         if rest is not None and len(rest):
             yield rest
 
+    def parted(self, every: int, most: int) -> tuple[CalibrationPictures, Tensor]:
+        """Of the first ``most`` pictures each ``every``-th one [n, C, H, W], and a set of the others."""
+        held: list[Tensor] = []
+
+        def others() -> Iterator[Tensor]:
+            seen = 0
+            for chunk in self:
+                chunk = chunk[: most - seen]
+                chosen = (torch.arange(seen, seen + len(chunk)) % every == every - 1).to(chunk.device)
+                held.append(chunk[chosen])
+                yield chunk[~chosen]
+                seen += len(chunk)
+                if seen >= most:
+                    return
+
+        rest = CalibrationPictures(others(), self._size, self._device)
+        return rest, torch.cat(held)
+
     def __iter__(self) -> Iterator[Tensor]:
         chunks = self._store if self._tensor is None else self._tensor.split(CHUNK)
         for chunk in chunks:

@@ -26,7 +26,7 @@ from ..graph.site import Layer, Site
 from ..models import Model, Preprocessing, wrap_model
 from ..quantized.audit import audit
 from ..quantized.packing import pack, unpack
-from ..quantized.report import Report, SiteRow, UnitRow
+from ..quantized.report import Report, SiteRow, StageRow, UnitRow
 from ..quantized.result import QuantizeResult, layer_bits
 from ..quantized.simulation import Simulation
 from ..quantized.tensors import CODES, float_tensors
@@ -209,6 +209,7 @@ def _report(data: dict[str, Any]) -> Report:
     lists = {name: tuple(data[name]) for name in ("kept_float", "kept_8bit")}
     lists["sites"] = tuple(SiteRow(**row) for row in data["sites"])
     lists["units"] = tuple(UnitRow(**{**row, "losses": tuple(row["losses"])}) for row in data["units"])
+    lists["stages"] = tuple(StageRow(**row) for row in data.get("stages", ()))
     return Report(**{**data, **lists})
 
 

@@ -1,5 +1,5 @@
 """What is done to a model: a pass each. Importing this package registers them all."""
 
-from . import allocate, calibrate, reconstruct, reparameterize, rotate  # each registers its passes
+from . import allocate, calibrate, reconstruct, reparameterize, rotate, stages  # each registers its own
 
-__all__ = ["allocate", "calibrate", "reconstruct", "reparameterize", "rotate"]
+__all__ = ["allocate", "calibrate", "reconstruct", "reparameterize", "rotate", "stages"]

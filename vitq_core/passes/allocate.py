@@ -104,7 +104,10 @@ def allocate_by_paper(run: Run) -> None:
     _allocate(run, SOURCES[options.importance], give_out)
 
 
-@add_pass("allocate_budget", gives=(ALLOCATED,), weight=6.0, Options=BudgetOptions, check=_check_given)
+@add_pass(
+    "allocate_budget", gives=(ALLOCATED,), weight=6.0, Options=BudgetOptions, check=_check_given,
+    optional=True,
+)  # fmt: skip
 def allocate_by_budget(run: Run) -> None:
     """The budget policy, with the recipe's weight and activation bits as averages."""
     source = SOURCES[run.options(BudgetOptions).importance]

@@ -12,7 +12,7 @@ from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..graph.site import Site
-from ..quantized.report import NO_RECONSTRUCTION, Reconstruction
+from ..quantized.report import NO_RECONSTRUCTION, Reconstruction, StageRow
 from ..quantized.simulation import Simulation
 from ..recipes.recipe import Recipe
 from ..recipes.steps import Pass
@@ -28,7 +28,8 @@ class Run:
     ``given``, ``asked``: the caller's model and recipe; ``prepared``: the one copy that is worked on;
     ``recipe``: with the bits that a pass gave out. ``rows``: activation rows [≤ 512, D] of sites, which
     calibration keeps for passes that weigh candidates on a layer's output. ``state``: the folder for what is
-    learned, None: one of its own; ``watch`` hears of it.
+    learned, None: one of its own; ``watch`` hears of it. ``plan``: the passes that are followed; one of them
+    may strike others that come later, and says in ``stages`` why.
     """
 
     given: nn.Module
@@ -42,6 +43,8 @@ class Run:
     watch: Watch | None = None
     rows: dict[Site, Tensor] = field(default_factory=dict)
     reconstruction: Reconstruction = NO_RECONSTRUCTION
+    plan: list[Pass] = field(default_factory=list)
+    stages: tuple[StageRow, ...] = ()
     _simulation: Simulation | None = None
 
     @property
@@ -59,7 +62,9 @@ class Run:
     def follow(self, plan: list[Pass]) -> None:
         """All passes, one after the other; progress is shared out by their weights."""
         whole, total, done = self.monitor, sum(step.weight for step in plan), 0.0
+        self.plan = list(plan)
         for step in plan:
             self.monitor = whole.part(done / total, (done + step.weight) / total)
-            step.apply(self)
+            if step in self.plan:
+                step.apply(self)
             done += step.weight

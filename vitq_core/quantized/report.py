@@ -58,6 +58,18 @@ class UnitRow(Record):
 
 
 @dataclass(frozen=True)
+class StageRow(Record):
+    """One optional pass, tried on calibration pictures: how far held-back answers lay from full precision's
+    without it and with it (``Task.damage``), and whether it was kept.
+    """
+
+    stage: str
+    before: float
+    after: float
+    kept: bool
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """Sizes in MB (10⁶ bytes, as save_quantized writes them); average bits weighted by parameters and MACs.
 
@@ -65,7 +77,7 @@ class Report(Record):
     activation bits / 10⁹ for one picture; ``seconds``: of this call, without those of a stopped run that it
     went on with. ``kept_float``, ``kept_8bit``: what the nominal bits do not cover.
     ``units``: what reconstruction did, those done before it was cancelled; empty without one.
-    ``cancelled``: whether it was.
+    ``cancelled``: whether it was. ``stages``: the passes that were tried first, where the recipe does that.
     """
 
     recipe: str
@@ -83,6 +95,7 @@ class Report(Record):
     sites: tuple[SiteRow, ...]
     units: tuple[UnitRow, ...] = ()
     cancelled: bool = False
+    stages: tuple[StageRow, ...] = ()
 
     @property
     def compression(self) -> float:
@@ -112,6 +125,7 @@ def build_report(
     pictures: int,
     source: Model | None,
     reconstruction: Reconstruction = NO_RECONSTRUCTION,
+    stages: tuple[StageRow, ...] = (),
 ) -> Report:
     """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
     rows = tuple(_row(simulation, site) for site in simulation.sites())
@@ -132,6 +146,7 @@ def build_report(
         sites=rows,
         units=reconstruction.units,
         cancelled=reconstruction.cancelled,
+        stages=stages,
     )
 
 

@@ -25,6 +25,7 @@ class Pass:
     ``needs``, ``gives``, ``ends``: what the model must be, what it is afterwards, what it is no more.
     ``weight``: its share of a run's time, beside the other passes'. ``Options``: its own, a dataclass of
     ``common.options``. ``keeps_rows``: it weighs candidates on activation rows, which calibration then keeps.
+    ``optional``: a recipe is whole without it, so it may be compared with doing without.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Pass:
     Options: type | None = None
     check: Callable[[Any], None] | None = None
     keeps_rows: bool = False
+    optional: bool = False
 
 
 PASSES: Registry[Pass] = Registry("pass")

@@ -100,6 +100,10 @@ class Task(ABC):
         """Fresh ones, with no picture seen."""
 
     @abstractmethod
+    def damage(self, found: Evaluation) -> float:
+        """How far answers lie from the reference's, as one number: 0 for equal ones, more for worse."""
+
+    @abstractmethod
     def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor | None:
         """What of ``outputs`` is explained: ``given`` [B], checked, or the model's own choice; None where
         there is nothing to choose. Raises ValueError for a target that the model does not have."""

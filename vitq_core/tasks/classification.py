@@ -36,6 +36,10 @@ class Classification(Task):
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics()
 
+    def damage(self, found: Evaluation) -> float:
+        """Mean KL(reference ‖ module) in nats."""
+        return found.kl
+
     def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor:
         logits = outputs[LOGITS]
         return logits.argmax(1) if given is None else check_targets(given, logits.shape[1])

@@ -51,6 +51,12 @@ class Features(Task):
     def metrics(self) -> FeatureMetrics:
         return FeatureMetrics()
 
+    def damage(self, found: Evaluation) -> float:
+        """1 minus the mean cosine: of patch tokens and class token; of the features where none are shown."""
+        shown = [found.token_cosine, found.class_token_cosine]
+        known = [cosine for cosine in shown if cosine is not None] or [found.cosine]
+        return 1 - sum(known) / len(known)
+
     def targets(self, outputs: Outputs, given: Tensor | None) -> None:
         return None
 

@@ -1,0 +1,103 @@
+"""Are the recipe's optional passes worth it on this model? Tried one after the other before the run itself.
+
+What helps small models may harm a large one. So the model is calibrated on a part of the pictures, first
+without any optional pass, then with each in turn beside those that helped; the answers to held-back pictures
+are compared with those in full precision. A pass that made them worse is struck from the plan and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..common.batch import Batch
+from ..common.modes import evaluating
+from ..common.monitor import Monitor
+from ..data.calibration_set import CHUNK, CalibrationPictures
+from ..graph.prepared import PreparedModel
+from ..quantized.report import StageRow
+from ..recipes.recipe import Recipe
+from ..recipes.steps import RECONSTRUCT, Pass, add_pass
+from .base import Run
+
+COMPARE = "compare_stages"
+EVERY = 4  # picture is held back
+MOST = 128  # pictures that passes are tried on: more would change few decisions, and cost as much again
+FEWEST = 8  # with fewer pictures nothing is tried
+
+
+@add_pass(COMPARE, weight=24.0)
+def compare(run: Run) -> None:
+    """Strikes the optional passes that do not help, and keeps the bits that a kept one gave out."""
+    optional = [step for step in run.plan if step.optional]
+    if run.pictures.count < FEWEST or not optional:
+        return
+    rest, held = run.pictures.parted(EVERY, MOST)
+    with rest:
+        trials = _Trials(run, rest, held, len(optional) + 1)
+        before, recipe = trials.damage([], run.recipe)
+        kept: list[Pass] = []
+        for step in optional:
+            after, given = trials.damage([*kept, step], recipe)
+            helps = after <= before
+            run.stages += (StageRow(step.name, before, after, helps),)
+            if helps:
+                kept, before, recipe = [*kept, step], after, given
+    run.recipe = recipe
+    run.plan = [step for step in run.plan if step in kept or not step.optional]
+
+
+@dataclass
+class _Trials:
+    """Calibrated on ``rest``, judged on ``held`` [n, C, H, W]; ``count``: how many trials there will be."""
+
+    run: Run
+    rest: CalibrationPictures
+    held: Tensor
+    count: int
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self.reference = self._outputs(self.run.prepared.module)
+
+    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[float, Recipe]:
+        """Of a model with the ``chosen`` optional passes; and the recipe with the bits they gave out."""
+        steps = [
+            step for step in self.run.plan if self._tried(step) and (step in chosen or not step.optional)
+        ]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.run.seed)
+            attempt = Run(
+                self.run.given, self.run.asked, _copied(self.run.prepared), recipe, self.rest,
+                self._monitor(), self.run.seed,
+            )  # fmt: skip
+            attempt.follow(steps)
+        return self._measured(attempt.simulation.module), attempt.recipe
+
+    def _tried(self, step: Pass) -> bool:
+        """Learning takes far longer than all trials, and undoes by itself what does not help."""
+        return step.name not in (COMPARE, RECONSTRUCT)
+
+    def _monitor(self) -> Monitor:
+        part = self.run.monitor.part(self.done / self.count, (self.done + 1) / self.count)
+        self.done += 1
+        return part
+
+    def _outputs(self, module: nn.Module) -> list[dict[str, Tensor]]:
+        task = self.run.prepared.task
+        with evaluating(module), torch.no_grad():
+            return [task.run(module, Batch((chunk,))) for chunk in self.held.split(CHUNK)]
+
+    def _measured(self, module: nn.Module) -> float:
+        metrics = self.run.prepared.task.metrics()
+        for found, expected in zip(self._outputs(module), self.reference, strict=True):
+            metrics.add(found, None, expected)
+        return self.run.prepared.task.damage(metrics.result())
+
+
+def _copied(prepared: PreparedModel) -> PreparedModel:
+    return replace(prepared, module=deepcopy(prepared.module))
