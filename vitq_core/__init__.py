@@ -14,7 +14,7 @@ from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import quantize
-from .quantized.report import Report, SiteRow, UnitRow
+from .quantized.report import Report, SiteRow, StageRow, UnitRow
 from .quantized.result import QuantizeResult
 from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
 from .recipes.schedule import EFFORTS, Schedule
@@ -44,6 +44,7 @@ __all__ = [
     "Schedule",
     "Site",
     "SiteRow",
+    "StageRow",
     "StorageError",
     "TableCost",
     "UnitProgress",

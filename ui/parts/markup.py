@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+import vitq_core as vq
 from vitq_core.experiment.likeness import FEWEST
 
 from .judgement import Judgement, judge_answers, judge_features
@@ -255,7 +256,7 @@ def facts(outcome: Outcome) -> str:
         ("At 8 bits", listed(report.kept_8bit)),
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
     ]
-    rows[1:1] = _left_out(outcome)
+    rows[1:1] = [*_left_out(outcome), *_tried(report.stages)]
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
@@ -270,6 +271,23 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
         for use, names in uses
         if names
     ]
+
+
+STAGES = {
+    "rotate_heads": "spreading extreme values inside attention",
+    "allocate_budget": "more bits for sensitive layers",
+    "reparameterize_clip": "clipping extreme channels",
+}
+
+
+def _tried(stages: Sequence[vq.StageRow]) -> list[tuple[str, str]]:
+    """The steps of the method that were tried first, where it does that."""
+    kept, dropped = (
+        [STAGES.get(row.stage, row.stage) for row in stages if row.kept is on] for on in (True, False)
+    )
+    said = [f"kept: {', '.join(kept)}"] if kept else []
+    said += [f"left out, because answers were worse with it: {', '.join(dropped)}"] if dropped else []
+    return [("Tried first", f"{'; '.join(said)}.")] if said else []
 
 
 def _likeness(outcome: Outcome) -> str:

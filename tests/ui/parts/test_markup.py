@@ -86,6 +86,15 @@ def test_with_few_test_pictures_nothing_is_said_of_a_tried_one(bench, settings):
     assert "Not told: it takes at least 32" in markup.facts(bench.outcome(few))
 
 
+def test_steps_that_were_tried_and_left_out_are_named(bench, settings):
+    outcome = bench.quantize(settings)
+    assert "Tried first" not in markup.facts(outcome)
+    rows = (vq.StageRow("rotate_heads", 0.1, 0.2, False), vq.StageRow("<other>", 0.1, 0.05, True))
+    tried = replace(outcome.result, report=replace(outcome.result.report, stages=rows))
+    said = markup.facts(replace(outcome, result=tried))
+    assert "kept: &lt;other&gt;; left out, because answers were worse with it: spreading extreme" in said
+
+
 def test_arithmetic_has_full_precisions_beside_it(bench, settings):
     outcome = bench.quantize(settings)
     report = outcome.result.report
