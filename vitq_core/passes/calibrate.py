@@ -1,6 +1,6 @@
 """Calibration: every quantizer fits itself on what reaches it, with all quantizers before it already active.
 
-A quantizer that ranks candidates by the layer's output, be it of a weight, is fitted when its layer is reached.
+A weight whose range is ranked by the layer's output is fitted when its layer is reached, the others before.
 One chunk of pictures takes one forward pass. More are processed module after module on stored activations, so
 that every site sees all pictures, memory does not grow with their number, and their batches do not matter.
 """

@@ -1,8 +1,8 @@
 """What is kept of a layer's inputs to judge candidates by its output: a bounded sample of the whole stream.
 
-Few tokens of a real model are much larger than all others and carry most of the output, so the rows of largest
-norm are kept whole beside an even choice of the others. Which ones does not depend on how the pictures came in
-batches.
+Few tokens of a real model are much larger than all others and carry most of the output, so the rows of
+largest norm are kept whole beside an even choice of the others. Which ones does not depend on how the
+pictures came in batches.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rows:
 
     def judge_weight(self, weight: Tensor) -> Correlated:
         """For the quantizer of the rows of the layer's ``weight``, inputs as they come together."""
-        return Correlated(weight.flatten(1), self.values.T @ (self.values * self.counts[:, None]))
+        return Correlated(weight.flatten(1), self.values * self.counts.sqrt()[:, None])
 
     def judge_single_weights(self, weight: Tensor) -> Weighted:
         """The same as if inputs had nothing to do with each other: many times faster."""
@@ -153,7 +153,7 @@ def input_judges(
 
 
 def rows_of(layer: nn.Module, x: Tensor) -> Tensor:
-    """The rows [rows, D] that meet the rows of the layer's weight: tokens, or the patches of a convolution."""
+    """The rows [rows, D] that meet those of the layer's weight: tokens, or a convolution's patches."""
     if isinstance(layer, nn.Conv2d):
         shape = {name: getattr(layer, name) for name in ("dilation", "padding", "stride")}
         x = functional.unfold(x, layer.kernel_size, **shape).transpose(1, 2)

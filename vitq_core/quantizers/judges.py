@@ -1,13 +1,14 @@
 """What rounding a tensor does at the output of the layer that reads it: the error that a search makes least.
 
-A tensor's own squared error counts all its values alike. The output does not: a small weight that meets a large
-activation matters, and so does an activation that meets large weights.
+A tensor's own squared error counts all its values alike. The output does not: a small weight that meets a
+large activation matters, and so does an activation that meets large weights.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from .statistics import even_stride, grouped
@@ -39,13 +40,14 @@ class Weighted:
 
 
 class Correlated:
-    """``dᵀ G d`` of a weight's rows d, where G [values, values] is the second moment of the layer's inputs."""
+    """``‖inputs @ d‖²`` of a weight's rows d, for ``inputs`` [rows, values] of the layer."""
 
-    def __init__(self, sample: Tensor, moments: Tensor) -> None:
-        self.sample, self._moments = sample, moments
+    def __init__(self, sample: Tensor, inputs: Tensor) -> None:
+        self.sample = sample
+        self._root = torch.linalg.qr(inputs, mode="r").R.T  # the same norms with no more columns than rows
 
     def errors(self, difference: Tensor) -> Tensor:
-        return (difference @ self._moments).mul_(difference).sum(dim=1)
+        return (difference @ self._root).square_().sum(dim=1)
 
 
 class Multiplied:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..common.checks import check_number
 from ..common.options import check_given, option
 from .base import QUANTIZERS, Quantizer
-from .judges import Judge
+from .judges import Judge, Weighted
 from .kernels import logarithmic as kernels
 from .statistics import Statistics
 
@@ -54,8 +54,9 @@ class LogSqrt2(Quantizer):
     For ``x ≥ 0``. ``base``: √2 unless given. The zero takes one code more than the 2^b powers. With a fixed
     base more bits only add ever smaller values: signal to noise stays near 20 dB from 4 bits on. ``"fitted"``
     takes the base with the least squared error, each with its best scale (after AdaLog, arXiv 2407.12951).
-    ``range``: ``"percentile"``: the scale is one of RepQ-ViT's quantiles; ``"least_error"``: the largest value
-    or a part of it, ranked by the squared error of the layer's output where the layer is there.
+    ``range``: ``"percentile"``: the scale is one of RepQ-ViT's quantiles; ``"least_error"``: the largest
+    value or a part of it, with the least squared error of the layer's output, or of the tensor where it is
+    fitted without a layer.
     """
 
     Options = LogOptions
@@ -73,8 +74,14 @@ class LogSqrt2(Quantizer):
     def judged(self) -> bool:
         return self.range == "least_error"
 
+    def _ranks(self, statistics: Statistics, judge: Judge | None) -> Judge | None:
+        """What ranks candidates; None: the percentiles' own search."""
+        return (judge or Weighted(statistics.sample, torch.ones(()))) if self.judged else None
+
     def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
-        self.scale, self.base, error = kernels.search(statistics, self._bases, self.bits, judge)
+        self.scale, self.base, error = kernels.search(
+            statistics, self._bases, self.bits, self._ranks(statistics, judge)
+        )
         self._note_error(statistics.sample, error)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class ShiftLog2(LogSqrt2):
     def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
         minimum = statistics.range()[0][0]
         shifted = kernels.Shifted(statistics, minimum - EPSILON)
+        judge = self._ranks(statistics, judge)
         judge = judge and kernels.ShiftedJudge(judge, minimum - EPSILON)
         self.minimum = minimum.to(statistics.device)
         self.scale, self.base, error = kernels.search(shifted, self._bases, self.bits, judge)

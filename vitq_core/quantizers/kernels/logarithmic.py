@@ -17,7 +17,8 @@ from .gradients import Differentiate, dot, zero_outside
 from .pieces import Simulate, plain_numbers
 
 COARSE = 3  # every so many bases are tried, then those between the best one and its neighbours
-SHRINK, SHRINKS = 0.8, 6  # of the largest value, where a judge ranks: powers of a factor
+ABOVE = 1 + 1e-6  # of the largest value: the scale that cuts nothing off, its own rounding included
+SHRINK, SHRINKS = 0.8, 6  # of that one, where a judge ranks: powers of a factor
 SEARCHED = 2**18  # values that many bases are ranked on
 
 
@@ -115,7 +116,7 @@ def search(
     """
     if judge is None:
         return _percentile_and_base(statistics, bases, bits)
-    largest = positive(statistics.range()[1][0]).to(judge.sample.device)
+    largest = positive(statistics.range()[1][0]).to(judge.sample.device) * ABOVE
     scales = [largest * SHRINK**power for power in range(SHRINKS)]
     _, scale, base = _scale_and_base(lambda *tried: _judged(judge, *tried, bits), scales, bases)
     return (
@@ -139,7 +140,7 @@ def _percentile_and_base(
 def _scale_and_base(
     rank: Callable[[Tensor, Sequence[float]], list[Tensor]], scales: list[Tensor], bases: Sequence[float]
 ) -> tuple[Tensor, Tensor, float]:
-    """(error, scale, base): all ``scales`` with every COARSE-th base, then the best one's with those near it."""
+    """(error, scale, base): every scale with every COARSE-th base, then the best with the bases near it."""
     tried = range(0, len(bases), COARSE)
     errors = [(rank(scale, [bases[i] for i in tried]), scale) for scale in scales]
     least, scale = min(errors, key=lambda pair: min(pair[0]))
