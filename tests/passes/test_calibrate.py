@@ -1,6 +1,7 @@
 """Every site is fitted to all pictures, behind quantizers that are active already, in bounded memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import vitq_core as vq
 from vitq_core.data import calibration_set as pictures_module
 from vitq_core.data import store
+from vitq_core.quantized import samples
+from vitq_core.quantizers import Uniform
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def stream(batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
     yield from batches
 
 
-@pytest.mark.parametrize("recipe", ["repq", "adfq"])
+@pytest.mark.parametrize("recipe", ["repq", "adfq", "vitq"])
 def test_batching_does_not_matter(model, pictures, calibrating, recipe: str, small_chunks: None) -> None:
     recipe = calibrating(recipe)
     images = pictures(model, 10)
@@ -59,6 +62,33 @@ def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recip
     at_once = vq.quantize(model, images, recipe)
     monkeypatch.setattr(pictures_module, "CHUNK", 4)
     assert_same_parameters(vq.quantize(model, images, recipe), at_once)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 8])
+def test_a_sample_does_not_depend_on_the_batches(model, pictures, calibrating, monkeypatch, chunk) -> None:
+    """More tokens than are kept of a layer: the same ones are chosen, and the same codes."""
+    monkeypatch.setattr(samples, "ROWS", 24)
+    monkeypatch.setattr(samples, "RARE", 6)
+    images = pictures(model, 16)
+    recipe = replace(calibrating("crl"), rules=vq.RECIPES["vitq"].rules)
+    at_once = vq.quantize(model, images, recipe)
+    monkeypatch.setattr(pictures_module, "CHUNK", chunk)
+    assert_same_parameters(vq.quantize(model, images, recipe), at_once)
+
+
+def test_a_weight_is_fitted_to_what_its_layer_reads(tiny, pictures, calibrating, small_chunks: None) -> None:
+    """A channel that is a hundred times louder for some pictures: the weights that meet it are kept exact."""
+    model = tiny(embed_norm_layer=torch.nn.LayerNorm, final_norm=False)
+    with torch.no_grad():
+        model.blocks[0].norm1.weight[3] *= 100.0
+        model.blocks[0].attn.qkv.weight[:, 5] *= 4.0  # the largest, which would set the range
+    result = vq.quantize(model, pictures(model, 10), calibrating("vitq", 4, 8, {}))
+    simulation = result.model.vitq
+    name = "blocks.0.attn.qkv"
+    weight, shown = simulation.float_weight(name), simulation.layer(name).weight
+    own = Uniform(simulation.quantizer(simulation.layers[name].weight).bits, 0, "least_error").fit(weight)
+    judged, alone = ((w - weight)[:, 3].square().sum() for w in (shown, own(weight)))
+    assert judged < 0.7 * alone
 
 
 def test_every_variant_goes_module_by_module(mixture, pictures, small_chunks: None) -> None:

@@ -44,7 +44,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     calls = []
     apply = reparameterize._apply
 
-    def note(simulation, pair, target) -> None:
+    def note(run, pair, target) -> None:
+        simulation = run.simulation
         site = simulation.layers[pair.linears[0]].inputs[0]
         linear = nn.Linear(1, 1)
         layer = simulation.layer(pair.linears[0])
@@ -52,7 +53,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         linear.bias = nn.Parameter(layer.bias.clone())
         norm, current = deepcopy(simulation.layer(pair.norm)), deepcopy(simulation.quantizer(site))
         calls.append((pair, norm, linear, current, deepcopy(target)))
-        apply(simulation, pair, target)
+        apply(run, pair, target)
 
     monkeypatch.setattr(reparameterize, "_apply", note)
     return calls
@@ -126,7 +127,7 @@ def test_crl_picks_the_k_with_the_least_output_error(model, images, watched: lis
     def note_error(simulation, site, target, tokens) -> float:
         error = measure(simulation, site, target, tokens)
         errors.setdefault(str(site), {})[ks[id(target)]] = error
-        assert tokens.shape[1] == 16 and 1 < len(tokens) <= 512
+        assert tokens.values.shape[1] == 16 and 1 < len(tokens.values) <= 512
         return error
 
     monkeypatch.setattr(reparameterize, "_clipped", note_k)
@@ -152,8 +153,9 @@ def test_output_error_is_the_one_of_the_layer(model, images, watched: list, monk
         shift = current.scale.flatten() * (current.zero_point - target.zero_point).flatten()
         # methods.md says tokens are the norm's output: y → (y + s·r2)/r1, W → W·r1, b → b − W(s·r2)
         quantized = Uniform(weight_bits, axis=0).fit(weight * divisor)(weight * divisor)
-        output = target(((tokens + shift) / divisor)[None])[0] @ quantized.T - weight @ shift
-        seen.append((error, float((output - tokens @ weight.T).square().mean())))
+        rows = tokens.values
+        output = target(((rows + shift) / divisor)[None])[0] @ quantized.T - weight @ shift
+        seen.append((error, float((output - rows @ weight.T).square().mean())))
         return error
 
     weight_bits = 4

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 import vitq_core as vq
 from vitq_core.common.monitor import Monitor
 from vitq_core.graph.prepared import PreparedModel, prepare
+from vitq_core.quantized import samples
 from vitq_core.quantized.output_error import LayerError, output_errors
+from vitq_core.quantized.samples import rows_of
 from vitq_core.quantizers import QUANTIZERS
+from vitq_core.quantizers.judges import Judge, Multiplied, Weighted
 
 BITS = (2, 3, 4, 6, 8)
 
@@ -42,10 +45,21 @@ def run(part: nn.Module, inputs: list[Tensor], weight: Tensor | None) -> Tensor:
     return nn.functional.linear(inputs[0], weight, part.bias)
 
 
-def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor) -> Tensor:
+def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor, judge: Judge | None) -> Tensor:
     """``x`` through a quantizer of its own, as the recipe's rule for the role has it."""
     use = recipe.rules["*:weight"] if role == "weight" else recipe.rules.get(role, recipe.rules["*"])
-    return QUANTIZERS[use.quantizer](bits, **use.options).fit(x)(x)
+    return QUANTIZERS[use.quantizer](bits, **use.options).fit(x, judge)(x)
+
+
+def judges_of(part: nn.Module, inputs: list[Tensor], roles: list[str]) -> list[Judge]:
+    """One for each input, then the weight's: by the output's error if no two inputs go together."""
+    if not hasattr(part, "weight"):
+        return [Multiplied(*inputs, torch.ones(inputs[0].shape[:-1]), first) for first in (True, False)]
+    rows, weight = rows_of(part, inputs[0]), part.weight.detach().flatten(1)
+    met = weight.square().sum(0)
+    channel, tensor = Weighted(rows.T, torch.ones(())), Weighted(rows.reshape(1, -1), met.repeat(len(rows)))
+    moments = Weighted(weight, rows.square().sum(0))
+    return [channel if roles == ["post_layernorm"] else tensor, moments]
 
 
 def ratio(actual: Tensor, expected: Tensor) -> list[float]:
@@ -61,18 +75,20 @@ def twin(
     weight = None if layer.weight is None else part.weight.detach()
     expected = run(part, inputs, weight)
     roles = [site.role for site in layer.inputs]
-    rough = [simulated(role, recipe, bits, x) for role, x in zip(roles, inputs, strict=True)]
+    judges = judges_of(part, inputs, roles) if recipe.name == "vitq" else [None] * 2
+    rough = [simulated(*each) for each in zip(roles, [recipe] * 2, [bits] * 2, inputs, judges, strict=False)]
     act = ratio(run(part, rough, weight), expected)
     if weight is None:
         return act, []
-    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight)), expected)
+    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight, judges[-1])), expected)
 
 
 RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one recipe for each set of them
 
 
 @pytest.mark.parametrize("recipe", list(RULES.values()))
-def test_equals_quantizing_one_layer_at_a_time(prepared, images, recipe: str) -> None:
+def test_equals_quantizing_one_layer_at_a_time(prepared, images, recipe: str, monkeypatch) -> None:
+    monkeypatch.setattr(samples, "PRODUCTS", len(images))  # all are kept of a product
     found = measure(prepared, recipe, images)
     assert list(found) == prepared.names
     for name, error in found.items():

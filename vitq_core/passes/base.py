@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..graph.site import Site
 from ..quantized.report import NO_RECONSTRUCTION, Reconstruction, StageRow
+from ..quantized.samples import Rows
 from ..quantized.simulation import Simulation
 from ..recipes.recipe import Recipe
 from ..recipes.steps import Pass
@@ -26,10 +27,10 @@ class Run:
     """One call of ``quantize`` on its way through the recipe's passes.
 
     ``given``, ``asked``: the caller's model and recipe; ``prepared``: the one copy that is worked on;
-    ``recipe``: with the bits that a pass gave out. ``rows``: activation rows [≤ 512, D] of sites, which
-    calibration keeps for passes that weigh candidates on a layer's output. ``state``: the folder for what is
-    learned, None: one of its own; ``watch`` hears of it. ``plan``: the passes that are followed; one of them
-    may strike others that come later, and says in ``stages`` why.
+    ``recipe``: with the bits that a pass gave out. ``rows``: activation rows of sites, which calibration
+    keeps for passes that weigh candidates on a layer's output. ``state``: the folder for what is learned,
+    None: one of its own; ``watch`` hears of it. ``plan``: the passes that are followed; one of them may
+    strike others that come later, and says in ``stages`` why.
     """
 
     given: nn.Module
@@ -41,7 +42,7 @@ class Run:
     seed: int = 0
     state: str | Path | None = None
     watch: Watch | None = None
-    rows: dict[Site, Tensor] = field(default_factory=dict)
+    rows: dict[Site, Rows] = field(default_factory=dict)
     reconstruction: Reconstruction = NO_RECONSTRUCTION
     plan: list[Pass] = field(default_factory=list)
     stages: tuple[StageRow, ...] = ()

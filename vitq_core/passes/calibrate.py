@@ -1,5 +1,6 @@
 """Calibration: every quantizer fits itself on what reaches it, with all quantizers before it already active.
 
+A weight whose range is ranked by the layer's output is fitted when its layer is reached, the others before.
 One chunk of pictures takes one forward pass. More are processed module after module on stored activations, so
 that every site sees all pictures, memory does not grow with their number, and their batches do not matter.
 """
@@ -17,12 +18,12 @@ from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..data.store import ActivationStore
 from ..graph.segments import Paired, runs_in_sequence, stem, tail
-from ..graph.site import Site
+from ..graph.site import Layer, Site
+from ..quantized.samples import Factors, ProductSample, Rows, RowSample, even_rows, input_judges, sample_of
 from ..quantized.simulation import Simulation
+from ..quantizers.judges import Judge
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
 from .base import Run
-
-ROWS = 512  # activation rows kept of a site for passes that weigh candidates on a layer's output
 
 
 class _Reached(Exception):
@@ -39,15 +40,16 @@ def calibrate(run: Run) -> None:
 
 def fit_all(
     simulation: Simulation, pictures: CalibrationPictures, monitor: Monitor, keep: Collection[Site] = ()
-) -> dict[Site, Tensor]:
-    """Returns activation rows [≤ 512, D] of the sites in ``keep``."""
-    weighted = [layer.name for layer in simulation.layers.values() if layer.weight is not None]
+) -> dict[Site, Rows]:
+    """Returns activation rows of the sites in ``keep``."""
+    layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
+    weighted = [layer.name for layer in layers if not simulation.quantizer(layer.weight).judged]
     for index, name in enumerate(weighted):
         monitor.report(
             0.3 * index / len(weighted), f"Measuring weights ({index + 1} of {len(weighted)} layers)"
         )
         simulation.fit_weight(name)
-    watcher = _Watcher(simulation, monitor.part(0.3, 1.0), keep)
+    watcher = _Watcher(simulation, pictures.count, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
         blocks = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
         in_sequence = len(pictures) > 1 and runs_in_sequence(simulation.module, blocks, pictures.first)
@@ -65,11 +67,14 @@ def fit_all(
 class _Watcher:
     """Shows inputs of unfitted layers to their quantizers; then either fits and goes on, or stops there."""
 
-    def __init__(self, simulation: Simulation, monitor: Monitor, keep: Collection[Site]) -> None:
-        self._simulation, self._monitor, self._keep = simulation, monitor, keep
-        self._waiting: list[str] = []
+    def __init__(
+        self, simulation: Simulation, pictures: int, monitor: Monitor, keep: Collection[Site]
+    ) -> None:
+        self._simulation, self._pictures, self._monitor, self._keep = simulation, pictures, monitor, keep
+        self._waiting: str | None = None
+        self._sample: RowSample | ProductSample | None = None  # of the layer that waits
         self.share, self.stop_there = 1.0, False
-        self.rows: dict[Site, Tensor] = {}
+        self.rows: dict[Site, Rows] = {}
         self._done = 0
 
     def watching(self) -> AbstractContextManager:
@@ -84,7 +89,10 @@ class _Watcher:
             self._monitor.check()
             for quantizer, x in unfitted:
                 quantizer.observe(x, self.share)
-            self._waiting = [name]
+            self._waiting = name
+            if _judged(self._simulation, self._simulation.layers[name]):
+                self._sample = self._sample or sample_of(layer, self._pictures)
+                self._sample.update(inputs)
             if self.stop_there:
                 raise _Reached
             self.fit_waiting()
@@ -92,19 +100,33 @@ class _Watcher:
         return watch
 
     def fit_waiting(self) -> None:
-        for name in self._waiting:
-            for site in self._simulation.layers[name].inputs:
-                quantizer = self._simulation.quantizer(site)
-                if site in self._keep:
-                    sample = quantizer.statistics.sample.T
-                    self.rows[site] = sample[:: -(-len(sample) // ROWS)].clone()
-                quantizer.finish()
-            self._done += 1
-            total = len(self._simulation.layers)
-            self._monitor.report(
-                self._done / total, f"Measuring activations ({self._done} of {total} layers)"
+        if self._waiting is None:
+            return
+        layer, kept = self._simulation.layers[self._waiting], self._sample and self._sample.kept()
+        self._fit_inputs(layer, kept)
+        if layer.weight is not None and self._simulation.quantizer(layer.weight).judged:
+            self._simulation.fit_weight(
+                layer.name, kept.judge_weight(self._simulation.float_weight(layer.name))
             )
-        self._waiting = []
+        self._done += 1
+        total = len(self._simulation.layers)
+        self._monitor.report(self._done / total, f"Measuring activations ({self._done} of {total} layers)")
+        self._waiting = self._sample = None
+
+    def _fit_inputs(self, layer: Layer, kept: Rows | Factors | None) -> None:
+        quantizers = [self._simulation.quantizer(site) for site in layer.inputs]
+        judges: list[Judge | None] = [None] * len(quantizers)
+        if kept is not None:
+            weight = None if layer.weight is None else self._simulation.float_weight(layer.name)
+            judges = input_judges(kept, quantizers, weight)
+        for site, quantizer, judge in zip(layer.inputs, quantizers, judges, strict=True):
+            if site in self._keep:
+                self.rows[site] = kept or even_rows(quantizer.statistics.sample)
+            quantizer.finish(judge)
+
+
+def _judged(simulation: Simulation, layer: Layer) -> bool:
+    return any(simulation.quantizer(site).judged for site in layer.sites)
 
 
 def _rescaled_sites(simulation: Simulation) -> set[Site]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..common.options import check_given, number, option, switch
 from ..graph.rescaling import rescale_linear, rescale_norm
 from ..graph.site import NormPair, Site
+from ..quantized.samples import Rows
 from ..quantized.simulation import Simulation
 from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, RESCALED, add_pass
@@ -66,7 +67,7 @@ def to_layer_scale(run: Run) -> None:
         current = simulation.quantizer(site)
         target = Uniform(current.bits)
         target.set_parameters(current.scale.mean(), current.zero_point.mean())
-        _apply(simulation, pair, target)
+        _apply(run, pair, target)
 
 
 @add_pass("reparameterize_clip", Options=ClipOptions, optional=True, **TRAITS)
@@ -83,7 +84,7 @@ def to_clipped_scales(run: Run) -> None:
         targets = [_clipped(current, k, options.collapse) for k in candidates]
         if len(targets) > 1:
             targets.sort(key=lambda target: _output_error(simulation, site, target, run.rows[site]))
-        _apply(simulation, pair, targets[0])
+        _apply(run, pair, targets[0])
 
 
 def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:
@@ -118,25 +119,35 @@ def rescaling(current: Uniform, target: Uniform) -> tuple[Tensor, Tensor]:
     return scale / target.scale.flatten(), scale * (zero_point - target.zero_point.flatten())
 
 
-def _output_error(simulation: Simulation, site: Site, target: Uniform, tokens: Tensor) -> float:
+def _output_error(simulation: Simulation, site: Site, target: Uniform, tokens: Rows) -> float:
     """Mean squared error of the layer's output on ``tokens`` [rows, D] if ``target`` were its quantizer."""
     divisor, shift = rescaling(simulation.quantizer(site), target)
     weight = simulation.float_weight(site.module).detach()
-    rescaled = weight * divisor
-    simulated = deepcopy(simulation.simulated_weight(site.module).quantizer).fit(rescaled)(rescaled)
-    inputs = target(((tokens + shift) / divisor)[None])[0]  # as wide as its parameters: [1, rows, D]
-    return float((inputs @ simulated.T - (tokens + shift) @ weight.T).square().mean())
+    rescaled, moved = weight * divisor, tokens.rescaled(divisor, shift)
+    quantizer = deepcopy(simulation.simulated_weight(site.module).quantizer)
+    simulated = quantizer.fit(rescaled, moved.judge_single_weights(rescaled))(rescaled)
+    inputs = target(moved.values[None])[0]  # as wide as its parameters: [1, rows, D]
+    errors = (inputs @ simulated.T - (tokens.values + shift) @ weight.T).square().mean(dim=1)
+    return float((errors * tokens.counts).sum() / tokens.counts.sum())
 
 
-def _apply(simulation: Simulation, pair: NormPair, target: Uniform) -> None:
+def _apply(run: Run, pair: NormPair, target: Uniform) -> None:
     """Rescale the norm and every layer that reads it, refit their weights, and quantize with ``target``."""
+    simulation = run.simulation
     first = simulation.layers[pair.linears[0]].inputs[0]
     current = simulation.quantizer(first)
     divisor, shift = rescaling(current, target)
     target.sqnr_db = current.sqnr_db
+    moved = run.rows[first].rescaled(divisor, shift)
     with torch.no_grad():
         rescale_norm(simulation.layer(pair.norm), divisor, shift)
         for name in pair.linears:
             rescale_linear(simulation.layer(name), simulation.float_weight(name), divisor, shift)
-            simulation.fit_weight(name)
+            _refit_weight(simulation, name, moved)
             simulation.replace_input_quantizer(simulation.layers[name].inputs[0], deepcopy(target))
+
+
+def _refit_weight(simulation: Simulation, name: str, tokens: Rows) -> None:
+    """``tokens``: what the rescaled layer reads."""
+    judged = simulation.simulated_weight(name).quantizer.judged
+    simulation.fit_weight(name, tokens.judge_weight(simulation.float_weight(name)) if judged else None)

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
-from ..graph.site import Layer, Site
+from ..graph.site import Layer
 from ..quantizers import Quantizer
+from ..quantizers.judges import Judge
 from ..recipes.recipe import Recipe
+from .samples import input_judges, sample_of
 from .simulation import make_quantizer
 
 RANKED = 2**17  # values that a quantizer's range is chosen on
@@ -79,14 +81,13 @@ def _measure(
 ) -> LayerError:
     shown = [x[few] for x in inputs]
     expected = part.forward(*shown)
-    act: OutputError = {}
-    fitted = [_fitted(recipe, site, x, bits) for site, x in zip(layer.inputs, inputs, strict=False)]
-    for b in bits:
-        simulated = [quantizers[b](x) for quantizers, x in zip(fitted, shown, strict=False)]
-        act[b] = _ratio(part.forward(*simulated), expected)
+    fitted = _fitted_sites(part, layer, recipe, inputs, bits)
+    act = {
+        b: _ratio(part.forward(*(each[b](x) for each, x in zip(fitted, shown, strict=False))), expected)
+        for b in bits
+    }
     weight: OutputError = {}
     if layer.weight is not None:
-        fitted.append(_fitted(recipe, layer.weight, part.weight, bits))
         for b in bits:
             with _weight(part, fitted[-1][b](part.weight)):
                 weight[b] = _ratio(part.forward(*shown), expected)
@@ -97,15 +98,41 @@ def _measure(
     return LayerError(act, weight, sum(kept))
 
 
-def _fitted(recipe: Recipe, site: Site, x: Tensor, bits: tuple[int, ...]) -> dict[int, Quantizer]:
-    """The site's quantizer at every width, from statistics gathered once."""
-    watching = make_quantizer(recipe, site, bits[0])
+def _fitted_sites(
+    part: nn.Module, layer: Layer, recipe: Recipe, inputs: tuple[Tensor, ...], bits: tuple[int, ...]
+) -> list[dict[int, Quantizer]]:
+    """The quantizers of all sites, each at every width."""
+    watching = [make_quantizer(recipe, site, bits[0]) for site in layer.sites]
+    tensors = [*inputs[: len(layer.inputs)], *([] if layer.weight is None else [part.weight])]
+    judges = _judges(part, layer, watching, inputs)
+    return [_fitted(*each, bits) for each in zip(watching, tensors, judges, strict=True)]
+
+
+def _judges(
+    part: nn.Module, layer: Layer, quantizers: list[Quantizer], inputs: tuple[Tensor, ...]
+) -> list[Judge | None]:
+    """For the quantizers of a layer's sites: rougher ones than calibration's, for there are seven widths."""
+    if not any(quantizer.judged for quantizer in quantizers):
+        return [None] * len(quantizers)
+    sample = sample_of(part, len(inputs[0]))
+    sample.update(inputs)
+    kept = sample.kept()
+    if layer.weight is None:
+        return input_judges(kept, quantizers, None)
+    judges = [*input_judges(kept, quantizers[:-1], part.weight), kept.judge_single_weights(part.weight)]
+    return [judge and judge.thinned(RANKED) for judge in judges]
+
+
+def _fitted(
+    watching: Quantizer, x: Tensor, judge: Judge | None, bits: tuple[int, ...]
+) -> dict[int, Quantizer]:
+    """The quantizer at every width, from statistics gathered once."""
     watching.observe(x)
     watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
     quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
     for b, quantizer in quantizers.items():
         quantizer.bits = b
-        quantizer.finish()
+        quantizer.finish(judge)
     return quantizers
 
 

@@ -14,6 +14,7 @@ from ..graph.base import Family
 from ..graph.prepared import PreparedModel
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
+from ..quantizers.judges import Judge
 from ..recipes.recipe import Recipe
 from .pickling import make_picklable
 
@@ -164,11 +165,14 @@ class Simulation:
         index = [s.tensor for s in self.layers[site.module].inputs].index(site.tensor)
         self.layer(site.module).input_quantizers[index] = quantizer
 
-    def fit_weight(self, name: str) -> None:
-        """Fit the weight quantizer of a layer to its float weight and show the result."""
+    def fit_weight(self, name: str, judge: Judge | None = None) -> None:
+        """Fit the weight quantizer of a layer to its float weight and show the result.
+
+        ``judge``: ranks candidates by the layer's output, where the quantizer asks for it.
+        """
         weight, parametrization = self.float_weight(name), self.simulated_weight(name)
         with torch.no_grad():
-            parametrization.quantizer.fit(weight)
+            parametrization.quantizer.fit(weight, judge)
         parametrization.refresh(weight)
 
     def sites(self) -> Iterator[Site]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..common.errors import VitqError
 from ..common.registry import Registry
+from .judges import Judge
 from .kernels.gradients import Differentiate, Learned, StraightThrough
 from .kernels.pieces import Simulate, in_pieces
 from .statistics import Statistics
@@ -44,19 +45,27 @@ class Quantizer(nn.Module):
             self.statistics = Statistics(self._axes(x))
         self.statistics.update(x, share)
 
-    def finish(self) -> None:
-        """Fit the parameters to what was observed and forget it. Raises VitqError if nothing was."""
+    def finish(self, judge: Judge | None = None) -> None:
+        """Fit the parameters to what was observed and forget it. Raises VitqError if nothing was.
+
+        ``judge``: what ranks candidates where :attr:`judged`; None: the tensor's own squared error.
+        """
         if self.statistics is None:
             raise VitqError("a quantizer was asked to fit without having seen any calibration data")
-        self._solve(self.statistics)
+        self._solve(self.statistics, *([judge] if self.judged else []))
         self.statistics = None
 
-    def fit(self, x: Tensor) -> Quantizer:
+    def fit(self, x: Tensor, judge: Judge | None = None) -> Quantizer:
         """Observe ``x`` alone and finish."""
         self.statistics = None
         self.observe(x)
-        self.finish()
+        self.finish(judge)
         return self
+
+    @property
+    def judged(self) -> bool:
+        """Whether its candidates are ranked by what they do to the output of the layer that reads them."""
+        return False
 
     @property
     def fitted(self) -> bool:
@@ -145,7 +154,8 @@ class Quantizer(nn.Module):
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return ()
 
-    def _solve(self, statistics: Statistics) -> None:
+    def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
+        """Set the parameters. A quantizer that is not :attr:`judged` is given the statistics alone."""
         raise NotImplementedError("abstract: a quantizer defines _solve")
 
     def _note_error(self, sample: Tensor, squared_error: Tensor) -> None:

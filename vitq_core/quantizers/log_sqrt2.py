@@ -11,12 +11,14 @@ from torch import Tensor
 from ..common.checks import check_number
 from ..common.options import check_given, option
 from .base import QUANTIZERS, Quantizer
+from .judges import Judge, Weighted
 from .kernels import logarithmic as kernels
 from .statistics import Statistics
 
 # From one octave a code to 32 codes an octave: fine enough near 1 for 8 bits.
 STEPS = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 BASE_CHOICES = {"√2": "sqrt2", "2": 2.0, "fitted": "fitted"}
+RANGES = ("percentile", "least_error")
 BASES = tuple(2.0 ** (1 / steps) for steps in STEPS)
 
 
@@ -52,18 +54,34 @@ class LogSqrt2(Quantizer):
     For ``x ≥ 0``. ``base``: √2 unless given. The zero takes one code more than the 2^b powers. With a fixed
     base more bits only add ever smaller values: signal to noise stays near 20 dB from 4 bits on. ``"fitted"``
     takes the base with the least squared error, each with its best scale (after AdaLog, arXiv 2407.12951).
+    ``range``: ``"percentile"``: the scale is one of RepQ-ViT's quantiles; ``"least_error"``: the largest
+    value or a part of it, with the least squared error of the layer's output, or of the tensor where it is
+    fitted without a layer.
     """
 
     Options = LogOptions
     SETTINGS = (*Quantizer.SETTINGS, "base")
 
-    def __init__(self, bits: int, base: float | str = 2.0**0.5) -> None:
+    def __init__(self, bits: int, base: float | str = 2.0**0.5, range: str = "percentile") -> None:
         super().__init__(bits)
+        if range not in RANGES:
+            raise ValueError(f"range must be one of {', '.join(RANGES)}, got {range!r}")
+        self.range = range
         self._bases = BASES if base == "fitted" else (base,)
         self.base = self._bases[0]
 
-    def _solve(self, statistics: Statistics) -> None:
-        self.scale, self.base, error = kernels.search(statistics, self._bases, self.bits)
+    @property
+    def judged(self) -> bool:
+        return self.range == "least_error"
+
+    def _ranks(self, statistics: Statistics, judge: Judge | None) -> Judge | None:
+        """What ranks candidates; None: the percentiles' own search."""
+        return (judge or Weighted(statistics.sample, torch.ones(()))) if self.judged else None
+
+    def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
+        self.scale, self.base, error = kernels.search(
+            statistics, self._bases, self.bits, self._ranks(statistics, judge)
+        )
         self._note_error(statistics.sample, error)
 
     def encode(self, x: Tensor) -> Tensor:

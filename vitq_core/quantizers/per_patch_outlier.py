@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..common.options import check_given, number, option
 from .base import QUANTIZERS
+from .judges import Judge
 from .kernels import uniform as kernels
 from .uniform import Uniform
 
@@ -63,9 +64,9 @@ class PerPatchOutlier(Uniform):
         self.kept, self.seen, self.channels = self.kept + int(kept.sum()), self.seen + x.numel(), x.shape[-1]
         super().observe(x.masked_fill(kept, 0.0), share)
 
-    def fit(self, x: Tensor) -> PerPatchOutlier:
+    def fit(self, x: Tensor, judge: Judge | None = None) -> PerPatchOutlier:
         self.alpha, self.kept, self.seen = None, 0, 0
-        return super().fit(x)
+        return super().fit(x, judge)
 
     def _threshold(self, x: Tensor) -> float:
         if self.alpha_ratio is None:

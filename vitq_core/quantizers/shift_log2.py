@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .base import QUANTIZERS
+from .judges import Judge
 from .kernels import logarithmic as kernels
 from .log_sqrt2 import LogSqrt2
 from .statistics import Statistics
@@ -27,11 +28,13 @@ class ShiftLog2(LogSqrt2):
         """``m − ε``."""
         return self.minimum - EPSILON
 
-    def _solve(self, statistics: Statistics) -> None:
+    def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
         minimum = statistics.range()[0][0]
         shifted = kernels.Shifted(statistics, minimum - EPSILON)
+        judge = self._ranks(statistics, judge)
+        judge = judge and kernels.ShiftedJudge(judge, minimum - EPSILON)
         self.minimum = minimum.to(statistics.device)
-        self.scale, self.base, error = kernels.search(shifted, self._bases, self.bits)
+        self.scale, self.base, error = kernels.search(shifted, self._bases, self.bits, judge)
         self._note_error(statistics.sample, error)
 
     def encode(self, x: Tensor) -> Tensor:

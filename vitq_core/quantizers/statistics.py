@@ -40,7 +40,7 @@ class Statistics:
         size = groups.shape[1]
         self._extremes.update(groups, ceil(EXTREME * round(size / share)) + 2)
         self.count += size
-        few = groups[:, :: _stride(groups.numel() / share, size)]
+        few = groups[:, :: even_stride(groups.numel() / share, size)]
         self._samples.append(few.clone(memory_format=torch.contiguous_format))
 
     @property
@@ -57,7 +57,7 @@ class Statistics:
     def thin(self, values: int) -> None:
         """Keep about ``values`` of the sample, evenly: candidates are ranked faster and less finely."""
         sample = self.sample
-        self._samples = [sample[:, :: _stride(sample.numel(), sample.shape[1], values)].contiguous()]
+        self._samples = [sample[:, :: even_stride(sample.numel(), sample.shape[1], values)].contiguous()]
 
     def range(self, p: float | None = None) -> tuple[Tensor, Tensor]:
         """Per group (lo, hi): the quantiles 1 − p and p, linearly interpolated; None: the extremes."""
@@ -92,7 +92,8 @@ def broadcast_shape(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n if axis in kept else 1 for axis, n in enumerate(x.shape))
 
 
-def _stride(total: float, size: int, limit: int | None = None) -> int:
+def even_stride(total: float, size: int, limit: int | None = None) -> int:
+    """The least stride that leaves ``limit`` of ``total`` values at most; each of ``size`` has its turn."""
     stride = max(1, ceil(total / (limit or SAMPLE)))
     while gcd(stride, size) != 1:  # coprime with every dimension, so no channel or token is skipped
         stride += 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import QUANTIZERS, Quantizer
+from .judges import Judge
 from .kernels import uniform as kernels
 from .statistics import Statistics
 
@@ -17,7 +18,7 @@ class Uniform(Quantizer):
     ``axis``: the axis with one (s, z) per index; None: one for the tensor. ``range``: ``"percentile"``
     searches the quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254),
     ``"minmax"`` takes the extremes, ``"least_error"`` the extremes times the factor in 0.2..1 with the least
-    squared error, which matters most at 2 and 3 bits.
+    squared error of the layer's output, or of the tensor where it is fitted without a layer.
 
     A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
     then cuts between codes, and the codes number 2^b + 1.
@@ -37,8 +38,12 @@ class Uniform(Quantizer):
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return () if self.axis is None else (self.axis,)
 
-    def _solve(self, statistics: Statistics) -> None:
-        scale, zero_point, error = kernels.search(statistics, self.bits, self.range)
+    @property
+    def judged(self) -> bool:
+        return self.range == kernels.LEAST_ERROR
+
+    def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
+        scale, zero_point, error = kernels.search(statistics, self.bits, self.range, judge)
         self.set_parameters(statistics.unflatten(scale), statistics.unflatten(zero_point))
         self._note_error(statistics.sample, error)
 

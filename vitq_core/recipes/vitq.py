@@ -13,10 +13,10 @@ RECIPES.register("vitq")(
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
             "image": IMAGE,
-            "post_layernorm": Use("uniform", {"axis": -1}),
-            "post_softmax": Use("log_sqrt2", {"base": "fitted"}),
-            "post_gelu": Use("shift_log2", {"base": "fitted"}),
-            "*": Use("uniform"),
+            "post_layernorm": Use("uniform", {"axis": -1, "range": "least_error"}),
+            "post_softmax": Use("log_sqrt2", {"base": "fitted", "range": "least_error"}),
+            "post_gelu": Use("shift_log2", {"base": "fitted", "range": "least_error"}),
+            "*": Use("uniform", {"range": "least_error"}),
         },
         passes=("rotate_heads", "allocate_budget", "calibrate", "reparameterize_clip"),
         options=Options(

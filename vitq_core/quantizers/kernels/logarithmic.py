@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log2
 from typing import Protocol
 
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..judges import Judge
 from ..statistics import PERCENTILES, Statistics
 from . import pieces
 from .gradients import Differentiate, dot, zero_outside
 from .pieces import Simulate, plain_numbers
 
 COARSE = 3  # every so many bases are tried, then those between the best one and its neighbours
+ABOVE = 1 + 1e-6  # of the largest value: the scale that cuts nothing off, its own rounding included
+SHRINK, SHRINKS = 0.8, 6  # of that one, where a judge ranks: powers of a factor
 SEARCHED = 2**18  # values that many bases are ranked on
 
 
@@ -81,7 +84,7 @@ class Quantiles(Protocol):
 
     sample: Tensor
 
-    def range(self, p: float) -> tuple[Tensor, Tensor]: ...
+    def range(self, p: float | None = None) -> tuple[Tensor, Tensor]: ...
 
 
 class Shifted:
@@ -91,24 +94,60 @@ class Shifted:
         self._statistics, self._offset = statistics, offset
         self.sample = (statistics.sample - offset.to(statistics.sample.device)).clamp_min(0.0)
 
-    def range(self, p: float) -> tuple[Tensor, Tensor]:
+    def range(self, p: float | None = None) -> tuple[Tensor, Tensor]:
         lo, hi = self._statistics.range(p)
         return lo - self._offset, hi - self._offset
 
 
-def search(statistics: Quantiles, bases: Sequence[float], bits: int) -> tuple[Tensor, float, Tensor]:
-    """(scale, base, mean squared error): the percentile whose use as scale, with its base, errs least."""
+class ShiftedJudge:
+    """What an error of ``max(x − offset, 0)`` does: the same as one of x."""
+
+    def __init__(self, judge: Judge, offset: Tensor) -> None:
+        self.sample = (judge.sample - offset.to(judge.sample.device)).clamp_min_(0.0)
+        self.errors = judge.errors
+
+
+def search(
+    statistics: Quantiles, bases: Sequence[float], bits: int, judge: Judge | None = None
+) -> tuple[Tensor, float, Tensor]:
+    """(scale, base, mean squared error): the percentile whose use as scale, with its base, errs least.
+
+    ``judge``: what ranks in place of the squared error; then the scale is the largest value or a part of it.
+    """
+    if judge is None:
+        return _percentile_and_base(statistics, bases, bits)
+    largest = positive(statistics.range()[1][0]).to(judge.sample.device) * ABOVE
+    scales = [largest * SHRINK**power for power in range(SHRINKS)]
+    _, scale, base = _scale_and_base(lambda *tried: _judged(judge, *tried, bits), scales, bases)
+    return (
+        scale,
+        base,
+        _errors(statistics.sample.flatten(), scale, [base], bits)[0] / statistics.sample.numel(),
+    )
+
+
+def _percentile_and_base(
+    statistics: Quantiles, bases: Sequence[float], bits: int
+) -> tuple[Tensor, float, Tensor]:
     sample = statistics.sample.flatten()
     if len(bases) > 1:
         sample = sample[:: -(-len(sample) // SEARCHED)].contiguous()
     scales = [positive(statistics.range(p)[1][0]).to(sample.device) for p in PERCENTILES]
+    error, scale, base = _scale_and_base(lambda *tried: _errors(sample, *tried, bits), scales, bases)
+    return scale, base, error / sample.numel()
+
+
+def _scale_and_base(
+    rank: Callable[[Tensor, Sequence[float]], list[Tensor]], scales: list[Tensor], bases: Sequence[float]
+) -> tuple[Tensor, Tensor, float]:
+    """(error, scale, base): every scale with every COARSE-th base, then the best with the bases near it."""
     tried = range(0, len(bases), COARSE)
-    errors = [(_errors(sample, scale, [bases[i] for i in tried], bits), scale) for scale in scales]
+    errors = [(rank(scale, [bases[i] for i in tried]), scale) for scale in scales]
     least, scale = min(errors, key=lambda pair: min(pair[0]))
     best = tried[least.index(min(least))]
     near = bases[max(best - COARSE + 1, 0) : best + COARSE]
-    least = _errors(sample, scale, near, bits) if len(near) > 1 else least
-    return scale, near[least.index(min(least))], min(least) / sample.numel()
+    least = rank(scale, near) if len(near) > 1 else least
+    return min(least), scale, near[least.index(min(least))]
 
 
 def positive(scale: Tensor) -> Tensor:
@@ -125,4 +164,13 @@ def _errors(sample: Tensor, scale: Tensor, bases: Sequence[float], bits: int) ->
         for error, base in zip(errors, bases, strict=True):
             exponents = _codes_(torch.mul(logarithm, 1 / log2(base), out=room), bits)
             error += _powers_(exponents, scale, base, bits).sub_(x).square_().sum()
+    return errors
+
+
+def _judged(judge: Judge, scale: Tensor, bases: Sequence[float], bits: int) -> list[Tensor]:
+    """What the judge says of each base."""
+    logarithm, errors = torch.div(judge.sample, scale).log2_(), []
+    for base in bases:
+        exponents = _codes_(torch.mul(logarithm, 1 / log2(base)), bits)
+        errors.append(judge.errors(_powers_(exponents, scale, base, bits).sub_(judge.sample))[0])
     return errors

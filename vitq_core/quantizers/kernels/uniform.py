@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..judges import Judge
 from ..statistics import PERCENTILES, Statistics
 from . import pieces
 from .gradients import Differentiate, dot, zero_outside
@@ -14,6 +17,7 @@ from .pieces import Simulate, plain_numbers
 SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
 COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**19  # values that so many candidates are ranked on
+LEAST_ERROR = "least_error"
 CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
 
@@ -73,43 +77,74 @@ def _simulate(
 
 
 # -- the search for the range ----------------------------------------------------------------------------
-def percentile_ranges(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
+def percentile_ranges(statistics: Statistics) -> tuple[Tensor, Tensor]:
     """The quantiles that RepQ-ViT tries: (lows, highs), each [candidates, groups]."""
     lows, highs = zip(*(statistics.range(p) for p in PERCENTILES), strict=True)
     return torch.stack(lows).to(statistics.device), torch.stack(highs).to(statistics.device)
 
 
-def extremes(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
+def extremes(statistics: Statistics) -> tuple[Tensor, Tensor]:
     """One candidate: (lows, highs), each [1, groups]."""
     low, high = (end[None].to(statistics.device) for end in statistics.range())
     return low, high
 
 
-def shrunk_extremes(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor]:
-    """The extremes times factors, around the best of a coarse search: (lows, highs), [candidates, groups].
+RANGES = {"percentile": percentile_ranges, "minmax": extremes, LEAST_ERROR: extremes}
 
-    Thins the sample: so many candidates are ranked on fewer values.
+
+def search(
+    statistics: Statistics, bits: int, ranges: str, judge: Judge | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Per group, the (scale, zero point, mean squared error) of the candidate with the least error.
+
+    ``judge``: what ranks the shrunk extremes; None: the mean squared error.
     """
-    statistics.thin(SEARCHED)
-    sample, (low, high) = statistics.sample, extremes(statistics, bits)
+    lows, highs = RANGES[ranges](statistics)
+    if ranges != LEAST_ERROR:
+        return _best(*_ranked(statistics.sample, lows, highs, bits))
+    if judge is None:
+        statistics.thin(SEARCHED)  # so many candidates are ranked on fewer values
+        return _shrunk(lambda *ends: _ranked(statistics.sample, *ends, bits), lows, highs)
+    scale, zero_point, _ = _shrunk(lambda *ends: _judged(judge, *ends, bits), lows, highs)
+    error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
+    return scale, zero_point, error
+
+
+# Of ranges (lows, highs), each [candidates, groups]: their scales, zero points and errors, shaped as they.
+Rank = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def _shrunk(rank: Rank, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best of the extremes [1, groups] times factors: of all around the best one of a coarse search."""
     powers = torch.arange(0, SHRINKS, COARSE, device=low.device)[:, None]
     coarse = SHRINK**powers
-    best = _errors(sample, *scale_and_zero_point(low * coarse, high * coarse, bits), bits).argmin(0)
+    best = rank(low * coarse, high * coarse)[2].argmin(0)
     near = torch.arange(1 - COARSE, COARSE, device=low.device)[:, None]
     factors = SHRINK ** (powers[best, 0] + near).clamp(0, SHRINKS - 1)
-    return low * factors, high * factors
+    return _best(*rank(low * factors, high * factors))
 
 
-RANGES = {"percentile": percentile_ranges, "minmax": extremes, "least_error": shrunk_extremes}
-
-
-def search(statistics: Statistics, bits: int, ranges: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Per group, the (scale, zero point, mean squared error) of the candidate with the least error."""
-    scales, zero_points = scale_and_zero_point(*RANGES[ranges](statistics, bits), bits)
-    errors = _errors(statistics.sample, scales, zero_points, bits)
+def _best(scales: Tensor, zero_points: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     best = errors.argmin(0, keepdim=True)
     scale, zero_point, error = (each.gather(0, best)[0] for each in (scales, zero_points, errors))
     return scale, zero_point, error
+
+
+def _ranked(sample: Tensor, lows: Tensor, highs: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    scales, zero_points = scale_and_zero_point(lows, highs, bits)
+    return scales, zero_points, _errors(sample, scales, zero_points, bits)
+
+
+def _judged(judge: Judge, lows: Tensor, highs: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    scales, zero_points = scale_and_zero_point(lows, highs, bits)
+    errors = [_judge(judge, s[:, None], z[:, None], bits) for s, z in zip(scales, zero_points, strict=True)]
+    return scales, zero_points, torch.stack(errors)
+
+
+def _judge(judge: Judge, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    simulated = torch.empty_like(judge.sample)
+    simulator(scale, zero_point, bits)(judge.sample, simulated)
+    return judge.errors(simulated.sub_(judge.sample))
 
 
 def scale_and_zero_point(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
