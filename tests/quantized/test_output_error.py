@@ -54,7 +54,9 @@ def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor, judge: Judge |
 def judges_of(part: nn.Module, inputs: list[Tensor], roles: list[str]) -> list[Judge]:
     """One for each input, then the weight's: by the output's error if no two inputs go together."""
     if not hasattr(part, "weight"):
-        return [Multiplied(*inputs, torch.ones(inputs[0].shape[:-1]), first) for first in (True, False)]
+        axes = [None, 1] if roles[0] == "post_softmax" else [1, 1]  # a range for each head
+        counts = torch.ones(inputs[0].shape[:-1])
+        return [Multiplied(*inputs, counts, i == 0, axis) for i, axis in enumerate(axes)]
     rows, weight = rows_of(part, inputs[0]), part.weight.detach().flatten(1)
     met = weight.square().sum(0)
     channel, tensor = Weighted(rows.T, torch.ones(())), Weighted(rows.reshape(1, -1), met.repeat(len(rows)))

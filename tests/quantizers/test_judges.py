@@ -8,6 +8,7 @@ from vitq_core.quantizers import LogSqrt2, ShiftLog2, Uniform
 from vitq_core.quantizers.judges import Correlated, Multiplied, Weighted
 from vitq_core.quantizers.kernels import logarithmic
 from vitq_core.quantizers.log_sqrt2 import BASES
+from vitq_core.quantizers.statistics import PERCENTILES
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -53,14 +54,15 @@ def test_the_error_of_a_factor_is_that_of_the_product(axis: int | None, of_left:
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_weight_gets_the_range_that_serves_the_output(bits: int, seed: int) -> None:
-    """Against every factor tried in turn on the output; the search looks at every fourth first."""
+    """Against every factor and percentile tried in turn; the search looks at every fourth factor first."""
     inputs, weight = spread(200, 12, seed=seed), noise(5, 12, seed=seed + 7) ** 3
     fitted = Uniform(bits, 0, "least_error").fit(weight, weight_judges(inputs, weight)[0])
     found = (inputs @ (fitted(weight) - weight).T).square().sum(0)
     for row, error in zip(weight, found, strict=True):
         tried = []
-        for factor in (0.96**power for power in range(40)):
-            low, high = factor * row.min(), factor * row.max()
+        ends = [(0.96**power * row.min(), 0.96**power * row.max()) for power in range(40)]
+        ends += [(row.quantile(1 - p), row.quantile(p)) for p in PERCENTILES]
+        for low, high in ends:
             scale = (high - low) / (2**bits - 1)
             zero = (-low / scale).round()
             shown = scale * ((row / scale).round().clamp(-zero, 2**bits - 1 - zero))

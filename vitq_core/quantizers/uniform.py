@@ -18,7 +18,8 @@ class Uniform(Quantizer):
     ``axis``: the axis with one (s, z) per index; None: one for the tensor. ``range``: ``"percentile"``
     searches the quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254),
     ``"minmax"`` takes the extremes, ``"least_error"`` the extremes times the factor in 0.2..1 with the least
-    squared error of the layer's output, or of the tensor where it is fitted without a layer.
+    squared error of the tensor, or where its layer is there, those or the quantiles, whichever makes the
+    least squared error of the layer's output.
 
     A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
     then cuts between codes, and the codes number 2^b + 1.

@@ -4,6 +4,8 @@ from .baselines import IMAGE
 from .options import Options
 from .recipe import RECIPES, Recipe, Use
 
+HEADS = Use("uniform", {"axis": 1, "range": "least_error"})  # [pictures, heads, …]: a range for each head
+
 RECIPES.register("vitq")(
     Recipe(
         name="vitq",
@@ -16,6 +18,9 @@ RECIPES.register("vitq")(
             "post_layernorm": Use("uniform", {"axis": -1, "range": "least_error"}),
             "post_softmax": Use("log_sqrt2", {"base": "fitted", "range": "least_error"}),
             "post_gelu": Use("shift_log2", {"base": "fitted", "range": "least_error"}),
+            "query": HEADS,
+            "key": HEADS,
+            "value": HEADS,
             "*": Use("uniform", {"range": "least_error"}),
         },
         passes=("rotate_heads", "allocate_budget", "calibrate", "reparameterize_clip"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -97,15 +98,18 @@ def search(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Per group, the (scale, zero point, mean squared error) of the candidate with the least error.
 
-    ``judge``: what ranks the shrunk extremes; None: the mean squared error.
+    ``judge``: what ranks the shrunk extremes, and the percentiles too, which cut one end alone; None: the
+    mean squared error ranks the shrunk extremes.
     """
     lows, highs = RANGES[ranges](statistics)
     if ranges != LEAST_ERROR:
         return _best(*_ranked(statistics.sample, lows, highs, bits))
     if judge is None:
         statistics.thin(SEARCHED)  # so many candidates are ranked on fewer values
-        return _shrunk(lambda *ends: _ranked(statistics.sample, *ends, bits), lows, highs)
-    scale, zero_point, _ = _shrunk(lambda *ends: _judged(judge, *ends, bits), lows, highs)
+        return _best(*_shrunk(lambda *ends: _ranked(statistics.sample, *ends, bits), lows, highs))
+    rank = partial(_judged, judge, bits=bits)
+    tried = zip(_shrunk(rank, lows, highs), rank(*percentile_ranges(statistics)), strict=True)
+    scale, zero_point, _ = _best(*(torch.cat(both) for both in tried))
     error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
     return scale, zero_point, error
 
@@ -115,13 +119,13 @@ Rank = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def _shrunk(rank: Rank, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The best of the extremes [1, groups] times factors: of all around the best one of a coarse search."""
+    """The extremes [1, groups] times factors: those around the best of a coarse search."""
     powers = torch.arange(0, SHRINKS, COARSE, device=low.device)[:, None]
     coarse = SHRINK**powers
     best = rank(low * coarse, high * coarse)[2].argmin(0)
     near = torch.arange(1 - COARSE, COARSE, device=low.device)[:, None]
     factors = SHRINK ** (powers[best, 0] + near).clamp(0, SHRINKS - 1)
-    return _best(*rank(low * factors, high * factors))
+    return rank(low * factors, high * factors)
 
 
 def _best(scales: Tensor, zero_points: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
