@@ -2,20 +2,21 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from PIL import Image
 
+from vitq_core.experiment import counted
 from vitq_core.experiment.likeness import FEWEST
 
 from .judgement import Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
+from .words import listed, some
 
 NEEDS_LABELS = "needs labelled pictures"
 NEIGHBOUR_SIDE = 56
-NAMED = 5  # of the pictures that could not be read
 FEW_PICTURES = 50  # from so many on, a share is known to a few points
 UNLIKE = "This picture is unlike those the model was calibrated and tested on, so its answer may be off."
 
@@ -175,11 +176,12 @@ def classes(model: Any, wanted: str = "") -> str:
     if model.info.task == "features":
         return note("This model describes pictures and names nothing, so it has no classes.")
     if not model.labels:
-        count = f"{model.classes} classes" if model.classes else "classes"
+        count = counted(model.classes, "class", "classes") if model.classes else "classes"
         return note(f"This model came without names for its {count}: its answers are numbers.")
     names = [name for name in model.labels if wanted.strip().casefold() in name.casefold()]
     items = "".join(f"<li>{escape(name)}</li>" for name in sorted(names, key=str.casefold))
-    said = f"{len(names)} of {len(model.labels)} classes" if wanted.strip() else f"{len(names)} classes"
+    all_classes = counted(len(model.labels), "class", "classes")
+    said = f"{len(names)} of {all_classes}" if wanted.strip() else all_classes
     # Reached by the keyboard, so that it can be scrolled without a mouse.
     return f'{note(said)}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
 
@@ -266,7 +268,7 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
     """A row for each use that some pictures were missing from because they could not be read."""
     uses = (("calibration", outcome.left_out), ("testing", outcome.reference.left_out))
     return [
-        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {_some(names)}.")
+        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {some(names)}.")
         for use, names in uses
         if names
     ]
@@ -286,11 +288,6 @@ def _likeness(outcome: Outcome) -> str:
     )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return listed(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _few(count: int) -> str:
     """What to think of a share of so few pictures."""
     return f". Only {pictures(count)} to test on: a rough number" if count < FEW_PICTURES else ""
@@ -301,12 +298,8 @@ def _top5(outcome: Outcome) -> str:
     return f"{percent(quantized.top5)} quantized, {percent(full.top5)} in full precision."
 
 
-def listed(items: Iterable[Any]) -> str:
-    return ", ".join(map(str, items)) or "nothing"
-
-
 def pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return counted(count, "picture")
 
 
 def percent(share: float) -> str:

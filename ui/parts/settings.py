@@ -1,12 +1,14 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import vitq_core as vq
 from vitq_core import EFFORTS
-from vitq_core.experiment import EFFORT_NAMES, is_name
+from vitq_core.experiment import EFFORT_NAMES, counted, is_name
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
@@ -18,6 +20,8 @@ MAX_SEED = 2**31 - 1
 MAX_ITERATIONS = 100_000
 NO_EFFORT = "none"
 PLACES = ("own", "folder", "uploads")
+ZIP = ".zip"
+LONGEST_NAME = 80  # bytes; a file's name may have 255 in all
 
 # On both tabs: how much is learned, and from which pictures.
 RUN_FIELDS = ("effort", "iterations", "calibration", "held_out", "seed", "pictures", "folder", "uploads")
@@ -69,12 +73,24 @@ class RunSettings:
         """What tells this run from the usual one, as (words of the title, part of a file's name)."""
         found = [method_options.in_words(name, value) for name, value in self.options]
         if self.iterations is not None:
-            found.append((f"{self.iterations} iterations", f"iter{self.iterations}"))
+            found.append((counted(self.iterations, "iteration"), f"iter{self.iterations}"))
         if self.calibration != CALIBRATION:
-            found.append((f"{self.calibration} calibration pictures", f"cal{self.calibration}"))
+            found.append((counted(self.calibration, "calibration picture"), f"cal{self.calibration}"))
         if self.seed:
             found.append((f"seed {self.seed}", f"seed{self.seed}"))
-        return found
+        return found + self._brought
+
+    @property
+    def _brought(self) -> list[tuple[str, str]]:
+        """The same of the pictures that a person brought; never where they lie."""
+        if self.pictures == "own":
+            return []
+        files = (self.folder,) if self.pictures == "folder" else self.uploads
+        if self.pictures == "uploads" and not is_zip(files):
+            return [(counted(len(files), "own file"), f"{len(files)}files")]
+        name = Path(files[0]).name or "own folder"
+        stem = name[:-4] if is_zip(files) else name
+        return [(name, _in_file_name(stem) or "folder")]
 
     @property
     def complete(self) -> "RunSettings":
@@ -97,8 +113,27 @@ class StoppedRun(RunSettings):
     modules: int = 0
 
     @property
+    def title(self) -> str:
+        return f"{super().title}, stopped after {self.learned} of {counted(self.modules, 'module')}"
+
+    @property
+    def slug(self) -> str:
+        return f"{super().slug}-stopped{self.learned}of{self.modules}"
+
+    @property
     def complete(self) -> RunSettings:
         return RunSettings(**{item.name: getattr(self, item.name) for item in fields(RunSettings)})
+
+
+def is_zip(files: Sequence[str]) -> bool:
+    """Whether these are no pictures but one zip of them."""
+    return len(files) == 1 and Path(files[0]).suffix.lower() == ZIP
+
+
+def _in_file_name(name: str) -> str:
+    """`name` without what some system does not take in a file's name, and not too long."""
+    plain = re.sub(r"[^\w.]+", "-", name).encode()[:LONGEST_NAME].decode(errors="ignore")
+    return plain.strip("-.")
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:

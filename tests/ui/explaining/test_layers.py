@@ -55,7 +55,7 @@ def test_a_cancelled_scoring_goes_on_where_it_stopped(relevance, scoring, monkey
     again = []
     scores = relevance.score(scoring, lambda _, message: again.append(message))
     assert any(message.startswith("2 pictures seen") for message in seen)
-    assert not any(message.startswith("1 pictures seen") for message in again)
+    assert not any(message.startswith("1 picture seen") for message in again)
     assert scores.pictures == 4
 
 

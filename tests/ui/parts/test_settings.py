@@ -106,6 +106,15 @@ def test_boxes_that_are_not_used_make_no_other_result():
         ),
         ({"seed": 3}, "seed 3", "seed3"),
         ({"calibration": 64}, "64 calibration pictures", "cal64"),
+        ({"calibration": 1}, "1 calibration picture", "cal1"),
+        ({"effort": "quick", "calibration": 32, "iterations": 1}, "1 iteration", "iter1"),
+        ({"pictures": "folder", "folder": "/home/me/my pictures/"}, "my pictures", "my-pictures"),
+        ({"pictures": "folder", "folder": "/"}, "own folder", "own-folder"),
+        ({"pictures": "folder", "folder": "/home/me/Bees & <b>.ZIP"}, "Bees & <b>.ZIP", "Bees-b"),
+        ({"pictures": "uploads", "uploads": ["/tmp/12ab/bees.zip"]}, "bees.zip", "bees"),
+        ({"pictures": "uploads", "uploads": ["/tmp/12ab/äpfel.zip"]}, "äpfel.zip", "äpfel"),
+        ({"pictures": "uploads", "uploads": ["/tmp/1/a.png"]}, "1 own file", "1files"),
+        ({"pictures": "uploads", "uploads": ["/tmp/1/a.png", "/tmp/2/b.png"]}, "2 own files", "2files"),
         ({"effort": "quick", "iterations": 7}, "7 iterations", "iter7"),
     ],
 )
@@ -115,3 +124,9 @@ def test_titles_and_file_names_tell_runs_apart(changed, title, slug):
     assert title in settings.title.split(" · ")
     assert settings.slug.endswith(f"-{slug}")
     assert from_form(usual).slug.endswith("adfq-w4a4")
+    assert "/" not in settings.slug and "tmp" not in settings.title + settings.slug
+
+
+def test_a_long_name_of_a_folder_leaves_a_name_that_a_file_may_have():
+    settings = from_form({**GOOD, "pictures": "folder", "folder": "/" + "ü" * 120})
+    assert len(f"{settings.slug}.zip".encode()) < 200
