@@ -20,6 +20,7 @@ from .relevance.settings import allocation_of, bits_problems, score_problems, sc
 from .running.runs import HEAVY, sentence
 from .workbench import Workbench
 
+RECIPE = first_recipe()  # the page's own
 PUBLIC = {**HEAVY, "api_visibility": "public"}
 
 
@@ -33,9 +34,9 @@ def add_endpoints(bench: Workbench) -> None:
         inputs = [
             raw_image(label="picture"),
             gr.Dropdown(models, value=models[0], label="model"),
-            gr.Dropdown(recipes, value=first_recipe(), label="recipe"),
-            gr.Number(4, label="weight_bits", precision=0),
-            gr.Number(4, label="act_bits", precision=0),
+            gr.Dropdown(recipes, value=RECIPE, label="recipe"),
+            gr.Number(4, label="weight_bits"),
+            gr.Number(4, label="act_bits"),
         ]
         answers = gr.JSON(label="answers")
         gr.Button().click(_classify(bench), inputs, answers, api_name="classify", **PUBLIC)
@@ -51,7 +52,7 @@ def list_models() -> list[dict]:
 def _quantize(bench: Workbench) -> Callable[..., dict]:
     def quantize(
         model: str = "demo-vit",
-        recipe: str = "adfq",
+        recipe: str = RECIPE,
         weight_bits: int = 4,
         act_bits: int = 4,
         calibration: int = 32,

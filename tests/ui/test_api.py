@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from ui import api
+from ui.parts.forms import first_recipe
 
 
 def test_bits_are_given_out_with_their_cost(bench):
@@ -64,3 +65,12 @@ def test_a_picture_is_explained(bench, tmp_path):
     for picture, target in ((None, ""), (str(tmp_path / "noise.png"), "zebra"), (__file__, "")):
         with pytest.raises(gr.Error):
             api._explain(bench)(picture, "demo-vit", target)
+
+
+def test_every_endpoint_quantizes_with_the_method_of_the_page(bench):
+    with gr.Blocks() as studio:
+        api.add_endpoints(bench)
+    told = studio.get_api_info()["named_endpoints"]
+    for endpoint in ("/quantize", "/classify"):
+        recipe = next(p for p in told[endpoint]["parameters"] if p["parameter_name"] == "recipe")
+        assert recipe["parameter_default"] == first_recipe()

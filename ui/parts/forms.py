@@ -26,8 +26,8 @@ ALONE = "Without fine-tuning you get only a part of this method. Choose Quick or
 OTHERS_PICTURES = {
     "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
     "train and test are used as such.",
-    "uploads": "Half of them measure the ranges, half test the result. A .zip may have subfolders named like "
-    "the model's labels.",
+    "uploads": "One half is for measuring ranges, the other for testing: of each at most as many as the "
+    "boxes above say. A .zip may have subfolders named like the model's labels, or train and test parts.",
 }
 
 Fields = dict[str, Component]
@@ -138,7 +138,8 @@ class Count:
     elem_id: str
 
     def build(self, min_width: int) -> gr.Number:
-        return gr.Number(self.value, precision=0, label=self.label, min_width=min_width, elem_id=self.elem_id)
+        """Not with Gradio's precision=0, which rounds fractions in silence: the form has a sentence for them."""
+        return gr.Number(self.value, label=self.label, min_width=min_width, elem_id=self.elem_id)
 
 
 def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr.HTML:

@@ -11,13 +11,12 @@ from PIL import Image
 from vitq_core.experiment import counted
 from vitq_core.experiment.likeness import FEWEST
 
-from .judgement import Judgement, judge_answers, judge_features
+from .judgement import FEW_PICTURES, Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
 from .words import listed, some
 
 NEEDS_LABELS = "needs labelled pictures"
 NEIGHBOUR_SIDE = 56
-FEW_PICTURES = 50  # from so many on, a share is known to a few points
 UNLIKE = "This picture is unlike those the model was calibrated and tested on, so its answer may be off."
 
 
@@ -71,7 +70,7 @@ def judged(outcome: Outcome) -> Judgement:
     report = outcome.result.report
     smaller = report.fp32_size_mb / report.size_mb
     if not outcome.classifies:
-        return judge_features(smaller, outcome.evaluation.cosine)
+        return judge_features(smaller, outcome.evaluation.cosine, outcome.evaluation.n)
     lost = -100 * outcome.change_in_accuracy[0] if outcome.reference.labelled else None
     return judge_answers(smaller, int(outcome.flips.sum()), len(outcome.flips), lost)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import vitq_core as vq
 from vitq_core import EFFORTS
-from vitq_core.experiment import EFFORT_NAMES, counted, is_name
+from vitq_core.experiment import EFFORT_NAMES, MAX_BITS, MIN_BITS, counted, is_name
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
@@ -185,7 +185,7 @@ def place_of(values: Mapping[str, Any]) -> Any:
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the form's values: {field: a sentence}; empty when they can be run."""
-    return general_problems(values) | method_options.problems(values)
+    return _no_room(values) | general_problems(values) | method_options.problems(values)
 
 
 def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
@@ -193,8 +193,8 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "model": one_of(values.get("model"), [info.id for info in vq.list_models()]),
         "recipe": one_of(values.get("recipe"), vq.RECIPES),
-        "weight_bits": whole(values.get("weight_bits"), 2, 8),
-        "act_bits": whole(values.get("act_bits"), 2, 8),
+        "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
+        "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
         "effort": one_of(effort_of(values), EFFORT_NAMES),
         "iterations": _iterations(values),
         "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION) or _too_few(values),
@@ -205,6 +205,21 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
         "uploads": _uploads(values),
     }
     return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def _no_room(values: Mapping[str, Any]) -> dict[str, str]:
+    """For the published mixed bits a bit more and a bit less have to be there; a fixed table has its own."""
+    if "first_blocks" not in method_options.applied(values.get("recipe")):
+        return {}
+    if method_options.chosen(values).get("first_blocks") == 0:
+        return {}
+    method, other = vq.RECIPES[values["recipe"]].title, vq.RECIPES["lrp-budget"].title
+    said = (
+        f"{method} gives some layers one bit more and others one bit less, so weight and activation bits must "
+        f"both be {MIN_BITS + 1} to {MAX_BITS - 1}. The method “{other}” takes any of these numbers."
+    )
+    at_an_end = [name for name in ("weight_bits", "act_bits") if values.get(name) in (MIN_BITS, MAX_BITS)]
+    return {name: said for name in at_an_end[:1]}  # said once
 
 
 def a_name(model_id: Any) -> str:
@@ -225,7 +240,12 @@ def _uploads(values: Mapping[str, Any]) -> str:
     given = values.get("uploads")
     files = isinstance(given, (list, tuple)) and given and all(isinstance(path, str) for path in given)
     wanted = is_name(place_of(values), ("uploads",))
-    return "Upload pictures or a .zip first." if wanted and not files else ""
+    if not wanted or not files:
+        return "Upload pictures or a .zip first." if wanted else ""
+    zips = sum(is_zip([path]) for path in given)
+    if zips > 1:
+        return "Upload one .zip at a time."
+    return "Upload either one .zip or pictures, not both." if zips and len(given) > 1 else ""
 
 
 def _iterations(values: Mapping[str, Any]) -> str:
