@@ -138,7 +138,7 @@ class Count:
     elem_id: str
 
     def build(self, min_width: int) -> gr.Number:
-        """Not with Gradio's precision=0, which rounds fractions in silence: the form has a sentence for them."""
+        """Not with Gradio's precision=0: it rounds fractions in silence; the form refuses them."""
         return gr.Number(self.value, label=self.label, min_width=min_width, elem_id=self.elem_id)
 
 

@@ -215,11 +215,11 @@ def _no_room(values: Mapping[str, Any]) -> dict[str, str]:
         return {}
     method, other = vq.RECIPES[values["recipe"]].title, vq.RECIPES["lrp-budget"].title
     said = (
-        f"{method} gives some layers one bit more and others one bit less, so weight and activation bits must "
-        f"both be {MIN_BITS + 1} to {MAX_BITS - 1}. The method “{other}” takes any of these numbers."
+        f"{method} gives some layers one bit more and others one bit less, so weight and activation bits "
+        f"must both be {MIN_BITS + 1} to {MAX_BITS - 1}. The method “{other}” takes any of these numbers."
     )
     at_an_end = [name for name in ("weight_bits", "act_bits") if values.get(name) in (MIN_BITS, MAX_BITS)]
-    return {name: said for name in at_an_end[:1]}  # said once
+    return dict.fromkeys(at_an_end[:1], said)  # said once
 
 
 def a_name(model_id: Any) -> str:
