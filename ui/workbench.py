@@ -99,9 +99,7 @@ class Workbench(ModelStore):
             with watching(module) as seen:
                 full = module(batch)[0]
             quantized = outcome.result.model(batch)[0]
-        known = outcome.likeness
-        unlike = None if known is None else bool(known.unlike(seen.features)[0])
-        return replace(outcome.compare(full, quantized), unlike=unlike)
+        return replace(outcome.compare(full, quantized), unlike=outcome.is_unlike(seen.features))
 
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory.

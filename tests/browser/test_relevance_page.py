@@ -179,13 +179,13 @@ def test_other_bits_mark_the_result_as_stale(quantized):
 
 
 def test_both_models_explain_a_picture_with_either_map(quantized):
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness patch by patch")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("Likeness patch by patch")
     picture = quantized.locator("#relevance-gallery button.thumbnail-item").nth(5)
     said = picture.inner_text().strip().split(" → ")
     picture.click()
     expect(quantized.locator("#maps .vq-full figcaption")).to_contain_text(said[0])
     quantized.get_by_label("map of pixels", exact=True).check()
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness pixel by pixel")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("Likeness pixel by pixel")
     expect(quantized.locator(".vq-cold")).to_be_visible()
     quantized.locator("#target input").click()
     quantized.get_by_role("option", name="umbrella", exact=True).click()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.experiment import prepare, private_copy
+from vitq_core.experiment.likeness import watching
 from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, readable
 from vitq_core.experiment.samples import Sample
 
@@ -143,19 +144,29 @@ class RelevanceBench:
             model = self.store.model(question.model)
             image, labels = model.preprocess(picture)[None], model.labels
             full = view(model, model.module, image, question.target, labels)
-            result = self._result(question.quantized) if question.quantized else None
+            outcome = self._outcome(question.quantized) if question.quantized else None
             with self.store.result_lock:
+                result = outcome.result if outcome else None
                 quantized = view(result, result.model, image, question.target, labels) if result else None
+            own = question.picture[0] == "sample"  # one of the run's
+            unlike = None if own or outcome is None else _unlike(outcome, image)
         used = model.preprocessing
-        return Explained(as_seen(image[0], used.mean, used.std), full, quantized)
+        return Explained(as_seen(image[0], used.mean, used.std), full, quantized, unlike)
 
-    def _result(self, settings: RunSettings) -> Any:
+    def _outcome(self, settings: RunSettings) -> Outcome:
         outcome = self.outcome(settings)
         if outcome is None:
             raise ValueError(GONE)
-        return outcome.result
+        return outcome
 
     def _batches(self, scoring: Scoring, count: int, cancel: Cancel | None) -> Batches:
         model, source = self.store.model(scoring.model), self.store.source(scoring)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
+
+
+def _unlike(outcome: Outcome, image: Tensor) -> bool | None:
+    """Told by the full-precision model's features of `image` [1, 3, H, W]."""
+    with watching(outcome.model.module) as seen, torch.inference_mode():
+        outcome.model.module(image)
+    return outcome.is_unlike(seen.features)

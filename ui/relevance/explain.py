@@ -33,7 +33,7 @@ from .settings import gallery_of, gallery_problems
 PREDICTION = -1
 MAX_CLASS = 1_000_000  # the engine names the model's own number of classes
 PREDICTED = ("what each model predicts", PREDICTION)
-STOPPED = markup.banner("stopped", "Stopped.", "Press Show held-out pictures to read them again.")
+STOPPED = markup.banner("stopped", "Stopped.", "Press Show test pictures to read them again.")
 QUIET = {**HEAVY, "show_progress": "hidden", "trigger_mode": "always_last"}
 SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 
