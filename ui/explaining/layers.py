@@ -80,7 +80,7 @@ class RelevanceBench:
         with self.store.computing(scoring.uploads):
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
-            batches = self._batches(scoring, scoring.count, cancel)
+            batches = self._batches(scoring, scoring.count, said, cancel)
             state = state_file(scoring, self.store.source(scoring).key)
             options = {
                 "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
@@ -104,7 +104,7 @@ class RelevanceBench:
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.store.computing(scoring.uploads):
-            batches = self._batches(scoring, min(scoring.count, MEASURED), cancel)
+            batches = self._batches(scoring, min(scoring.count, MEASURED), progress, cancel)
             model = self.store.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
 
@@ -132,7 +132,7 @@ class RelevanceBench:
     def samples(self, settings: RunSettings, cancel: Cancel | None = None) -> list[Sample]:
         """Held-out pictures for a gallery, before a run has measured them. Raises vq.Cancelled."""
         with self.store.computing(settings.uploads):
-            source = self.store.source(settings)
+            source = self.store.source(settings, cancel=cancel)
             key = (settings.model, source.key)
             return self._readable.get_or_make(key, lambda: readable(source.held_out(GALLERY), cancel))
 
@@ -159,8 +159,10 @@ class RelevanceBench:
             raise ValueError(GONE)
         return outcome
 
-    def _batches(self, scoring: Scoring, count: int, cancel: Cancel | None) -> Batches:
-        model, source = self.store.model(scoring.model), self.store.source(scoring)
+    def _batches(
+        self, scoring: Scoring, count: int, progress: Progress | None, cancel: Cancel | None
+    ) -> Batches:
+        model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
 
