@@ -105,6 +105,24 @@ def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped
     assert explain.gallery in explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
 
 
+def test_what_stops_reading_is_on_the_page_while_pictures_are_read(bench, stopped_at):
+    with gr.Blocks():
+        page = relevance_tab.Page(bench)
+    explain, me = page.explain, SimpleNamespace(session_hash="me")
+    assert not explain.stop.visible
+    pictures = stopped_at(0)
+    data = {part: part.value for part in explain.inputs | explain.asked | page.bits.inputs}
+    data |= {page.bits.table: None, page.opened: None, page.score.scores: None}
+    for event in (explain.fill_clicked(data, me), page.open(data, me)):
+        assert next(event) == {explain.stop: gr.update(visible=True)}
+        before = pictures.reads
+        last = next(event)
+        assert last[explain.stop] == gr.update(visible=False) and explain.gallery in last
+        assert pictures.reads > before
+    data[page.opened] = data[page.score.fields["model"]]
+    assert list(page.open(data, me)) == list(page.follow(data, me)) == [gr.skip()]
+
+
 def test_a_results_gallery_reads_no_further_picture_after_cancel(bench, stopped_at):
     pictures = stopped_at(0)
     outcome = bench.quantize(RunSettings("tiny", "minmax", calibration=4, held_out=4))

@@ -59,12 +59,12 @@ def importance(
         raise VitqError(f"{state} has seen {done} pictures already, more than the {total} given")
     targets.take(done, prepared.device)
     try:
-        monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "Preparing")
+        monitor.report(done / total if total else 0.0, _seen(done) if done else "Preparing")
         for batch in streamed(images, prepared.input_size, batch_size, skip=done):
             batch = prepared.batch(batch)
             tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
             keeper.save(SAVE_EVERY)
-            monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures seen")
+            monitor.report(watched.share(tally.pictures), _seen(tally.pictures))
     finally:
         keeper.save()
     targets.check_used()
@@ -122,3 +122,7 @@ def _fingerprint(prepared: PreparedModel, source: str, first: Tensor, targets: T
     for tensor in (*prepared.module.state_dict().values(), first.float(), *classes):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _seen(count: int) -> str:
+    return "1 picture seen" if count == 1 else f"{count} pictures seen"

@@ -52,12 +52,16 @@ def test_scores_every_layer_and_says_how_far_it_is(relevance, scoring):
 def test_a_cancelled_scoring_goes_on_where_it_stopped(relevance, scoring, monkeypatch):
     monkeypatch.setattr("ui.explaining.layers.SCORED_AT_ONCE", 1)
     seen = []
+
+    def enough() -> bool:
+        return any(message.startswith("2 pictures seen") for message in seen)
+
     with pytest.raises(vq.Cancelled):
-        relevance.score(scoring, lambda _, message: seen.append(message), lambda: len(seen) >= 4)
+        relevance.score(scoring, lambda _, message: seen.append(message), enough)
     again = []
     scores = relevance.score(scoring, lambda _, message: again.append(message))
-    assert any(message.startswith("2 pictures seen") for message in seen)
-    assert not any(message.startswith("1 pictures seen") for message in again)
+    assert any(message.startswith("1 picture seen") for message in seen)
+    assert not any(message.startswith("1 picture seen") for message in again)
     assert scores.pictures == 4
 
 
