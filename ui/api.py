@@ -16,11 +16,12 @@ from .parts.forms import first_recipe, model_choices
 from .parts.outcome import Neighbours
 from .parts.raw_image import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
-from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
+from .relevance.settings import LIMITS, allocation_of, bits_problems, score_problems, scoring_of
 from .running.runs import HEAVY, sentence
 from .workbench import Workbench
 
 RECIPE = first_recipe()  # the page's own
+ONLY_BUDGET = 'Only the policy "budget" keeps limits; choose it or leave this out.'
 PUBLIC = {**HEAVY, "api_visibility": "public"}
 
 
@@ -151,10 +152,17 @@ def _allocate(bench: Workbench) -> Callable[..., dict]:
         """
         values = {name: value for name, value in locals().items() if name not in ("bench", "pictures")}
         values["scored"] = pictures
-        _refuse({**score_problems(values), **bits_problems(values)})
+        wrong = {**score_problems(values), **bits_problems(values), **_unused_limits(values)}
+        _refuse({"pictures" if name == "scored" else name: said for name, said in wrong.items()})
         return _or_error(lambda: _allocated(bench, values))
 
     return allocate
+
+
+def _unused_limits(values: dict[str, Any]) -> dict[str, str]:
+    """Limits that were given to a policy that keeps none, with a sentence."""
+    given = [name for name in LIMITS if values[name] is not None]
+    return {} if values["policy"] == "budget" else dict.fromkeys(given, ONLY_BUDGET)
 
 
 def _allocated(bench: Workbench, values: dict[str, Any]) -> dict:

@@ -21,8 +21,10 @@ def test_bits_are_given_out_with_their_cost(bench):
     [
         ({"policy": "budget"}, "Give at least one limit"),
         ({"policy": "budget", "size_mb": 1e-6, "pictures": 2}, "nearest possible"),
+        ({"size_mb": 2}, 'size_mb: Only the policy "budget" keeps limits'),
+        ({"policy": "uniform", "gbops": 0.0}, 'gbops: Only the policy "budget" keeps limits'),
         ({"base_act": 9}, "base_act: A whole number from 2 to 8"),
-        ({"pictures": 0}, "scored: A whole number"),
+        ({"pictures": 0}, "pictures: A whole number"),
         ({"first_blocks": 9, "pictures": 2}, "first_blocks must be a whole number"),
         ({"importance": "hearsay"}, "importance: Choose one of"),
     ],

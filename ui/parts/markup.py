@@ -157,14 +157,15 @@ def verdict(pair: Pair | Neighbours, name: str = "") -> str:
         said = f"{pair.kept} of {len(pair.full)} nearest pictures are the same"
         kind = "same" if pair.kept == len(pair.full) else "flipped"
         detail = f"How alike both models' features are: {pair.cosine:.3f} (1 = the same). {name}"
-        return _verdict(kind, said, detail, pair.unlike)
+        return verdict_line(kind, said, detail, pair.unlike)
     full, quantized = pair.full[0][0], pair.quantized[0][0]
     kind = "flipped" if pair.flipped else "same"
     said = f"Changed answer: {full} → {quantized}" if pair.flipped else f"Both say {full}"
-    return _verdict(kind, said, f"It shows: {pair.truth}." if pair.truth else name, pair.unlike)
+    return verdict_line(kind, said, f"It shows: {pair.truth}." if pair.truth else name, pair.unlike)
 
 
-def _verdict(kind: str, said: str, detail: str, unlike: bool | None) -> str:
+def verdict_line(kind: str, said: str, detail: str, unlike: bool | None = None) -> str:
+    """`kind`: same or flipped, which is whether the answer changed. `unlike`: adds a sentence about that."""
     care = f"<em>{escape(UNLIKE)}</em>" if unlike else ""
     words = f"<strong>{escape(said)}</strong><span>{escape(detail)}</span>{care}"
     return f'<div class="vq-verdict vq-{kind}">{words}</div>'

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitq_core.experiment import counted
-from vitq_core.experiment.likeness import Likeness
+from vitq_core.experiment.likeness import Features, Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
 
@@ -160,6 +160,10 @@ class Outcome:
             _nearest(quantized, self.logits, own),
             float(cosines_of(quantized[None], full[None])[0]),
         )
+
+    def is_unlike(self, features: Features) -> bool | None:
+        """Whether a picture with these features is unlike those of the run; None where that is not told."""
+        return None if self.likeness is None else bool(self.likeness.unlike(features)[0])
 
     def answers(self, index: int) -> tuple[str, str]:
         """The two models' first answers."""

@@ -1,21 +1,32 @@
 """An image box that hands over the uploaded file as it is."""
 
+from abc import ABCMeta
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
 
-def raw_image(**kwargs: Any) -> gr.Image:
-    """`gr.Image` converts an upload before any of our code runs, and shows Pillow's words where it cannot.
+class _WithoutStub(type(gr.Image)):
+    """Gradio's own class of component classes writes a stub file beside every one; this does not."""
 
-    This one gives handlers the file's path. The method is replaced on one component, because Gradio writes
-    a stub file beside every subclass; handlers return plain values for it: `gr.update` builds a new one.
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> type:
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class RawImage(gr.Image, metaclass=_WithoutStub):
+    """`gr.Image` converts an upload before any of our code runs, and fails where Pillow cannot.
+
+    This one gives handlers the file's path. It is a class, since Gradio builds the box anew from its class
+    wherever an event leaves it as it was.
     """
-    box = gr.Image(type="filepath", **kwargs)
-    box.preprocess = _path
-    return box
+
+    is_template = True  # the browser shows it as it shows gr.Image
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        return payload.path if payload else None
 
 
-def _path(payload: ImageData | None) -> str | None:
-    return payload.path if payload else None
+def raw_image(**kwargs: Any) -> gr.Image:
+    """The box, for one picture."""
+    return RawImage(type="filepath", **kwargs)
