@@ -14,7 +14,7 @@ from .explaining.explained import Question
 from .parts.checks import one_of, refuse
 from .parts.forms import first_recipe, model_choices
 from .parts.outcome import Neighbours
-from .parts.raw_image import raw_image
+from .parts.raw_inputs import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
 from .relevance.settings import LIMITS, allocation_of, bits_problems, score_problems, scoring_of
 from .running.runs import HEAVY, sentence

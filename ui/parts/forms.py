@@ -13,6 +13,7 @@ from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .method_options import AUTOMATIC, methods_with
+from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
 
@@ -88,10 +89,7 @@ def model_field(fields: Fields, elem_id: str) -> gr.HTML:
 
 
 def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Slider:
-    """Gradio meets a number outside of the range with an error of its own; the form has a sentence for it."""
-    slider = gr.Slider(low, high, 4, step=1, label=label, elem_id=elem_id)
-    slider.preprocess = _as_it_is
-    return slider
+    return RawSlider(low, high, 4, step=1, label=label, elem_id=elem_id)
 
 
 def option_field(option: Option, recipe: str) -> Component:
@@ -115,10 +113,6 @@ def _beside(option: Option) -> str | None:
     methods = methods_with(option.name)
     used = f"For {', '.join(methods)}." if methods else ""
     return f"{option.hint} {used}".strip() or None
-
-
-def _as_it_is(payload: Any) -> Any:
-    return payload
 
 
 def at(pictures: Sequence[T], index: Any) -> T:

@@ -19,7 +19,7 @@ from ..parts import markup
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
-from ..parts.raw_image import raw_image
+from ..parts.raw_inputs import raw_image
 from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
 from ..running.runs import HEAVY, Data, Updates, sentence

@@ -1,4 +1,7 @@
-"""An image box that hands over the uploaded file as it is."""
+"""Inputs that hand over what came in as it is, where Gradio would convert or refuse it first.
+
+They are classes, since Gradio builds a component anew from its class wherever an event leaves it as it was.
+"""
 
 from abc import ABCMeta
 from typing import Any
@@ -17,8 +20,7 @@ class _WithoutStub(type(gr.Image)):
 class RawImage(gr.Image, metaclass=_WithoutStub):
     """`gr.Image` converts an upload before any of our code runs, and fails where Pillow cannot.
 
-    This one gives handlers the file's path. It is a class, since Gradio builds the box anew from its class
-    wherever an event leaves it as it was.
+    This one gives handlers the file's path.
     """
 
     is_template = True  # the browser shows it as it shows gr.Image
@@ -30,3 +32,12 @@ class RawImage(gr.Image, metaclass=_WithoutStub):
 def raw_image(**kwargs: Any) -> gr.Image:
     """The box, for one picture."""
     return RawImage(type="filepath", **kwargs)
+
+
+class RawSlider(gr.Slider, metaclass=_WithoutStub):
+    """`gr.Slider` meets a number outside of its range with an error of its own; our forms have a sentence."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
