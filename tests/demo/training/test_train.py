@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vitq_core.demo.training import train as command_line
-from vitq_core.demo.training.card import command
+from vitq_core.demo.training.card import Result, command, write_card
 from vitq_core.demo.training.datasets import PictureSet, augment, load_folder_split
 from vitq_core.demo.training.export import accuracy
 from vitq_core.demo.training.initialization import initialize, sincos_positions
@@ -172,6 +172,16 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
 def test_the_card_tells_the_command_without_where_the_data_was():
     config = TrainConfig("cifar10", data=str(Path("some") / "where" / "cifar10.zip"), seed=3)
     assert command(config).endswith("train cifar10 --out training --data cifar10.zip --seed 3")
+
+
+def test_the_card_says_where_the_clock_ended_the_training(tmp_path):
+    for epochs, by_the_clock in ((4.0, False), (3.2, True)):
+        result = Result(accuracy=0.95, held_out=1000, train=2000, epochs=epochs, minutes=90)
+        write_card(tmp_path, TrainConfig("colors", epochs=4), result)
+        card = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert ("The clock ended the first command" in card) == by_the_clock
+        assert "--export assets/models/tiny\n\n" in card and "\n\nLoad it with" in card
+        assert "\n\n\n" not in card
 
 
 def test_folders_and_zips_read_the_same(tmp_path):
