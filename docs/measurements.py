@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))  # as a script, only docs/ is on the path
 
 from tests.benchmarks import (  # noqa: E402
     accuracy,
+    block_deletion,
     mixed_precision,
     mutation,
     reconstruction,
@@ -194,6 +195,15 @@ def _area(found: Mapping[str, float]) -> str:
     return f"{found['area']:+.3f} ± {found['error']:.3f}".replace("-", "−")
 
 
+def blocks(run: dict) -> str:
+    """For each model what it answers without each of its blocks."""
+    return "\n\n".join(
+        f"**{model}**: top-1 {found['top1']:.1%} of {found['n']:,} held-out pictures\n\n"
+        f"{block_deletion.table(found)}"
+        for model, found in sorted(run.items())
+    )
+
+
 def halves(run: dict) -> str:
     rows = [
         [model, name, *(side_by_side.describe(**figures) for figures in shares.values())]
@@ -264,6 +274,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "quick": lambda: of_reconstruction("quick"),
     "decisions": decisions,
     "deletion": lambda: if_stored("deletion", deletion),
+    "blocks": lambda: if_stored("blocks", blocks),
     "side_by_side": lambda: if_stored("side_by_side", halves),
     "speed": lambda: if_stored("speed", speed),
     "memory": lambda: if_stored("memory", memory),

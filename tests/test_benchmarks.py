@@ -1,5 +1,6 @@
 """What the benchmarks rely on and no measurement would tell: what they try, and on which pictures."""
 
+import json
 import subprocess
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import nn
 
 import vitq_core as vq
 
+from .benchmarks.block_deletion import left_out, main, without_each_block
 from .benchmarks.cells import TrainAndTest, source_of
 from .benchmarks.provenance import commit_of
 from .benchmarks.relu_ablation import with_relu
@@ -46,6 +48,48 @@ def test_photographs_calibrate_from_train_and_are_judged_on_test(tmp_path: Path)
     assert [sample.name for sample in drawn] == [sample.name for sample in source.calibration(4, seed=0)]
     with pytest.raises(SystemExit, match="cifar10-vit was trained on photographs"):
         source_of(model, None)
+
+
+def test_a_block_that_does_nothing_is_left_out_for_free(model, images) -> None:
+    idle = model.blocks[1]
+    with torch.no_grad():
+        for last in (idle.attn.proj, idle.mlp.fc2):
+            last.weight.zero_()
+            last.bias.zero_()
+        answers = model(images)
+        without_first = model.forward_head(
+            model.norm(idle(model.norm_pre(model._pos_embed(model.patch_embed(images)))))
+        )
+    found = without_each_block(model, images, answers.argmax(1))
+    needed, free = found["blocks"]
+    assert (found["n"], found["top1"]) == (len(images), 1)
+    assert (free["block"], free["agreement"], free["top1"]) == ("blocks.1", 1, 1)
+    assert abs(free["kl"]) < 1e-5
+    wanted = torch.nn.functional.kl_div(
+        without_first.log_softmax(1), answers.log_softmax(1), reduction="batchmean", log_target=True
+    )
+    assert needed["kl"] == pytest.approx(wanted.item(), rel=1e-4) and needed["kl"] > 0.01
+    agreeing = (without_first.argmax(1) == answers.argmax(1)).float().mean().item()
+    assert needed["agreement"] == needed["top1"] == pytest.approx(agreeing)
+    with torch.no_grad():
+        assert torch.equal(model(images), answers)  # every block is in its place again
+
+
+def test_a_block_comes_back_after_an_error(model) -> None:
+    first = model.blocks[0]
+    with pytest.raises(KeyError), left_out(model, "blocks.0"):
+        assert isinstance(model.blocks[0], nn.Identity)
+        raise KeyError
+    assert model.blocks[0] is first
+
+
+def test_the_blocks_of_a_folder_are_measured_and_stored(tmp_path: Path, capsys) -> None:
+    demo = Path(vq.load_model("demo-vit").info.source)
+    path = tmp_path / "blocks.json"
+    main(["--models", str(demo), "--limit", "4", "--results", str(path)])
+    (found,) = json.loads(path.read_text()).values()
+    assert found["n"] == 4 and len(found["blocks"]) == len(vq.load_model("demo-vit").module.blocks)
+    assert "| `blocks.0` |" in capsys.readouterr().out
 
 
 def test_a_commit_is_named_and_marked_where_files_differ(tmp_path: Path) -> None:

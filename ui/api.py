@@ -14,12 +14,14 @@ from .explaining.explained import Question
 from .parts.checks import one_of, refuse
 from .parts.forms import first_recipe, model_choices
 from .parts.outcome import Neighbours
-from .parts.raw_image import raw_image
+from .parts.raw_inputs import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
-from .relevance.settings import allocation_of, bits_problems, score_problems, scoring_of
+from .relevance.settings import LIMITS, allocation_of, bits_problems, score_problems, scoring_of
 from .running.runs import HEAVY, sentence
 from .workbench import Workbench
 
+RECIPE = first_recipe()  # the page's own
+ONLY_BUDGET = 'Only the policy "budget" keeps limits; choose it or leave this out.'
 PUBLIC = {**HEAVY, "api_visibility": "public"}
 
 
@@ -33,9 +35,9 @@ def add_endpoints(bench: Workbench) -> None:
         inputs = [
             raw_image(label="picture"),
             gr.Dropdown(models, value=models[0], label="model"),
-            gr.Dropdown(recipes, value=first_recipe(), label="recipe"),
-            gr.Number(4, label="weight_bits", precision=0),
-            gr.Number(4, label="act_bits", precision=0),
+            gr.Dropdown(recipes, value=RECIPE, label="recipe"),
+            gr.Number(4, label="weight_bits"),
+            gr.Number(4, label="act_bits"),
         ]
         answers = gr.JSON(label="answers")
         gr.Button().click(_classify(bench), inputs, answers, api_name="classify", **PUBLIC)
@@ -51,7 +53,7 @@ def list_models() -> list[dict]:
 def _quantize(bench: Workbench) -> Callable[..., dict]:
     def quantize(
         model: str = "demo-vit",
-        recipe: str = "adfq",
+        recipe: str = RECIPE,
         weight_bits: int = 4,
         act_bits: int = 4,
         calibration: int = 32,
@@ -150,10 +152,17 @@ def _allocate(bench: Workbench) -> Callable[..., dict]:
         """
         values = {name: value for name, value in locals().items() if name not in ("bench", "pictures")}
         values["scored"] = pictures
-        _refuse({**score_problems(values), **bits_problems(values)})
+        wrong = {**score_problems(values), **bits_problems(values), **_unused_limits(values)}
+        _refuse({"pictures" if name == "scored" else name: said for name, said in wrong.items()})
         return _or_error(lambda: _allocated(bench, values))
 
     return allocate
+
+
+def _unused_limits(values: dict[str, Any]) -> dict[str, str]:
+    """Limits that were given to a policy that keeps none, with a sentence."""
+    given = [name for name in LIMITS if values[name] is not None]
+    return {} if values["policy"] == "budget" else dict.fromkeys(given, ONLY_BUDGET)
 
 
 def _allocated(bench: Workbench, values: dict[str, Any]) -> dict:

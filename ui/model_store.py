@@ -9,6 +9,7 @@ from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment.folders import changed
+from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, forget_pictures
 
 from .parts.cache import Cache
@@ -64,11 +65,18 @@ class ModelStore:
         bundled = any(info.id == model_id and info.bundled for info in vq.list_models())
         return bundled or self._models.get(model_id) is not None
 
-    def source(self, settings: RunSettings) -> Source:
-        """The pictures that `settings` name; remembered, because listing a large folder takes seconds."""
+    def source(
+        self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> Source:
+        """The pictures that `settings` name; remembered, because listing a large folder takes seconds.
+
+        `progress` and `cancel` are for the listing, which raises vq.Cancelled.
+        """
         check_uploads(settings)
         key = (settings.model, settings.pictures, settings.folder, settings.uploads, changed(settings.folder))
-        return self._sources.get_or_make(key, lambda: choose_source(self.model(settings.model), settings))
+        return self._sources.get_or_make(
+            key, lambda: choose_source(self.model(settings.model), settings, progress, cancel)
+        )
 
 
 def megabytes(model: Any) -> float:

@@ -86,7 +86,7 @@ class Workbench(ModelStore):
         self, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> Reference:
         """What the full-precision model says about the held-out pictures of `settings`."""
-        key = (settings.model, self.source(settings).key, settings.held_out)
+        key = (settings.model, self.source(settings, progress, cancel).key, settings.held_out)
         with self.computing(settings.uploads):
             return self._references.get_or_make(key, lambda: self._refer(settings, progress, cancel))
 
@@ -99,9 +99,7 @@ class Workbench(ModelStore):
             with watching(module) as seen:
                 full = module(batch)[0]
             quantized = outcome.result.model(batch)[0]
-        known = outcome.likeness
-        unlike = None if known is None else bool(known.unlike(seen.features)[0])
-        return replace(outcome.compare(full, quantized), unlike=unlike)
+        return replace(outcome.compare(full, quantized), unlike=outcome.is_unlike(seen.features))
 
     def download(self, settings: RunSettings) -> Path | None:
         """A zip of the quantized model; None where the result is no longer in memory.
@@ -141,7 +139,8 @@ class Workbench(ModelStore):
     def _quantize(self, settings: RunSettings, progress: Progress | None, job: Job) -> Outcome:
         read = READ if settings.effort == NO_EFFORT else LEARNING_READ
         part_of(progress, 0, 1)(0.0, "Loading the model")
-        model, source = self.model(settings.model), self.source(settings)
+        model = self.model(settings.model)
+        source = self.source(settings, progress, job)
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
         measured = quantize_and_measure(
             model, source, reference, settings.engine_recipe(), settings.calibration,
@@ -156,7 +155,7 @@ class Workbench(ModelStore):
         )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
-        model, source = self.model(settings.model), self.source(settings)
+        model, source = self.model(settings.model), self.source(settings, progress, cancel)
         return refer(model, source, settings.held_out, progress, cancel)
 
 

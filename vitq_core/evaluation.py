@@ -13,6 +13,7 @@ from .common.batch import Batch
 from .common.errors import VitqError
 from .common.modes import evaluating
 from .common.monitor import Monitor
+from .common.words import counted
 from .data.batches import iterated, length_of
 from .graph.copies import module_of
 from .models import Model
@@ -55,7 +56,10 @@ def evaluate(
             expected = None if other is None else _outputs(task, other, batch, "the reference")
             metrics.add(_outputs(task, network, batch, "the model"), batch.truth, expected)
             if progress is not None:
-                progress(min((done + 1) / total, 1.0) if total else None, f"{metrics.n} pictures evaluated")
+                progress(
+                    min((done + 1) / total, 1.0) if total else None,
+                    f"{counted(metrics.n, 'picture')} evaluated",
+                )
     return metrics.result()
 
 

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.demo.scenes import LABELS
 from vitq_core.experiment.folders import ALL
 from vitq_core.experiment.measure import Batches
 from vitq_core.experiment.run import Measured, quantize_and_measure, refer
-from vitq_core.experiment.samples import Sample, Source, builtin_source, draws_scenes
+from vitq_core.experiment.samples import Sample, Source, builtin_source
 from vitq_core.pictures import PictureFolder
 
 SCENES = 2000  # are held out unless told otherwise
@@ -85,7 +86,7 @@ def source_of(model: vq.Model, data: str | None) -> Source | TrainAndTest:
     """The scenes of a model that was trained on them, or ``data``."""
     if data is not None:
         return TrainAndTest(model, data)
-    if not draws_scenes(model.info.id):
+    if tuple(model.labels or ()) != LABELS:
         raise SystemExit(f"{model.info.id} was trained on photographs: give them as --data")
     return builtin_source(model)
 

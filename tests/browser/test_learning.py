@@ -38,7 +38,7 @@ def prepare(page, iterations: str) -> None:
 @pytest.fixture
 def learning(page):
     """A run of which some modules are done and many are not."""
-    prepare(page, "40")
+    prepare(page, "80")
     page.locator("#quantize").click()
     expect(page.locator("#live .vq-tile").nth(1)).to_be_visible()
     return page
@@ -69,7 +69,7 @@ def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
 
 def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
     live = learning.locator("#live")
-    expect(live).to_contain_text(re.compile(r"Module \d+ of 14 · step \d+ of 40 · about .* left"))
+    expect(live).to_contain_text(re.compile(r"Module \d+ of 14 · step \d+ of 80 · about .* left"))
     expect(live.locator(".vq-curve polyline")).to_have_attribute("points", re.compile(r"\d"))
     learning.locator("#cancel").click()
     status = learning.locator("#status")

@@ -51,6 +51,20 @@ def test_opens_ready_to_use_with_a_finished_result_that_is_marked_as_stored(page
     assert download.value.suggested_filename == "demo-vit-vitq-w4a4.zip"
 
 
+def test_the_button_says_that_its_result_was_there_already(page):
+    page.locator("#quantize").click()
+    expect(page.locator("#status .vq-done")).to_contain_text("This is already the result of these settings.")
+    page.wait_for_timeout(500)  # nothing that comes after the run takes the sentence away
+    expect(page.locator("#status")).to_contain_text("This is already the result of these settings.")
+
+
+def test_bits_that_the_method_has_no_room_for_are_told_before_the_run(page, refused):
+    choose(page, "LRP-QViT")
+    page.locator("#weight-bits input[type=number]").fill("8")
+    expect(page.locator("#status")).to_contain_text("“Smart bit budget” takes any of these")
+    refused("#quantize", "#weight-bits", "3 to 7")
+
+
 def test_the_stored_result_stays_marked_when_the_form_comes_back_to_it(page):
     choose(page, "RepQ-ViT")
     expect(page.locator("#status")).to_contain_text("Below is still demo-vit · VitQ · W4/A4")
@@ -122,6 +136,12 @@ def test_the_classes_of_the_model_are_listed_and_searched(quantized):
     expect(listed).to_have_count(20)
     quantized.locator("#class-search input, #class-search textarea").fill("umbr")
     expect(listed).to_have_text(["umbrella"])
+    box = quantized.locator("#class-search input, #class-search textarea")
+    box.fill("")
+    expect(listed).to_have_count(20)
+    box.focus()
+    quantized.keyboard.insert_text("umbr")  # as pasting does: no key is pressed
+    expect(listed).to_have_text(["umbrella"])
 
 
 def test_a_text_file_named_png_is_refused_with_a_sentence(quantized, tmp_path):
@@ -187,7 +207,7 @@ def test_a_wrong_option_is_explained_beside_its_box(page, refused):
     expect(page.locator("#status")).to_contain_text("The settings changed.")
 
 
-@pytest.mark.parametrize("wrong", ["0", "100000", ""])
+@pytest.mark.parametrize("wrong", ["0", "2.5", "100000", ""])
 def test_a_wrong_calibration_size_is_explained_beside_its_box(page, refused, wrong):
     sentence = "A whole number from 1 to 1024."
     page.locator("#calibration input").fill(wrong)

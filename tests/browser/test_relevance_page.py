@@ -74,6 +74,9 @@ def test_opens_with_bits_to_edit_and_a_picture_explained(tab):
     expect(tab.locator("#weight-map .js-plotly-plot")).to_be_visible()
     expect(tab.locator("#score-empty")).to_be_visible()
     expect(tab.locator("#maps")).to_contain_text("Quantize with a table of bits")
+    expect(tab.locator("#relevance-fill-stop")).to_be_hidden()
+    tab.locator("#relevance-fill").click()
+    expect(tab.locator("#relevance-fill-stop")).to_be_hidden()
 
 
 def test_scores_are_a_map_with_their_certainty_and_a_file(scored):
@@ -120,10 +123,12 @@ def test_an_edited_cell_changes_the_numbers_at_once(tab):
 def test_a_bad_cell_is_named_and_can_be_mended(tab):
     edit(tab, 2, 5, "9/4")
     expect(tab.locator("#bits-status")).to_contain_text("blocks.1 mlp.fc1: write weight/activation bits")
+    expect(tab.locator("#bits-download")).to_be_disabled()
     tab.locator("#quantize-bits").click()
     expect(tab.locator("#mixed-status")).to_contain_text("blocks.1 mlp.fc1")
     edit(tab, 2, 5, "4/4")
     expect(tab.locator("#bits-status")).to_contain_text("by hand")
+    expect(tab.locator("#bits-download")).to_be_enabled()
 
 
 def test_many_cells_are_set_at_once(tab):
@@ -154,7 +159,7 @@ def test_a_table_that_does_not_fit_is_refused_with_a_sentence(tab, tmp_path):
     expect(tab.locator("#bits-status")).to_contain_text("lacks 73 of the model's 74 layers")
     (tmp_path / "notes.json").write_text("no table")
     upload(tab, "#bits-upload", tmp_path / "notes.json")
-    expect(tab.locator("#bits-status")).to_contain_text("This file is not JSON")
+    expect(tab.locator("#bits-status")).to_contain_text("This file is damaged or not JSON")
     upload(tab, "#scores-upload", tmp_path / "bits.json")
     expect(tab.locator("#score-status")).to_contain_text("this is not stored importance")
     expect(tab.locator("#costs")).to_be_visible()
@@ -179,13 +184,13 @@ def test_other_bits_mark_the_result_as_stale(quantized):
 
 
 def test_both_models_explain_a_picture_with_either_map(quantized):
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness patch by patch")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("Likeness patch by patch")
     picture = quantized.locator("#relevance-gallery button.thumbnail-item").nth(5)
     said = picture.inner_text().strip().split(" → ")
     picture.click()
     expect(quantized.locator("#maps .vq-full figcaption")).to_contain_text(said[0])
     quantized.get_by_label("map of pixels", exact=True).check()
-    expect(quantized.locator("#relevance-verdict")).to_contain_text("likeness pixel by pixel")
+    expect(quantized.locator("#relevance-verdict")).to_contain_text("Likeness pixel by pixel")
     expect(quantized.locator(".vq-cold")).to_be_visible()
     quantized.locator("#target input").click()
     quantized.get_by_role("option", name="umbrella", exact=True).click()

@@ -30,6 +30,16 @@ def test_every_stored_file_has_its_table() -> None:
 
 RUNS = {
     "deletion": {"tiny": {"n": 200, "steps": 16, "areas": {"heat map": {"area": 0.313, "error": 0.026}}}},
+    "blocks": {
+        "tiny": {
+            "n": 500,
+            "top1": 0.93,
+            "blocks": [
+                {"block": "blocks.0", "agreement": 0.4, "top1": 0.38, "kl": 1.2345},
+                {"block": "blocks.1", "agreement": 0.97, "top1": 0.92, "kl": 0.01},
+            ],
+        }
+    },
     "side_by_side": {
         "tiny": {
             "heat map": {
@@ -53,6 +63,11 @@ RUNS = {
 }
 SHOWN = {
     "deletion": ["| tiny | 200 | +0.313 ± 0.026 |"],
+    "blocks": [
+        "**tiny**: top-1 93.0% of 500 held-out pictures",
+        "| `blocks.0` | 40.0% | 38.0% | 1.234 |",
+        "Blocks with an agreement of 97% or more: 1 of 2.",
+    ],
     "side_by_side": ["| tiny | heat map | 76.0% ± 3.7% of 200 pictures | 84.7% ± 4.8% of 88 pictures |"],
     "speed": ["| start | 2.00 s | 1.00 s | 1.50 (1.00 to 2.00) |", "Commit aaa against bbb, 3 pairs"],
     "memory": [

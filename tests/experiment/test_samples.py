@@ -1,6 +1,8 @@
 """Where pictures come from."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -100,6 +102,27 @@ def test_a_folder_without_pictures_is_refused(tiny_model, tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=name):
         folder_source(tiny_model, tmp_path / name)
+
+
+def test_a_folder_is_called_what_the_person_typed(tiny_model, tmp_path, picture_folder, monkeypatch):
+    home = picture_folder(tmp_path / "root", ["bee"], each=2)
+    monkeypatch.setenv("HOME", str(home))
+    asked = RunSettings("m", "repq", pictures="folder", folder="~")
+    assert choose_source(tiny_model, asked).about.startswith("~: half of its pictures")
+    shutil.move(home / "bee", home / ".bee")
+    with pytest.raises(ValueError, match=r"^~ has no pictures in it; hidden folders are not searched$"):
+        choose_source(tiny_model, asked)
+
+
+def test_a_folder_is_listed_once_however_its_parts_are_called(
+    tiny_model, tmp_path, picture_folder, monkeypatch
+):
+    for part in ("train", "validation"):  # what is tried last
+        picture_folder(tmp_path / "parts" / part, ["ant", "dog"], each=1)
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr("os.scandir", lambda path: listed.append(Path(path)) or scandir(path))
+    assert "validation part" in folder_source(tiny_model, tmp_path / "parts").about
+    assert listed.count(tmp_path / "parts") == 1
 
 
 def test_unreadable_pictures_are_left_out(tiny_model, tmp_path):

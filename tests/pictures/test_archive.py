@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vitq_core.pictures.archive import Archive, Folder, open_storage
+from vitq_core.pictures.archive import OFTEN, Archive, Folder, open_storage
 from vitq_core.pictures.decoding import MAX_BYTES
 
 BOMB = 2 * MAX_BYTES
@@ -125,3 +125,49 @@ def test_pipes_and_devices_are_no_storage_and_no_files_of_a_folder(special: list
         ):
             open_storage(path)
     assert Folder(special[0].parent).names() == []
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Three folders of more files than are looked at between two questions, and a hidden one."""
+    for folder in ("a", "b/c", "d", ".hidden/e"):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(OFTEN):
+            (tmp_path / folder / f"{number}.png").touch()
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    return tmp_path
+
+
+def test_a_folder_is_listed_without_what_is_hidden_and_says_how_far_it_is(many: Path) -> None:
+    heard: list[int] = []
+    names = Folder(many).names(heard.append)
+    assert names == sorted(f"{folder}/{i}.png" for folder in ("a", "b/c", "d") for i in range(OFTEN))
+    assert len(heard) == 4 and heard == sorted(heard) and heard[0] == 0 < heard[-1] < len(names)
+
+
+def test_listing_ends_where_the_listener_says_so_and_begins_anew(many: Path) -> None:
+    folder, heard = Folder(many), []
+
+    def stop(found: int) -> None:
+        heard.append(found)
+        if len(heard) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        folder.names(stop)
+    assert heard[-1] <= OFTEN
+    assert len(folder.names()) == 3 * OFTEN
+
+
+def test_a_folder_is_listed_once(many: Path) -> None:
+    folder = Folder(many)
+    first = folder.names()
+    (many / "late.png").touch()
+    assert folder.names() == first and "late.png" in Folder(many).names()
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="my pictures cannot be opened: No such file"):
+        Folder(tmp_path / "gone", "my pictures").names()

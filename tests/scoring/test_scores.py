@@ -159,6 +159,20 @@ def test_text_that_is_no_importance_is_refused(text: str) -> None:
         Importance.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *((text, "the text is damaged or not JSON") for text in ("{", "no table", "[" * 100_000)),
+        *((text, r"scores and standard errors must be \{layer: number\}.*") for text in ("[]", "3", "null")),
+        (json.dumps({**GOOD, "layer_scores": {"a": "x"}}), r"scores and standard errors must be .*"),
+        (json.dumps({**GOOD, "pictures": 0}), "source must be a name and pictures a whole number above 0"),
+    ],
+)
+def test_damaged_text_is_refused_without_pythons_words(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^this is not stored importance: {reason}$"):
+        Importance.from_json(text)
+
+
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     for name in ("nowhere.json", ".", "bytes"):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from ui import api
+from ui.parts.forms import first_recipe
 
 
 def test_bits_are_given_out_with_their_cost(bench):
@@ -20,8 +21,10 @@ def test_bits_are_given_out_with_their_cost(bench):
     [
         ({"policy": "budget"}, "Give at least one limit"),
         ({"policy": "budget", "size_mb": 1e-6, "pictures": 2}, "nearest possible"),
+        ({"size_mb": 2}, 'size_mb: Only the policy "budget" keeps limits'),
+        ({"policy": "uniform", "gbops": 0.0}, 'gbops: Only the policy "budget" keeps limits'),
         ({"base_act": 9}, "base_act: A whole number from 2 to 8"),
-        ({"pictures": 0}, "scored: A whole number"),
+        ({"pictures": 0}, "pictures: A whole number"),
         ({"first_blocks": 9, "pictures": 2}, "first_blocks must be a whole number"),
         ({"importance": "hearsay"}, "importance: Choose one of"),
     ],
@@ -64,3 +67,12 @@ def test_a_picture_is_explained(bench, tmp_path):
     for picture, target in ((None, ""), (str(tmp_path / "noise.png"), "zebra"), (__file__, "")):
         with pytest.raises(gr.Error):
             api._explain(bench)(picture, "demo-vit", target)
+
+
+def test_every_endpoint_quantizes_with_the_method_of_the_page(bench):
+    with gr.Blocks() as studio:
+        api.add_endpoints(bench)
+    told = studio.get_api_info()["named_endpoints"]
+    for endpoint in ("/quantize", "/classify"):
+        recipe = next(p for p in told[endpoint]["parameters"] if p["parameter_name"] == "recipe")
+        assert recipe["parameter_default"] == first_recipe()

@@ -1,5 +1,7 @@
 """Who cancels does not wait for pictures that are still to be read."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -16,6 +18,7 @@ from ui.relevance import tab as relevance_tab
 from vitq_core.experiment.folders import Pools
 from vitq_core.experiment.measure import Batches, readable
 from vitq_core.experiment.samples import Sample
+from vitq_core.pictures.archive import OFTEN
 
 PICTURE = Image.new("RGB", (20, 20), "red")
 
@@ -55,7 +58,7 @@ def stopped_at(bench, monkeypatch):
     def make(last: int) -> Pictures:
         pictures = Pictures(4, last)
         pools = Pools(("counted",), "", tuple(pictures.samples), tuple(pictures.samples))
-        monkeypatch.setattr(bench, "source", lambda settings: pools)
+        monkeypatch.setattr(bench, "source", lambda settings, *heard, **named: pools)
         return pictures
 
     return make
@@ -102,6 +105,24 @@ def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped
     assert explain.gallery in explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
 
 
+def test_what_stops_reading_is_on_the_page_while_pictures_are_read(bench, stopped_at):
+    with gr.Blocks():
+        page = relevance_tab.Page(bench)
+    explain, me = page.explain, SimpleNamespace(session_hash="me")
+    assert not explain.stop.visible
+    pictures = stopped_at(0)
+    data = {part: part.value for part in explain.inputs | explain.asked | page.bits.inputs}
+    data |= {page.bits.table: None, page.opened: None, page.score.scores: None}
+    for event in (explain.fill_clicked(data, me), page.open(data, me)):
+        assert next(event) == {explain.stop: gr.update(visible=True)}
+        before = pictures.reads
+        last = next(event)
+        assert last[explain.stop] == gr.update(visible=False) and explain.gallery in last
+        assert pictures.reads > before
+    data[page.opened] = data[page.score.fields["model"]]
+    assert list(page.open(data, me)) == list(page.follow(data, me)) == [gr.skip()]
+
+
 def test_a_results_gallery_reads_no_further_picture_after_cancel(bench, stopped_at):
     pictures = stopped_at(0)
     outcome = bench.quantize(RunSettings("tiny", "minmax", calibration=4, held_out=4))
@@ -116,3 +137,53 @@ def test_the_pictures_of_a_gallery_are_sorted_out_once(bench, stopped_at):
     for _ in range(2):
         assert len(bench.relevance.samples(RunSettings("tiny", "minmax"))) == 4
     assert pictures.reads == 4
+
+
+@pytest.fixture
+def large(tmp_path) -> Path:
+    """A folder that takes many questions to list."""
+    (tmp_path / "large").mkdir()
+    for number in range(5 * OFTEN):
+        (tmp_path / "large" / f"{number}.txt").touch()
+    return tmp_path / "large"
+
+
+RUN = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder")
+LISTINGS = {
+    "run": lambda bench, place, heard, job: bench.quantize(replace(RUN, **place), heard, job),
+    "scoring": lambda bench, place, heard, job: bench.relevance.score(Scoring("tiny", **place), heard, job),
+    "budget": lambda bench, place, heard, job: bench.relevance.allocate(
+        Scoring("tiny", **place), {}, {"policy": "budget"}, heard, job
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_folder_is_not_listed_further_after_cancel(bench, large, name):
+    job, said = Job(), []
+
+    def hear(share: float, message: str) -> None:
+        said.append(message)
+        if message == f"Looking for pictures ({2 * OFTEN:,} files so far)":
+            job.abandon()
+
+    place = {"pictures": "folder", "folder": str(large)}
+    with pytest.raises(vq.Cancelled):
+        LISTINGS[name](bench, place, hear, job)
+    assert said[-1] == "Looking for pictures (1,000 files so far)"
+    assert not bench.busy()
+    (large / "late.txt").touch()
+    with pytest.raises(ValueError, match="has no pictures in it"):
+        LISTINGS[name](bench, place, None, Job())
+
+
+def test_a_gallerys_folder_is_not_listed_further_once_the_visitor_left(bench, large):
+    asked = []
+
+    def leaves() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    with pytest.raises(vq.Cancelled):
+        bench.relevance.samples(replace(RUN, folder=str(large)), leaves)
+    assert len(asked) == 3

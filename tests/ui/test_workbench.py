@@ -175,6 +175,10 @@ def test_pictures_that_cannot_be_read_are_counted(bench, folder):
     facts = markup.facts(outcome)
     assert outcome.left_out
     assert all(name in facts for name in outcome.left_out + outcome.reference.left_out)
+    first = outcome.warning.partition(".png")[0]
+    assert first.startswith(markup.pictures(len(outcome.left_out)) + " to calibrate could not be read")
+    assert f"{markup.pictures(len(outcome.reference.left_out))} to test could not be read" in outcome.warning
+    assert all(name in outcome.warning for name in outcome.left_out + outcome.reference.left_out)
     assert "Left out of calibration" in facts
     assert "Left out of testing" in facts
     assert "1 file is no picture" in facts

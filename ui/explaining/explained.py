@@ -56,11 +56,15 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """`picture` [3, H, W] from 0 to 1: what the models saw. `quantized`: None where nothing is quantized."""
+    """`picture` [3, H, W] from 0 to 1: what the models saw. `quantized`: None where nothing is quantized.
+
+    `unlike`: whether the picture is unlike those of the run, None where that is not told.
+    """
 
     picture: Tensor
     full: View
     quantized: View | None = None
+    unlike: bool | None = None
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.experiment import prepare, private_copy
+from vitq_core.experiment.likeness import watching
 from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, readable
 from vitq_core.experiment.samples import Sample
 
@@ -79,7 +80,7 @@ class RelevanceBench:
         with self.store.computing(scoring.uploads):
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
-            batches = self._batches(scoring, scoring.count, cancel)
+            batches = self._batches(scoring, scoring.count, said, cancel)
             state = state_file(scoring, self.store.source(scoring).key)
             options = {
                 "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
@@ -103,7 +104,7 @@ class RelevanceBench:
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.store.computing(scoring.uploads):
-            batches = self._batches(scoring, min(scoring.count, MEASURED), cancel)
+            batches = self._batches(scoring, min(scoring.count, MEASURED), progress, cancel)
             model = self.store.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
 
@@ -131,7 +132,7 @@ class RelevanceBench:
     def samples(self, settings: RunSettings, cancel: Cancel | None = None) -> list[Sample]:
         """Held-out pictures for a gallery, before a run has measured them. Raises vq.Cancelled."""
         with self.store.computing(settings.uploads):
-            source = self.store.source(settings)
+            source = self.store.source(settings, cancel=cancel)
             key = (settings.model, source.key)
             return self._readable.get_or_make(key, lambda: readable(source.held_out(GALLERY), cancel))
 
@@ -143,19 +144,31 @@ class RelevanceBench:
             model = self.store.model(question.model)
             image, labels = model.preprocess(picture)[None], model.labels
             full = view(model, model.module, image, question.target, labels)
-            result = self._result(question.quantized) if question.quantized else None
+            outcome = self._outcome(question.quantized) if question.quantized else None
             with self.store.result_lock:
+                result = outcome.result if outcome else None
                 quantized = view(result, result.model, image, question.target, labels) if result else None
+            own = question.picture[0] == "sample"  # one of the run's
+            unlike = None if own or outcome is None else _unlike(outcome, image)
         used = model.preprocessing
-        return Explained(as_seen(image[0], used.mean, used.std), full, quantized)
+        return Explained(as_seen(image[0], used.mean, used.std), full, quantized, unlike)
 
-    def _result(self, settings: RunSettings) -> Any:
+    def _outcome(self, settings: RunSettings) -> Outcome:
         outcome = self.outcome(settings)
         if outcome is None:
             raise ValueError(GONE)
-        return outcome.result
+        return outcome
 
-    def _batches(self, scoring: Scoring, count: int, cancel: Cancel | None) -> Batches:
-        model, source = self.store.model(scoring.model), self.store.source(scoring)
+    def _batches(
+        self, scoring: Scoring, count: int, progress: Progress | None, cancel: Cancel | None
+    ) -> Batches:
+        model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
         samples = readable(source.calibration(count, scoring.seed), cancel)
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
+
+
+def _unlike(outcome: Outcome, image: Tensor) -> bool | None:
+    """Told by the full-precision model's features of `image` [1, 3, H, W]."""
+    with watching(outcome.model.module) as seen, torch.inference_mode():
+        outcome.model.module(image)
+    return outcome.is_unlike(seen.features)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import vitq_core as vq
 
+from ..parts.markup import pictures
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -21,7 +23,7 @@ class Scoring:
 
     @property
     def title(self) -> str:
-        return f"{self.model} · {self.importance} · {self.count} pictures"
+        return f"{self.model} · {self.importance} · {pictures(self.count)}"
 
 
 @dataclass(frozen=True)

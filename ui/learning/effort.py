@@ -90,7 +90,8 @@ def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
     steps = int(iterations) if given else schedule.iterations
     time = spoken(seconds(steps, schedule, model_id)).replace(" ", "\N{NO-BREAK SPACE}")
     meaning = MEANINGS.get(name) if steps == schedule.iterations else None
-    return f"{meaning or 'as many as you say'}: {steps:,} correction steps per layer group, about {time}"
+    many = "1 correction step" if steps == 1 else f"{steps:,} correction steps"
+    return f"{meaning or 'as many as you say'}: {many} per layer group, about {time}"
 
 
 def seconds(steps: int, schedule: Schedule, model_id: str) -> float:

@@ -32,7 +32,12 @@ class Live:
             job = jobs.of(request.session_hash)
             return live(job), gr.Timer(active=job is not None)
 
-        begun.success(lambda: gr.Timer(active=True), None, self.timer, **LIGHT)
+        def start() -> Any:
+            return gr.Timer(active=True)
+
+        # Twice: a look from before the run, answered late, turns the timer off again.
+        started = begun.success(start, None, self.timer, **LIGHT)
+        started.then(start, None, self.timer, **LIGHT)
         self.timer.tick(look, None, [self.panel, self.timer], **LIGHT)
 
 

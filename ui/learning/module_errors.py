@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from vitq_core.experiment import RECONSTRUCTED
+from vitq_core.experiment import RECONSTRUCTED, counted
 
 
 def learned(row: Any) -> bool:
@@ -28,14 +28,16 @@ def share(error: float) -> str:
 def summary(rows: Sequence[Any], total: int) -> str:
     """What became of all modules, in sentences."""
     better = [row for row in rows if learned(row)]
-    said = [f"{len(better)} of {total} modules improved{_typically(better)}."]
+    said = [f"{len(better)} of {counted(total, 'module')} improved{_typically(better)}."]
     if len(better) < len(rows):
         kept = len(rows) - len(better)
         said.append(f"{kept} came out no better and {'stays' if kept == 1 else 'stay'} as calibrated.")
         if kept > len(rows) / 2:
             said.append("More steps or more pictures may help.")
     if len(rows) < total:
-        said.append(f"{total - len(rows)} were not reached and are as calibrated.")
+        missed = total - len(rows)
+        was, left = ("was", "is") if missed == 1 else ("were", "are")
+        said.append(f"{missed} {was} not reached and {left} as calibrated.")
     return " ".join(said)
 
 

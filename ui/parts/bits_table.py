@@ -86,7 +86,14 @@ def from_json(text: str) -> BitsTable:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError("This file is not JSON; upload a table downloaded here.") from error
+        raise ValueError("This file is damaged or not JSON; upload a table downloaded here.") from error
     if not isinstance(found, Mapping) or not found:
         raise ValueError("This file holds no table {layer: [weight bits or null, activation bits]}.")
     return dict(vq.recipe("lrp", bits=found).bits)
+
+
+def check_weights(table: BitsTable, grid: LayerGrid) -> None:
+    """ValueError where a table that has all layers of the model gives weight bits to one without weights."""
+    for layer, (weight, act) in table.items():
+        if weight is not None and layer not in grid.weighted:
+            raise ValueError(f"{layer} has no weights: give it [null, {act}], not [{weight}, {act}].")

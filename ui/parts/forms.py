@@ -13,6 +13,7 @@ from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .method_options import AUTOMATIC, methods_with
+from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
 
@@ -26,8 +27,8 @@ ALONE = "Without fine-tuning you get only a part of this method. Choose Quick or
 OTHERS_PICTURES = {
     "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
     "train and test are used as such.",
-    "uploads": "Half of them measure the ranges, half test the result. A .zip may have subfolders named like "
-    "the model's labels.",
+    "uploads": "One half is for measuring ranges, the other for testing: of each at most as many as the "
+    "boxes above say. A .zip may have subfolders named like the model's labels, or train and test parts.",
 }
 
 Fields = dict[str, Component]
@@ -88,10 +89,7 @@ def model_field(fields: Fields, elem_id: str) -> gr.HTML:
 
 
 def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Slider:
-    """Gradio meets a number outside of the range with an error of its own; the form has a sentence for it."""
-    slider = gr.Slider(low, high, 4, step=1, label=label, elem_id=elem_id)
-    slider.preprocess = _as_it_is
-    return slider
+    return RawSlider(low, high, 4, step=1, label=label, elem_id=elem_id)
 
 
 def option_field(option: Option, recipe: str) -> Component:
@@ -117,10 +115,6 @@ def _beside(option: Option) -> str | None:
     return f"{option.hint} {used}".strip() or None
 
 
-def _as_it_is(payload: Any) -> Any:
-    return payload
-
-
 def at(pictures: Sequence[T], index: Any) -> T:
     """The picture that a gallery's event names. ValueError for an index that no click sends."""
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(pictures):
@@ -138,7 +132,8 @@ class Count:
     elem_id: str
 
     def build(self, min_width: int) -> gr.Number:
-        return gr.Number(self.value, precision=0, label=self.label, min_width=min_width, elem_id=self.elem_id)
+        """Not with Gradio's precision=0: it rounds fractions in silence; the form refuses them."""
+        return gr.Number(self.value, label=self.label, min_width=min_width, elem_id=self.elem_id)
 
 
 def pictures_fields(fields: Fields, counts: list[Count], prefix: str = "") -> gr.HTML:

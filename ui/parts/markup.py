@@ -2,22 +2,22 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from PIL import Image
 
 import vitq_core as vq
+from vitq_core.experiment import counted
 from vitq_core.experiment.likeness import FEWEST
 
-from .judgement import Judgement, judge_answers, judge_features
+from .judgement import FEW_PICTURES, Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
+from .words import listed, some
 
 NEEDS_LABELS = "needs labelled pictures"
 NEIGHBOUR_SIDE = 56
-NAMED = 5  # of the pictures that could not be read
-FEW_PICTURES = 50  # from so many on, a share is known to a few points
 UNLIKE = "This picture is unlike those the model was calibrated and tested on, so its answer may be off."
 
 
@@ -71,7 +71,7 @@ def judged(outcome: Outcome) -> Judgement:
     report = outcome.result.report
     smaller = report.fp32_size_mb / report.size_mb
     if not outcome.classifies:
-        return judge_features(smaller, outcome.evaluation.cosine)
+        return judge_features(smaller, outcome.evaluation.cosine, outcome.evaluation.n)
     lost = -100 * outcome.change_in_accuracy[0] if outcome.reference.labelled else None
     return judge_answers(smaller, int(outcome.flips.sum()), len(outcome.flips), lost)
 
@@ -158,14 +158,15 @@ def verdict(pair: Pair | Neighbours, name: str = "") -> str:
         said = f"{pair.kept} of {len(pair.full)} nearest pictures are the same"
         kind = "same" if pair.kept == len(pair.full) else "flipped"
         detail = f"How alike both models' features are: {pair.cosine:.3f} (1 = the same). {name}"
-        return _verdict(kind, said, detail, pair.unlike)
+        return verdict_line(kind, said, detail, pair.unlike)
     full, quantized = pair.full[0][0], pair.quantized[0][0]
     kind = "flipped" if pair.flipped else "same"
     said = f"Changed answer: {full} → {quantized}" if pair.flipped else f"Both say {full}"
-    return _verdict(kind, said, f"It shows: {pair.truth}." if pair.truth else name, pair.unlike)
+    return verdict_line(kind, said, f"It shows: {pair.truth}." if pair.truth else name, pair.unlike)
 
 
-def _verdict(kind: str, said: str, detail: str, unlike: bool | None) -> str:
+def verdict_line(kind: str, said: str, detail: str, unlike: bool | None = None) -> str:
+    """`kind`: same or flipped, which is whether the answer changed. `unlike`: adds a sentence about that."""
     care = f"<em>{escape(UNLIKE)}</em>" if unlike else ""
     words = f"<strong>{escape(said)}</strong><span>{escape(detail)}</span>{care}"
     return f'<div class="vq-verdict vq-{kind}">{words}</div>'
@@ -176,11 +177,12 @@ def classes(model: Any, wanted: str = "") -> str:
     if model.info.task == "features":
         return note("This model describes pictures and names nothing, so it has no classes.")
     if not model.labels:
-        count = f"{model.classes} classes" if model.classes else "classes"
+        count = counted(model.classes, "class", "classes") if model.classes else "classes"
         return note(f"This model came without names for its {count}: its answers are numbers.")
     names = [name for name in model.labels if wanted.strip().casefold() in name.casefold()]
     items = "".join(f"<li>{escape(name)}</li>" for name in sorted(names, key=str.casefold))
-    said = f"{len(names)} of {len(model.labels)} classes" if wanted.strip() else f"{len(names)} classes"
+    all_classes = counted(len(model.labels), "class", "classes")
+    said = f"{len(names)} of {all_classes}" if wanted.strip() else all_classes
     # Reached by the keyboard, so that it can be scrolled without a mouse.
     return f'{note(said)}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
 
@@ -267,7 +269,7 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
     """A row for each use that some pictures were missing from because they could not be read."""
     uses = (("calibration", outcome.left_out), ("testing", outcome.reference.left_out))
     return [
-        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {_some(names)}.")
+        (f"Left out of {use}", f"{pictures(len(names))} that could not be read: {some(names)}.")
         for use, names in uses
         if names
     ]
@@ -304,11 +306,6 @@ def _likeness(outcome: Outcome) -> str:
     )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return listed(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _few(count: int) -> str:
     """What to think of a share of so few pictures."""
     return f". Only {pictures(count)} to test on: a rough number" if count < FEW_PICTURES else ""
@@ -319,12 +316,8 @@ def _top5(outcome: Outcome) -> str:
     return f"{percent(quantized.top5)} quantized, {percent(full.top5)} in full precision."
 
 
-def listed(items: Iterable[Any]) -> str:
-    return ", ".join(map(str, items)) or "nothing"
-
-
 def pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return counted(count, "picture")
 
 
 def percent(share: float) -> str:

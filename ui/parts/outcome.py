@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitq_core.experiment.likeness import Likeness
+from vitq_core.experiment import counted
+from vitq_core.experiment.likeness import Features, Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
 
 from .settings import RunSettings, StoppedRun
+from .words import some
 
 NEIGHBOURS = 5
 
@@ -66,10 +68,22 @@ class Outcome:
     evaluation: Any
     logits: Tensor
     about: str
-    warning: str
+    about_pictures: str  # what the choice of pictures costs, if anything
     left_out: tuple[str, ...] = ()  # calibration pictures that could not be read
     likeness: Likeness | None = None
     stored: bool = False  # computed before, and read from a file
+
+    @property
+    def warning(self) -> str:
+        """What to mind about the numbers; empty where there is nothing."""
+        unread = (("to calibrate", self.left_out), ("to test", self.reference.left_out))
+        said = [
+            f"{counted(len(names), 'picture')} {use} could not be read and "
+            f"{'was' if len(names) == 1 else 'were'} left out: {some(names)}."
+            for use, names in unread
+            if names
+        ]
+        return " ".join([*said, *[self.about_pictures] * bool(self.about_pictures)])
 
     @property
     def total_modules(self) -> int:
@@ -146,6 +160,10 @@ class Outcome:
             _nearest(quantized, self.logits, own),
             float(cosines_of(quantized[None], full[None])[0]),
         )
+
+    def is_unlike(self, features: Features) -> bool | None:
+        """Whether a picture with these features is unlike those of the run; None where that is not told."""
+        return None if self.likeness is None else bool(self.likeness.unlike(features)[0])
 
     def answers(self, index: int) -> tuple[str, str]:
         """The two models' first answers."""

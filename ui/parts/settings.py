@@ -1,12 +1,14 @@
 """What a person chose on the page: one frozen value that also keys every cached result."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import vitq_core as vq
 from vitq_core import EFFORTS
-from vitq_core.experiment import EFFORT_NAMES, is_name
+from vitq_core.experiment import EFFORT_NAMES, MAX_BITS, MIN_BITS, counted, is_name
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
@@ -18,6 +20,8 @@ MAX_SEED = 2**31 - 1
 MAX_ITERATIONS = 100_000
 NO_EFFORT = "none"
 PLACES = ("own", "folder", "uploads")
+ZIP = ".zip"
+LONGEST_NAME = 80  # bytes; a file's name may have 255 in all
 
 # On both tabs: how much is learned, and from which pictures.
 RUN_FIELDS = ("effort", "iterations", "calibration", "held_out", "seed", "pictures", "folder", "uploads")
@@ -69,12 +73,24 @@ class RunSettings:
         """What tells this run from the usual one, as (words of the title, part of a file's name)."""
         found = [method_options.in_words(name, value) for name, value in self.options]
         if self.iterations is not None:
-            found.append((f"{self.iterations} iterations", f"iter{self.iterations}"))
+            found.append((counted(self.iterations, "iteration"), f"iter{self.iterations}"))
         if self.calibration != CALIBRATION:
-            found.append((f"{self.calibration} calibration pictures", f"cal{self.calibration}"))
+            found.append((counted(self.calibration, "calibration picture"), f"cal{self.calibration}"))
         if self.seed:
             found.append((f"seed {self.seed}", f"seed{self.seed}"))
-        return found
+        return found + self._brought
+
+    @property
+    def _brought(self) -> list[tuple[str, str]]:
+        """The same of the pictures that a person brought; never where they lie."""
+        if self.pictures == "own":
+            return []
+        files = (self.folder,) if self.pictures == "folder" else self.uploads
+        if self.pictures == "uploads" and not is_zip(files):
+            return [(counted(len(files), "own file"), f"{len(files)}files")]
+        name = Path(files[0]).name or "own folder"
+        stem = name[:-4] if is_zip(files) else name
+        return [(name, _in_file_name(stem) or "folder")]
 
     @property
     def complete(self) -> "RunSettings":
@@ -97,8 +113,27 @@ class StoppedRun(RunSettings):
     modules: int = 0
 
     @property
+    def title(self) -> str:
+        return f"{super().title}, stopped after {self.learned} of {counted(self.modules, 'module')}"
+
+    @property
+    def slug(self) -> str:
+        return f"{super().slug}-stopped{self.learned}of{self.modules}"
+
+    @property
     def complete(self) -> RunSettings:
         return RunSettings(**{item.name: getattr(self, item.name) for item in fields(RunSettings)})
+
+
+def is_zip(files: Sequence[str]) -> bool:
+    """Whether these are no pictures but one zip of them."""
+    return len(files) == 1 and Path(files[0]).suffix.lower() == ZIP
+
+
+def _in_file_name(name: str) -> str:
+    """`name` without what some system does not take in a file's name, and not too long."""
+    plain = re.sub(r"[^\w.]+", "-", name).encode()[:LONGEST_NAME].decode(errors="ignore")
+    return plain.strip("-.")
 
 
 def from_form(values: Mapping[str, Any]) -> RunSettings:
@@ -150,7 +185,7 @@ def place_of(values: Mapping[str, Any]) -> Any:
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the form's values: {field: a sentence}; empty when they can be run."""
-    return general_problems(values) | method_options.problems(values)
+    return _no_room(values) | general_problems(values) | method_options.problems(values)
 
 
 def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
@@ -158,8 +193,8 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "model": one_of(values.get("model"), [info.id for info in vq.list_models()]),
         "recipe": one_of(values.get("recipe"), vq.RECIPES),
-        "weight_bits": whole(values.get("weight_bits"), 2, 8),
-        "act_bits": whole(values.get("act_bits"), 2, 8),
+        "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
+        "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
         "effort": one_of(effort_of(values), EFFORT_NAMES),
         "iterations": _iterations(values),
         "calibration": whole(values.get("calibration"), 1, MAX_CALIBRATION) or _too_few(values),
@@ -170,6 +205,21 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
         "uploads": _uploads(values),
     }
     return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def _no_room(values: Mapping[str, Any]) -> dict[str, str]:
+    """For the published mixed bits a bit more and a bit less have to be there; a fixed table has its own."""
+    if "first_blocks" not in method_options.applied(values.get("recipe")):
+        return {}
+    if method_options.chosen(values).get("first_blocks") == 0:
+        return {}
+    method, other = vq.RECIPES[values["recipe"]].title, vq.RECIPES["lrp-budget"].title
+    said = (
+        f"{method} gives some layers one bit more and others one bit less, so weight and activation bits "
+        f"must both be {MIN_BITS + 1} to {MAX_BITS - 1}. The method “{other}” takes any of these numbers."
+    )
+    at_an_end = [name for name in ("weight_bits", "act_bits") if values.get(name) in (MIN_BITS, MAX_BITS)]
+    return dict.fromkeys(at_an_end[:1], said)  # said once
 
 
 def a_name(model_id: Any) -> str:
@@ -190,7 +240,12 @@ def _uploads(values: Mapping[str, Any]) -> str:
     given = values.get("uploads")
     files = isinstance(given, (list, tuple)) and given and all(isinstance(path, str) for path in given)
     wanted = is_name(place_of(values), ("uploads",))
-    return "Upload pictures or a .zip first." if wanted and not files else ""
+    if not wanted or not files:
+        return "Upload pictures or a .zip first." if wanted else ""
+    zips = sum(is_zip([path]) for path in given)
+    if zips > 1:
+        return "Upload one .zip at a time."
+    return "Upload either one .zip or pictures, not both." if zips and len(given) > 1 else ""
 
 
 def _iterations(values: Mapping[str, Any]) -> str:

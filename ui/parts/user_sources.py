@@ -6,6 +6,7 @@ from typing import Any
 
 from vitq_core.experiment import given_path
 from vitq_core.experiment.folders import folder_source, upload_source
+from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, builtin_source
 
 from .settings import RunSettings
@@ -20,12 +21,15 @@ def default_folder() -> str:
     return os.environ.get("VITQ_PICTURES", "") if folders_allowed() else ""
 
 
-def choose_source(model: Any, settings: RunSettings) -> Source:
-    """The pictures that `settings` name; ValueError says what is wrong with them."""
+def choose_source(
+    model: Any, settings: RunSettings, progress: Progress | None = None, cancel: Cancel | None = None
+) -> Source:
+    """The pictures that `settings` name; ValueError says what is wrong with them. Raises vq.Cancelled."""
     if settings.pictures == "folder":
-        return folder_source(model, _allowed(settings.folder))
+        folder = _allowed(settings.folder)
+        return folder_source(model, folder, progress, cancel, name=settings.folder)
     if settings.pictures == "uploads":
-        return upload_source(model, [Path(path) for path in settings.uploads])
+        return upload_source(model, [Path(path) for path in settings.uploads], progress, cancel)
     return builtin_source(model)
 
 

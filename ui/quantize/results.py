@@ -15,7 +15,7 @@ from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
 from ..parts import markup, plots, tables
 from ..parts.outcome import Neighbours, Outcome, Pair
-from ..parts.raw_image import raw_image
+from ..parts.raw_inputs import raw_image
 from ..parts.thumbnails import SHOWN_SIDE, thumbnails
 from ..running.run_parts import care, model_download, status_line
 

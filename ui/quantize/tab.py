@@ -96,7 +96,9 @@ class Page:
         return from_form(self.form.values(data)).title
 
     def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
-        return self._show(self.bench.quantize(from_form(self.form.values(data)), progress, job))
+        asked = from_form(self.form.values(data))
+        known = self.bench.outcome(asked) is not None
+        return self._show(self.bench.quantize(asked, progress, job), known)
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: a finished result of the settings that the form opens with."""
@@ -109,14 +111,11 @@ class Page:
             outcome = None
         return gr.skip() if outcome is None else self._show(outcome)
 
-    def _show(self, outcome: Outcome) -> Updates:
+    def _show(self, outcome: Outcome, known: bool = False) -> Updates:
         reached = outcome.settings
-        status = {self.results.status: self._ended(reached), self.shown: reached, self.done: reached}
+        banner = ended(reached, outcome.stored, known)
+        status = {self.results.status: banner, self.shown: reached, self.done: reached}
         return {**show_outcome(self.results, outcome), **status}
-
-    def _ended(self, shown: RunSettings) -> str:
-        outcome = self.bench.outcome(shown)
-        return ended(shown, outcome is not None and outcome.stored)
 
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
         """After the opening or a change of the form: what is wrong with it, is the result still its own?"""
@@ -125,18 +124,23 @@ class Page:
         return self._compare(data, data[self.shown])
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
-        """After a run: the form may have changed meanwhile."""
-        return gr.skip() if data[self.done] is None else self._compare(data, data[self.done])
+        """After a run: the form may have changed meanwhile. Where it did not, the run's banner stays."""
+        reached = data[self.done]
+        return gr.skip() if reached is None or self._asks_for(data, reached) else self._compare(data, reached)
+
+    def _asks_for(self, data: Mapping[Component, Any], shown: RunSettings) -> bool:
+        values = self.form.values(data)
+        return not problems(values) and from_form(values) == shown.complete
 
     def _compare(self, data: Mapping[Component, Any], shown: RunSettings | None) -> str:
-        values = self.form.values(data)
-        wrong = problems(values)
+        wrong = problems(self.form.values(data))
         if wrong:
             return check_settings(wrong, self.form.fields, shown)
         if shown is None:
             return IDLE
-        if from_form(values) == shown.complete:
-            return self._ended(shown)
+        if self._asks_for(data, shown):
+            outcome = self.bench.outcome(shown)
+            return ended(shown, outcome is not None and outcome.stored)
         still = f"Below is still {shown.title}; press Quantize to update."
         return markup.banner("stale", "The settings changed.", still)
 

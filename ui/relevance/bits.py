@@ -24,6 +24,7 @@ from .score import ScoreSection, read_text
 from .settings import POLICIES, allocation_of, bits_problems, score_problems, scoring_of
 
 STOPPED = markup.banner("stopped", "Cancelled.", "The table is as it was.")
+NO_FILE = gr.update(value=None, interactive=False)
 UNSCORED = "This rule needs scores: press Score layers first, or upload some."
 
 
@@ -127,12 +128,14 @@ class BitsSection(BitsView):
             said = markup.banner("done", f"{values['model']} · by hand")
             return {**self.reckon(values, table, grid), self.status: said}
         except Exception as error:
-            return {self.status: markup.banner("error", "Check the table.", sentence(error))}
+            said = markup.banner("error", "Check the table.", sentence(error))
+            return {self.status: said, self.download: NO_FILE}
 
     def rebase(self, data: Data) -> Updates:
         """Other base bits: the numbers are compared with those."""
         updates = self.edit(data)
-        return updates if len(updates) == 1 else {k: v for k, v in updates.items() if k is not self.status}
+        right = self.costs in updates
+        return {k: v for k, v in updates.items() if k is not self.status} if right else updates
 
     def set_many(self, data: Data) -> Updates:
         try:
@@ -150,6 +153,7 @@ class BitsSection(BitsView):
         try:
             values, table = self.values(data), bits_table.from_json(read_text(data[self.upload]))
             self.bench.relevance.cost(values["model"], table)
+            bits_table.check_weights(table, self.bench.relevance.frame(values["model"]).grid)
             said = markup.banner("done", f"{values['model']} · from the uploaded file")
             return {**self.show(values, table), self.status: said}
         except Exception as error:
@@ -169,7 +173,7 @@ class BitsSection(BitsView):
             self.empty: gr.update(visible=True),
             self.panel: gr.update(visible=False),
             self.table: gr.update(value=[]),
-            self.download: gr.update(value=None, interactive=False),
+            self.download: NO_FILE,
         }
 
 

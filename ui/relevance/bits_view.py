@@ -54,9 +54,7 @@ class BitsView:
             self.fields["base_act"] = bits_slider("Activation bits to start from", "base-act")
             with gr.Row(equal_height=True) as self.paper:
                 blocks, fewer = (option.label for option in paper_options().values())
-                self.fields["first_blocks"] = gr.Number(
-                    2, precision=0, label=blocks, min_width=130, elem_id="raised"
-                )
+                self.fields["first_blocks"] = gr.Number(2, label=blocks, min_width=130, elem_id="raised")
                 self.fields["reductions"] = gr.Checkbox(True, label=fewer, min_width=130, elem_id="lowered")
             with gr.Row(equal_height=True, visible=False) as self.budget:
                 for name in LIMITS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..parts import markup
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
-from ..parts.raw_image import raw_image
+from ..parts.raw_inputs import raw_image
 from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
 from ..running.runs import HEAVY, Data, Updates, sentence
@@ -33,7 +33,7 @@ from .settings import gallery_of, gallery_problems
 PREDICTION = -1
 MAX_CLASS = 1_000_000  # the engine names the model's own number of classes
 PREDICTED = ("what each model predicts", PREDICTION)
-STOPPED = markup.banner("stopped", "Stopped.", "Press Show held-out pictures to read them again.")
+STOPPED = markup.banner("stopped", "Stopped.", "Press Show test pictures to read them again.")
 QUIET = {**HEAVY, "show_progress": "hidden", "trigger_mode": "always_last"}
 SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 
@@ -61,7 +61,9 @@ class ExplainSection:
         )  # fmt: skip
         with gr.Row():
             self.fill = gr.Button("Show test pictures", size="sm", scale=3, elem_id="relevance-fill")
-            self.stop = gr.Button("Stop reading", size="sm", min_width=90, elem_id="relevance-fill-stop")
+            self.stop = gr.Button(
+                "Stop reading pictures", size="sm", min_width=90, visible=False, elem_id="relevance-fill-stop"
+            )
         self.picture = raw_image(
             show_label=False, sources=["upload", "clipboard"], height=150, elem_id="relevance-picture",
             elem_classes="vq-picture", buttons=[], placeholder="Or drop a picture here",
@@ -76,7 +78,7 @@ class ExplainSection:
     @property
     def outputs(self) -> set[Component]:
         return {
-            self.note, self.gallery, self.target, self.listed, self.question, *self.shown,
+            self.note, self.gallery, self.target, self.listed, self.question, self.stop, *self.shown,
         }  # fmt: skip
 
     @property
@@ -92,7 +94,9 @@ class ExplainSection:
         return {self.question, self.listed, self.target, self.kind, self.quantized.shown}
 
     def connect(self) -> None:
-        self.fill.click(self.show, self.inputs | self.asked, self.outputs, validator=self._validate, **QUIET)
+        self.fill.click(
+            self.fill_clicked, self.inputs | self.asked, self.outputs, validator=self._validate, **QUIET
+        )  # fmt: skip
         self.gallery.select(self.pick, self.asked, self.shown | {self.question}, **QUIET)
         self.gallery.select(None, js=SHOW_MAPS)
         self.stop.click(self.leave, None, None, **LIGHT)
@@ -110,6 +114,14 @@ class ExplainSection:
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the pictures any more."""
         self.jobs.abandon(request.session_hash)
+
+    def fill_clicked(self, data: Data, request: gr.Request) -> Iterator[Updates]:
+        yield from self.while_reading(lambda: self.show(data, request))
+
+    def while_reading(self, work: Callable[[], Updates]) -> Iterator[Updates]:
+        """What `work()` gives; meanwhile there is a button that stops it."""
+        yield {self.stop: gr.update(visible=True)}
+        yield {**work(), self.stop: gr.update(visible=False)}
 
     def show(self, data: Data, request: gr.Request) -> Updates:
         """The gallery, and its first picture explained."""

@@ -10,7 +10,8 @@ import vitq_core as vq
 from ..explaining.explained import Explained, View
 from ..parts import markup, overlay
 
-ALIKE, DIFFERENT = 0.9, 0.5  # correlations from which a sentence says so
+# Correlations of maps of patches from which a sentence says so. Single pixels of two models hardly correlate.
+ALIKE, DIFFERENT = 0.9, 0.5
 NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."
 FEATURES = "what its features depend on"
 NAMELESS = "This model names nothing: the map shows what its features depend on."
@@ -104,29 +105,26 @@ def comparison(explained: Explained, kind: str, name: str, truth: str | None) ->
     full, quantized = explained.full, explained.quantized
     if full.answer is None:
         alike = "" if quantized is None else _alike(explained, kind)
-        return _verdict("same", NAMELESS, f"{shows} {alike}")
+        return markup.verdict_line("same", NAMELESS, f"{shows} {alike}", explained.unlike)
     if quantized is None:
-        return _verdict("same", f"Full precision says {full.answer[0]}.", shows)
+        return markup.verdict_line("same", f"Full precision says {full.answer[0]}.", shows)
     flipped = full.answer[0] != quantized.answer[0]
     said = (
         f"Changed answer: {full.answer[0]} → {quantized.answer[0]}."
         if flipped
         else f"Both say {full.answer[0]}."
     )
-    return _verdict("flipped" if flipped else "same", said, f"{shows} {_alike(explained, kind)}")
-
-
-def _verdict(kind: str, said: str, more: str) -> str:
-    return (
-        f'<div class="vq-verdict vq-{kind}"><strong>{escape(said)}</strong><span>{escape(more)}</span></div>'
-    )
+    changed = "flipped" if flipped else "same"
+    return markup.verdict_line(changed, said, f"{shows} {_alike(explained, kind)}", explained.unlike)
 
 
 def _alike(explained: Explained, kind: str) -> str:
     value = explained.similarity(kind)
     if value is None:
         return "One of the maps is flat, so they cannot be compared."
+    number = f"{value:.2f} (1 = identical)".replace("-", "−")
+    if kind == "pixels":
+        return f"Likeness {KINDS[kind]}: {number}."
     close = "look at the same places" if value >= ALIKE else "partly look elsewhere"
     words = close if value >= DIFFERENT else "look at different places"
-    number = f"{value:.2f}".replace("-", "−")
-    return f"They {words} (likeness {KINDS[kind]} {number}; 1 = identical)."
+    return f"They {words}. Likeness {KINDS[kind]}: {number}."

@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
-from vitq_core.experiment import given_path
+from vitq_core.experiment import given_path, is_name
 from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores
@@ -137,6 +137,9 @@ class ScoreSection:
         try:
             importance = vq.Importance.from_json(read_text(data[self.upload]))
             model = data[self.fields["model"]]
+            if not is_name(importance.source, vq.SOURCES):
+                known = ", ".join(vq.SOURCES)
+                raise ValueError(f"Their source must be one of {known}, not {importance.source!r:.40}.")
             self.bench.relevance.check_scores(model, importance)
             return self.show(Scores(model, importance))
         except Exception as error:

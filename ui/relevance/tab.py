@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -78,20 +79,24 @@ class Page:
         sections = (self.score, self.bits, self.quantize, self.explain)
         return {self.opened: None, **{k: v for section in sections for k, v in section.clear().items()}}
 
-    def open(self, data: Data, request: gr.Request) -> Updates:
+    def open(self, data: Data, request: gr.Request) -> Iterator[Updates]:
         """A table to edit and pictures to explain, where that needs no download."""
         known = self.bench.has_model(self.bits.values(data)["model"])
-        return self.fill(data, request) if known else gr.skip()
+        yield from self._once(known, data, request)
 
-    def follow(self, data: Data, request: gr.Request) -> Updates:
+    def follow(self, data: Data, request: gr.Request) -> Iterator[Updates]:
         """After a scoring that ended well the model is at hand."""
-        return self.fill(data, request) if data[self.score.scores] else gr.skip()
+        yield from self._once(data[self.score.scores] is not None, data, request)
+
+    def _once(self, possible: bool, data: Data, request: gr.Request) -> Iterator[Updates]:
+        if not possible or data[self.opened] == self.bits.values(data)["model"]:
+            yield gr.skip()
+            return
+        yield from self.explain.while_reading(lambda: self.fill(data, request))
 
     def fill(self, data: Data, request: gr.Request) -> Updates:
-        """Once for a model: the base bits everywhere, unless there is a table already, and the gallery."""
+        """The base bits everywhere, unless there is a table already, and the gallery."""
         values = self.bits.values(data)
-        if data[self.opened] == values["model"]:
-            return gr.skip()
         try:
             shown = {self.opened: values["model"]}
             if not is_filled(data[self.bits.table]):
@@ -104,9 +109,12 @@ class Page:
                 self.bits.status: markup.banner("error", "The model could not be opened.", sentence(error))
             }
 
-    def compare(self, data: Data, request: gr.Request) -> Updates:
+    def compare(self, data: Data, request: gr.Request) -> Iterator[Updates]:
         """After a run: the picture that changed most, explained by both models."""
-        return self.explain.show(data, request) if data[self.quantize.done] else gr.skip()
+        if data[self.quantize.done]:
+            yield from self.explain.fill_clicked(data, request)
+        else:
+            yield gr.skip()
 
 
 def _step(number: int) -> None:

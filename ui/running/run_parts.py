@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import gradio as gr
 
+from vitq_core.experiment import counted
+
 from ..parts import markup
 from ..parts.settings import RunSettings, StoppedRun
 from .runs import DOWNLOAD, sentence
@@ -15,6 +17,7 @@ DOWNLOAD_NOTE = (
 )
 
 STORED = "An example that comes with the studio. Change anything on the left and press Quantize for your own."
+KNOWN = "This is already the result of these settings."
 GONE = "This result is no longer in memory; compute it again, then download it."
 SAVE = """(file) => {
     const link = document.createElement('a');
@@ -79,12 +82,16 @@ def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
     packed.success(None, file, js=SAVE)
 
 
-def ended(settings: RunSettings, stored: bool = False) -> str:
-    """The banner of a result: whether it is complete. `stored`: it was computed before."""
+def ended(settings: RunSettings, stored: bool = False, known: bool = False) -> str:
+    """The banner of a result: whether it is complete.
+
+    `stored`: it came with the studio. `known`: it was there before the button was pressed.
+    """
     if not isinstance(settings, StoppedRun):
-        return markup.banner("done", settings.title, STORED if stored else "")
-    said = f"Stopped: {settings.learned} of {settings.modules} modules are done."
-    return markup.banner("stopped", said, f"{settings.title}. Start it again to go on from there.")
+        details = [KNOWN] * known + [STORED] * stored
+        return markup.banner("done", settings.title, " ".join(details))
+    said = f"Stopped: {settings.learned} of {counted(settings.modules, 'module')} are done."
+    return markup.banner("stopped", said, f"{settings.complete.title}. Start it again to go on from there.")
 
 
 def pack(bench: Packs, shown: RunSettings | None) -> str:

@@ -97,11 +97,11 @@ def _check(base: tuple[int, int], blocks: Sequence[str], first_blocks: int, redu
         check_base(base)
 
 
-def check_base(base: tuple[int, int]) -> None:
-    """Raises ValueError for bits that have no room for one more and one less."""
+def check_base(base: tuple[int, int], instead: str = "policy='budget'") -> None:
+    """Raises ValueError for bits that have no room for one more and one less. ``instead`` takes any bits."""
     for bits in base:
         if not MIN_BITS < bits < MAX_BITS:
             raise ValueError(
                 f"the paper's policy moves layers one bit up and down, so its base must be "
-                f"{MIN_BITS + 1} to {MAX_BITS - 1} bits, got {bits}; policy='budget' has no such limit"
+                f"{MIN_BITS + 1} to {MAX_BITS - 1} bits, got {bits}; {instead} has no such limit"
             )

@@ -5,6 +5,7 @@ from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
 from ..common.options import Option
+from ..common.words import counted
 from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
@@ -23,6 +24,7 @@ __all__ = [
     "RECONSTRUCTED",
     "Option",
     "OutOfReach",
+    "counted",
     "given_path",
     "is_name",
     "is_number",

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import given_path
+from ..common.monitor import Monitor
 from ..pictures import PictureFolder, open_picture
+from ..pictures.archive import Archive, Folder, Heard, open_storage
+from ..pictures.layout import NoPictures
+from .measure import Cancel, Progress
 from .samples import Sample, Source
 
 SPLITS = [("train", "test"), ("train", "val"), ("train", "valid"), ("train", "validation")]
@@ -40,10 +44,12 @@ class Pools:
         return list(self.to_hold_out[:count])
 
 
-def upload_source(model: Any, files: list[Path]) -> Source:
-    """One zip, or pictures without labels."""
+def upload_source(
+    model: Any, files: list[Path], progress: Progress | None = None, cancel: Cancel | None = None
+) -> Source:
+    """One zip, or pictures without labels. Raises Cancelled."""
     if len(files) == 1 and files[0].suffix.lower() == ".zip":
-        return folder_source(model, files[0])
+        return folder_source(model, files[0], progress, cancel)
     if any(path.suffix.lower() == ".zip" for path in files):
         raise ValueError("Upload either one .zip or pictures, not both.")
     samples = [Sample(path.name, None, lambda path=path: open_picture(path)) for path in files]
@@ -51,40 +57,56 @@ def upload_source(model: Any, files: list[Path]) -> Source:
     return _halves(("uploads", *map(str, files)), about, samples)
 
 
-def folder_source(model: Any, path: Path) -> Source:
-    """Its train and test parts where it has them, else one half of it to calibrate and the other held out."""
+def folder_source(
+    model: Any, path: Path, progress: Progress | None = None, cancel: Cancel | None = None, name: str = ""
+) -> Source:
+    """Its train and test parts where it has them, else one half of it to calibrate and the other held out.
+
+    `name`: what sentences call the folder. `cancel` is asked every few hundred files; raises Cancelled.
+    """
     key = ("folder", str(path), changed(str(path)))
+    storage, heard = open_storage(path, name), _looking(progress, cancel)
+    heard(len(storage.names(heard)))  # looked for once, however often it is used below
     try:
-        samples, warning, passed_over = _labelled(model, path, None)
+        samples, warning, passed_over = _labelled(model, storage, None)
+    except NoPictures:
+        raise
     except ValueError:
-        return _split_source(model, path, key)
+        return _split_source(model, storage, key, heard)
     half = "half of its pictures to calibrate, the other half held out."
-    return _halves(key, f"{path.name}: {half}{_no_pictures(passed_over)}", samples, warning)
+    return _halves(key, f"{storage.name}: {half}{_no_pictures(passed_over)}", samples, warning)
 
 
-def _split_source(model: Any, path: Path, key: tuple) -> Source:
+def _looking(progress: Progress | None, cancel: Cancel | None) -> Heard:
+    """Says how many files were found; raises Cancelled."""
+    monitor = Monitor(progress, cancel)
+    return lambda found: monitor.report(0.0, f"Looking for pictures ({found:,} files so far)")
+
+
+def _split_source(model: Any, storage: Folder | Archive, key: tuple, heard: Heard) -> Source:
     for train, test in SPLITS:
+        heard(len(storage.names()))
         try:
-            calibrate, warning, passed_over = _labelled(model, path, train)
-            held_out, _, also = _labelled(model, path, test)
+            calibrate, warning, passed_over = _labelled(model, storage, train)
+            held_out, _, also = _labelled(model, storage, test)
         except ValueError:
             continue
-        about = f"{path.name}: its {train} part to calibrate, its {test} part held out." + _no_pictures(
+        about = f"{storage.name}: its {train} part to calibrate, its {test} part held out." + _no_pictures(
             passed_over + also
         )
         return Pools(key, about, tuple(calibrate), tuple(held_out), warning)
-    samples, warning, passed_over = _labelled(model, path, None)  # says what is wrong with the folder
-    return _halves(key, f"{path.name}.{_no_pictures(passed_over)}", samples, warning)
+    samples, warning, passed_over = _labelled(model, storage, None)  # says what is wrong with the folder
+    return _halves(key, f"{storage.name}.{_no_pictures(passed_over)}", samples, warning)
 
 
-def _labelled(model: Any, path: Path, split: str | None) -> tuple[list[Sample], str, int]:
+def _labelled(model: Any, storage: Folder | Archive, split: str | None) -> tuple[list[Sample], str, int]:
     """All samples, classes balanced from the start, a warning where the classes are not the model's, and how
     many files are no pictures."""
     try:
-        folder = PictureFolder(path, model.preprocess, ALL, split=split, labels=model.labels)
+        folder = PictureFolder(storage, model.preprocess, ALL, split=split, labels=model.labels)
         return _samples(folder, labelled=True), "", folder.skipped
     except ValueError as error:
-        folder = PictureFolder(path, model.preprocess, ALL, split=split)
+        folder = PictureFolder(storage, model.preprocess, ALL, split=split)
         warning = f"These pictures count as unlabelled, so that only agreement is measured: {error}."
         return _samples(folder, labelled=False), warning, folder.skipped
 

@@ -41,7 +41,8 @@ WEIGHTS, DESCRIPTION, README = "model.safetensors", "vitq.json", "README.md"
 LOADING = """# A quantized vision transformer
 
 `model.safetensors` holds the packed low-bit weights, `vitq.json` everything else. These lines, run beside
-this folder, load exactly this model again:
+this folder, load exactly this model again. Python finds `vitq_core` where `PYTHONPATH` names the folder of
+VitQ Studio:
 
 ```python
 import vitq_core as vq

@@ -1,4 +1,4 @@
-"""The models one can pick by name: bundled ones work offline, the others are downloaded when picked."""
+"""The models one can pick by name: bundled ones work offline, the others are downloaded when first used."""
 
 import json
 import math
@@ -82,7 +82,10 @@ def _bundled_pair(name: str, title: str, summary: str) -> tuple[ModelInfo, Model
 
 def _hub_info(name: str, title: str, params: int, repo: str) -> ModelInfo:
     size = _megabytes(params)
-    summary = f"Trained on ImageNet's 1,000 classes at 224×224 pixels; picking it downloads {repo} ({size})."
+    summary = (
+        f"Trained on ImageNet's 1,000 classes at 224×224 pixels; {repo} ({size}) is downloaded when it is "
+        "first used."
+    )
     return ModelInfo(name, title, "classification", params, False, repo, summary)
 
 

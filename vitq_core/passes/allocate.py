@@ -86,7 +86,7 @@ def _check_given(run: Run) -> None:
 def _check_paper(run: Run) -> None:
     _check_given(run)
     if not run.recipe.bits and run.options(PaperOptions).first_blocks != 0:
-        check_base(_base(run.recipe))
+        check_base(_base(run.recipe), "recipe 'lrp-budget'")
 
 
 def _base(recipe: Recipe) -> tuple[int, int]:

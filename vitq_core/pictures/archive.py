@@ -1,28 +1,65 @@
 """A folder of pictures, or a zip archive of one: the files in it and their bytes, without unpacking."""
 
 import io
+import os
 import stat
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from ..common.files import given_path
 from .decoding import MAX_BYTES
+from .layout import is_hidden
 
 ENCRYPTED = 1  # a bit of a member's flags
 # Of the ways to pack that Python reads; its readers of these cannot be told to stop in time.
 _METHODS = {12: "bzip2", 14: "LZMA", 93: "Zstandard"}
 
+OFTEN = 500  # entries of folders from one call of `heard` to the next: some milliseconds on a disk
+
+Heard = Callable[[int], None]  # told how many files were found so far; what it raises ends the looking
+
 
 class Folder:
-    """A directory on disk. Names are relative, with forward slashes."""
+    """A directory on disk. Names are relative, with forward slashes. `name`: what sentences call it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.path, self.name = path, name or path.name or str(path)
+        self._names: list[str] | None = None
 
-    def names(self) -> list[str]:
-        """Every file under the folder, sorted."""
-        files = (path for path in self.path.rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.path).as_posix() for path in files)
+    def names(self, heard: Heard | None = None) -> list[str]:
+        """Every file under the folder that is not hidden nor in a hidden folder, sorted; looked for once.
+
+        Links to folders are not followed. ValueError where the folder cannot be opened.
+        """
+        if self._names is None:
+            self._names = sorted(self._find(heard or (lambda found: None)))
+        return self._names
+
+    def _find(self, heard: Heard) -> Iterator[str]:
+        inside, looked_at, found = [""], count(), 0
+        while inside:
+            parent = inside.pop()
+            for entry in self._entries(parent):
+                if next(looked_at) % OFTEN == 0:
+                    heard(found)
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(f"{parent}{entry.name}/")
+                elif _is_file(entry):
+                    found += 1
+                    yield parent + entry.name
+
+    def _entries(self, parent: str) -> Iterator[os.DirEntry]:
+        """Of the folder `parent` in this one; none where that may not be read."""
+        try:
+            with os.scandir(self.path / parent) as entries:
+                yield from entries
+        except OSError as error:
+            if not parent:
+                raise ValueError(f"{self.name} cannot be opened: {error.strerror}") from error
 
     def read(self, name: str) -> Path:
         """What `open_picture` takes; it looks at the size first."""
@@ -32,16 +69,16 @@ class Folder:
 class Archive:
     """A zip archive, read member by member. Survives pickling, as workers of a DataLoader need it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         """ValueError for what is no zip archive, or one whose list of files has more than MAX_BYTES."""
-        self.path = path
+        self.path, self.name = path, name or path.name
         try:
             self._zip = ZipFile(_Frugal(io.FileIO(path)))
         except (BadZipFile, OSError, NotImplementedError) as error:
             raise ValueError(f"{path.name} is not a zip archive that can be read: {error}") from error
 
-    def names(self) -> list[str]:
-        """Every file in the archive, sorted."""
+    def names(self, heard: Heard | None = None) -> list[str]:
+        """Every file in the archive, sorted. `heard` is not called: the list is in memory."""
         return sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
 
     def read(self, name: str) -> bytes:
@@ -58,10 +95,10 @@ class Archive:
             raise ValueError(f"{name} cannot be read from {self.path.name}: {error}") from error
 
     def __getstate__(self) -> dict:
-        return {"path": self.path}
+        return {"path": self.path, "name": self.name}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(state["path"])
+        self.__init__(**state)
 
 
 class _Frugal(io.BufferedReader):
@@ -74,6 +111,13 @@ class _Frugal(io.BufferedReader):
 
     def __del__(self) -> None:
         self.close()
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle, or to where nobody may look
+        return False
 
 
 def _check_member(member: ZipInfo) -> None:
@@ -91,17 +135,22 @@ def _check_member(member: ZipInfo) -> None:
         )
 
 
-def open_storage(path: str | Path) -> Folder | Archive:
-    """The folder or zip archive at `path`; ValueError when it is neither, without opening what may hang."""
+def open_storage(path: str | Path | Folder | Archive, name: str = "") -> Folder | Archive:
+    """The folder or zip archive at `path`, which sentences call `name` (its last name by default).
+
+    What is open already is given back. ValueError when it is neither, without opening what may hang.
+    """
+    if isinstance(path, (Folder, Archive)):
+        return path
     path = given_path(path, "the folder or zip of pictures")
     try:
         mode = path.stat().st_mode
     except OSError as error:
         raise ValueError(f"{path} cannot be opened: {error.strerror}") from error
     if stat.S_ISDIR(mode):
-        return Folder(path)
+        return Folder(path, name)
     if not stat.S_ISREG(mode):  # opening a pipe waits for somebody to write into it
         raise ValueError(
             f"{path} is neither a folder nor an ordinary file; name a folder or .zip of pictures"
         )
-    return Archive(path)
+    return Archive(path, name)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from .archive import open_storage
+from .archive import Archive, Folder, open_storage
 from .decoding import open_picture
 from .labels import match_labels
 from .layout import class_of, find_pictures
@@ -29,7 +29,7 @@ class PictureFolder(Dataset):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Folder | Archive,
         preprocess: Callable[[Image.Image], torch.Tensor],
         limit: int | None = None,
         seed: int = 0,
@@ -46,7 +46,7 @@ class PictureFolder(Dataset):
         self._storage = open_storage(path)
         self.path = self._storage.path
         self.preprocess = preprocess
-        layout = find_pictures(self._storage.names(), split, labels, where=self.path.name)
+        layout = find_pictures(self._storage.names(), split, labels, where=self._storage.name)
         self._root, self.skipped = layout.root, layout.skipped
         self.classes = layout.classes
         self.labels = list(labels) if labels else self.classes

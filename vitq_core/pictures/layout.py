@@ -10,6 +10,10 @@ SUFFIXES = tuple(f".{ending}" for ending in _ENDINGS)
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
+class NoPictures(ValueError):
+    """There is not a single picture, whatever is looked for."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """`names` of the pictures below `root` (`"wrapper/test/"` or `""`); `skipped` files are no pictures."""
@@ -39,12 +43,12 @@ def find_pictures(
     """The pictures among `names` of files, from the folder on whose folders are classes.
 
     A folder that everything is in is a wrapper (zip programs add one) unless it is `split` or one of the
-    `labels`. Raises ValueError, naming `where`, without pictures, without the `split`, or when one has to be
-    chosen.
+    `labels`. Raises ValueError, naming `where`: NoPictures without any, and without the `split` or when one
+    has to be chosen.
     """
     layout = _pictures_in(names)
     if not layout.names:
-        raise ValueError(f"{where} has no pictures in it")
+        raise NoPictures(f"{where} has no pictures in it; hidden folders are not searched")
     split = split.strip("/") if split else None
     layout = _unwrap(layout, split and split.partition("/")[0], labels)
     if split:
@@ -61,12 +65,12 @@ def class_of(name: str) -> str | None:
 
 
 def _pictures_in(names: Sequence[str]) -> Layout:
-    visible = [name for name in names if not _is_hidden(name)]
+    visible = [name for name in names if not is_hidden(name)]
     pictures = [name for name in visible if name.lower().endswith(SUFFIXES)]
     return Layout("", pictures, len(visible) - len(pictures))
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """What systems leave behind: `.DS_Store`, `._picture.jpg`, everything under `__MACOSX`."""
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..common.arithmetic import plain_arithmetic
 from ..common.monitor import Monitor, Progress
+from ..common.words import counted
 from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.heat_map import heat_map
@@ -82,7 +83,7 @@ def relevance(
         )
         tally.add(found.scores())
         parts.append(_kept(found, prepared, return_tensors))
-        monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures explained")
+        monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} explained")
     targets.check_used()
     monitor.report(1.0, "Done")
     heatmaps, pixel_maps = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])

@@ -13,6 +13,13 @@ from ..common.files import given_path, write_atomically
 from ..common.records import Record
 
 
+class _Unfit(ValueError):
+    """Why a text is no stored importance."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this is not stored importance: {reason}")
+
+
 @dataclass(frozen=True)
 class Importance(Record):
     """``layer_scores``: {layer: contribution C}, the mean over ``pictures`` of what ``source`` says of it.
@@ -55,27 +62,32 @@ class Importance(Record):
         """Raises ValueError for text that is not stored importance."""
         try:
             data = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _Unfit("the text is damaged or not JSON") from error
+        try:
             data["standard_errors"] = {
                 k: float("nan") if v is None else float(v) for k, v in data["standard_errors"].items()
             }
             for name in ("layer_scores", "attention_scores"):
                 data[name] = {str(layer): float(score) for layer, score in data[name].items()}
             if data["standard_errors"].keys() != data["layer_scores"].keys():
-                raise ValueError("scores and standard errors are of different layers")
+                raise _Unfit("scores and standard errors are of different layers")
             if (
                 not isinstance(data["source"], str)
                 or type(data["pictures"]) is not int
                 or data["pictures"] < 1
             ):
-                raise ValueError("source must be a name and pictures a whole number above 0")
+                raise _Unfit("source must be a name and pictures a whole number above 0")
             scores = (*data["layer_scores"].values(), *data["attention_scores"].values())
             if not all(map(isfinite, scores)):
-                raise ValueError("scores must be finite numbers")
+                raise _Unfit("scores must be finite numbers")
             return cls(**data)
+        except _Unfit:
+            raise
         except KeyError as error:
-            raise ValueError(f"this is not stored importance: it has no {error}") from error
-        except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(f"this is not stored importance: {error}") from error
+            raise _Unfit(f"it has no {error}") from error
+        except (TypeError, AttributeError, ValueError, OverflowError) as error:  # Python's words are no help
+            raise _Unfit("scores and standard errors must be {layer: number}, and nothing else") from error
 
     def save(self, path: str | Path) -> None:
         """Write as JSON; VitqError where that cannot be, ValueError for what names no file."""

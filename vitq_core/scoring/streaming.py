@@ -14,6 +14,7 @@ from ..common.arithmetic import plain_arithmetic
 from ..common.errors import VitqError
 from ..common.files import given_path, write_atomically
 from ..common.monitor import Monitor, Progress
+from ..common.words import counted
 from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.targets import Targets, check_batch_size, check_takes
@@ -56,15 +57,17 @@ def importance(
     if done and not set(prepared.names) <= tally.state.keys():
         raise VitqError(f"{state} holds no state of an importance run; delete it: it lacks layers")
     if total is not None and done > total:
-        raise VitqError(f"{state} has seen {done} pictures already, more than the {total} given")
+        raise VitqError(f"{state} has seen {counted(done, 'picture')} already, more than the {total} given")
     targets.take(done, prepared.device)
     try:
-        monitor.report(done / total if total else 0.0, f"{done} pictures seen" if done else "Preparing")
+        monitor.report(
+            done / total if total else 0.0, f"{counted(done, 'picture')} seen" if done else "Preparing"
+        )
         for batch in streamed(images, prepared.input_size, batch_size, skip=done):
             batch = prepared.batch(batch)
             tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
             keeper.save(SAVE_EVERY)
-            monitor.report(watched.share(tally.pictures), f"{tally.pictures} pictures seen")
+            monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} seen")
     finally:
         keeper.save()
     targets.check_used()

@@ -1,6 +1,8 @@
 """Scores, bits and explanations, with the real engine on a tiny model."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from PIL import Image
 import vitq_core as vq
 from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
-from ui.parts import bits_table, overlay
+from ui.parts import bits_table, markup, overlay
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
 from ui.relevance import markup as relevance_html
@@ -50,12 +52,16 @@ def test_scores_every_layer_and_says_how_far_it_is(relevance, scoring):
 def test_a_cancelled_scoring_goes_on_where_it_stopped(relevance, scoring, monkeypatch):
     monkeypatch.setattr("ui.explaining.layers.SCORED_AT_ONCE", 1)
     seen = []
+
+    def enough() -> bool:
+        return any(message.startswith("2 pictures seen") for message in seen)
+
     with pytest.raises(vq.Cancelled):
-        relevance.score(scoring, lambda _, message: seen.append(message), lambda: len(seen) >= 4)
+        relevance.score(scoring, lambda _, message: seen.append(message), enough)
     again = []
     scores = relevance.score(scoring, lambda _, message: again.append(message))
-    assert any(message.startswith("2 pictures seen") for message in seen)
-    assert not any(message.startswith("1 pictures seen") for message in again)
+    assert any(message.startswith("1 picture seen") for message in seen)
+    assert not any(message.startswith("1 picture seen") for message in again)
     assert scores.pictures == 4
 
 
@@ -201,3 +207,21 @@ def test_scores_survive_json(relevance, scoring):
     scores = relevance.score(scoring)
     assert vq.Importance.from_json(scores.to_json()) == scores
     assert json.loads(scores.to_json())["pictures"] == 4
+
+
+def test_a_correlation_of_pixels_is_a_number_without_a_claim():
+    same = relevance_html.comparison(explained(torch.tensor(1.0)), "patches", "x.png", None)
+    assert "They look at the same places. Likeness patch by patch: 1.00 (1 = identical)." in same
+    opposite = relevance_html.comparison(explained(torch.tensor(-1.0)), "pixels", "x.png", None)
+    assert "Likeness pixel by pixel: −1.00 (1 = identical)." in opposite
+    assert "places" not in opposite
+
+
+def test_a_picture_unlike_those_of_the_run_is_said_to_be_so(bench, relevance, settings):
+    outcome = bench.quantize(settings)
+    bench._outcomes.put(settings, replace(outcome, likeness=SimpleNamespace(unlike=lambda seen: [True])))
+    picture = Image.effect_noise((30, 20), 90).convert("RGB")
+    dropped = relevance.explain(Question("tiny", ("file", "x"), quantized=settings), picture)
+    assert markup.UNLIKE in relevance_html.comparison(dropped, "patches", "x.png", None)
+    of_the_run = relevance.explain(Question("tiny", ("sample", settings, 0), quantized=settings), picture)
+    assert markup.UNLIKE not in relevance_html.comparison(of_the_run, "patches", "x.png", None)

@@ -35,8 +35,23 @@ def test_it_says_where_accuracy_went_and_nothing_of_it_without_labels(lost, said
     assert ("accuracy" in judge_answers(4, 1, 50, lost).said) == (lost is not None)
 
 
+@pytest.mark.parametrize(
+    ("found", "kind", "count"),
+    [
+        (judge_answers(7.5, 16, 16), "warning", "16 test pictures"),
+        (judge_answers(7.5, 1, 16, 6.2), "warning", "16 test pictures"),
+        (judge_answers(7.5, 0, 1, 0.0), "good", "1 test picture "),
+        (judge_features(7.5, 0.5, 49), "warning", "49 test pictures"),
+    ],
+)
+def test_a_few_pictures_may_be_chance_and_are_never_called_bad(found, kind, count):
+    assert found.kind == kind
+    assert f"With only {count}" in found.advice and "this may be chance" in found.advice
+    assert ADVICE not in found.advice
+
+
 @pytest.mark.parametrize(("cosine", "kind"), [(0.99, "good"), (0.95, "warning"), (0.5, "bad")])
 def test_features_are_judged_by_their_cosine(cosine, kind):
-    found = judge_features(7.5, cosine)
+    found = judge_features(7.5, cosine, 100)
     assert found.kind == kind
     assert f"{cosine:.3f}" in found.said

@@ -67,6 +67,13 @@ def test_there_is_a_field_for_every_option_that_can_be_used_where_the_method_has
         assert fields[name].interactive == (name in vq.RECIPES[first_recipe()].applies)
 
 
+@pytest.mark.parametrize("name", ["calibration", "held_out", "seed"])
+def test_a_fraction_reaches_the_check_as_it_was_typed(name):
+    box = form().fields[name]
+    assert name in problems({**GOOD, name: box.preprocess(2.5)})
+    assert problems({**GOOD, name: box.preprocess(20)}) == {}
+
+
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
 def test_another_method_makes_its_own_options_usable(recipe):
     usable = [name for name, part in zip(shown_options(), _recipe_chosen(recipe), strict=True)

@@ -46,7 +46,18 @@ def test_a_run_shows_its_result_and_names_it(page, settings):
     assert updates[page.shown] == updates[page.done] == settings
     assert settings.title in updates[page.results.status]
     assert "example" not in updates[page.results.status]
-    assert page.settle(form(page, settings, settings)) == updates[page.results.status]
+    assert "already" not in updates[page.results.status]
+    assert page.settle(form(page, settings, settings)) == gr.skip()
+    assert "Below is still" in page.settle(form(page, replace(settings, weight_bits=5), settings))
+
+
+def test_the_button_says_where_its_result_was_there_already(page, bench, settings):
+    for stored in (False, True):
+        bench._outcomes.put(settings, replace(bench.quantize(settings), stored=stored))
+        updates = page.quantize(form(page, settings, settings), lambda done, message: None, Job())
+        assert "already the result of these settings" in updates[page.results.status]
+        assert ("An example" in updates[page.results.status]) == stored
+    assert page.settle(form(page, settings, settings)) == gr.skip(), "the sentence stays"
 
 
 def test_another_form_dims_the_result_and_the_same_one_brings_it_back(page, settings):
@@ -60,6 +71,10 @@ def test_another_form_dims_the_result_and_the_same_one_brings_it_back(page, sett
 def test_a_stopped_run_is_told_apart_from_the_finished_one(page, settings):
     stopped = StoppedRun(**vars(settings), learned=2, modules=9)
     assert "2 of 9 modules are done" in said(page, settings, stopped)
+    named = f"{settings.title}, stopped after 2 of 9 modules"
+    assert f"Below is still {named}" in said(page, replace(settings, weight_bits=5), stopped)
+    assert f"the earlier result, {named}" in said(page, replace(settings, weight_bits=1), stopped)
+    assert stopped.slug == f"{settings.slug}-stopped2of9"
     assert stopped != settings
     assert stopped.complete == settings
 

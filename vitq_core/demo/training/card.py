@@ -26,12 +26,12 @@ CARD = """# {model}
       {command}
       {export}
 
-  The first command may be ended by the clock, so a faster machine trains longer and gets a better model.
-
-Load it with `timm.create_model("local-dir:assets/models/{model}", pretrained=True)`. Pixels are
+{ended}Load it with `timm.create_model("local-dir:assets/models/{model}", pretrained=True)`. Pixels are
 scaled to 0..1, then normalized with mean {mean} and standard deviation {std};
 `config.json` names the classes (`label_names`).
 """
+
+BY_THE_CLOCK = "  The clock ended the first command: a faster machine trains longer, to a better model.\n\n"
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
         python=platform.python_version(),
         command=command(config),
         export=f"{PROGRAM} {config.task} --out training --export assets/models/{task.model}",
+        ended="" if result.epochs >= config.epochs else BY_THE_CLOCK,
         mean=mean,
         std=std,
     )

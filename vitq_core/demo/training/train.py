@@ -1,10 +1,14 @@
 """Train the bundled models: `python -m vitq_core.demo.training.train {scenes,cifar10} --out DIR`.
 
 Small vision transformers learn slowly on a CPU, so the script uses what helps most there: Muon, mimetic
-initialization, and at first only half of the patches or a third of the blocks; for scenes, whose masks are
-known, also the naming of every patch. Training ends with `--epochs` or `--minutes`, whichever is first, and
-the learning rate falls to zero by then. `--resume` continues from the last checkpoint in `--out`, with the
-options it was started with; `--export FOLDER` writes that checkpoint as a folder that timm loads.
+initialization, matrix products in bfloat16 where the CPU has them, and at first only half of the patches; for
+scenes, whose masks are known, also the naming of every patch. All blocks run from the first step to the last.
+`python -m tests.benchmarks.block_deletion --models FOLDER` shows whether the model then needs all of them.
+
+Training ends with `--epochs` or `--minutes`, whichever is first, and the learning rate falls to zero by then.
+It may be stopped at any time: `--resume` continues from the last checkpoint in `--out`, with the options it
+was started with, and may be repeated. With `--minutes` out of reach the number of steps does not depend on
+how fast or busy the machine is. `--export FOLDER` writes the checkpoint as a folder that timm loads.
 """
 
 import argparse

@@ -12,20 +12,22 @@ from torch.nn import functional as F
 
 from .datasets import PictureSet, augment, to_float
 from .export import accuracy
-from .growing import GrowingBlocks
 from .initialization import initialize
 from .muon import optimizers
 from .tasks import TASKS, Task
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. `warmup`, `keep_all_from` and
-    `full_depth_from` are shares of the whole training: until when the learning rate rises, from when on no
-    patch is dropped, and from when on all blocks run (before, every `block_stride`-th). `patch_labels` weighs
-    the loss of naming what is in every patch, for pictures with masks; it needs all patches.
+    Training ends after `epochs` or `minutes`, whichever comes first. `warmup` and `keep_all_from` are shares
+    of the whole training: until when the learning rate rises, and from when on no patch is dropped. All
+    blocks run in every step: one that joins late, or is left out now and then, may stay idle.
+    `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all
+    patches. `precision` is that of the matrix products; weights and losses are always float32.
     """
 
     task: str
@@ -40,9 +42,8 @@ class TrainConfig:
     warmup: float = 0.03
     patch_drop: float = 0.5
     keep_all_from: float = 0.75
-    block_stride: int = 1
-    full_depth_from: float = 0.6
     patch_labels: float = 0.0
+    precision: str = "float32"
     label_smoothing: float = 0.05
     checkpoint_minutes: float = 3
     report_minutes: float = 5
@@ -50,12 +51,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; available: {', '.join(TASKS)}")
-        for name in ("epochs", "minutes", "batch_size", "threads", "lr", "block_stride"):
+        for name in ("epochs", "minutes", "batch_size", "threads", "lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for name in ("warmup", "patch_drop", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
         if self.patch_labels and self.patch_drop:
             raise ValueError("patch_labels needs all patches; set patch_drop to 0")
 
@@ -74,7 +77,6 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build(self.task, len(train.names), config.patch_drop)
         initialize(self.model)
-        self.model.blocks = GrowingBlocks(self.model.blocks, config.block_stride)
         self.patch_head = nn.Linear(self.model.embed_dim, len(train.names) + 1)
         self.optimizers = optimizers(self.model, self.patch_head, config.lr, config.weight_decay)
         self.step, self.seconds = 0, 0.0
@@ -125,10 +127,12 @@ class Trainer:
         images, masks = self._augmented(indices)
         labels, weight = self.train.labels[indices], self.config.patch_labels
         self.model.train()
-        tokens = self.model.forward_features(to_float(images, *self.task.norm))
-        logits = self.model.forward_head(tokens)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        (loss + weight * self._patch_loss(tokens, masks, labels) if weight else loss).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            tokens = self.model.forward_features(to_float(images, *self.task.norm))
+            logits = self.model.forward_head(tokens)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+            total = loss + weight * self._patch_loss(tokens, masks, labels) if weight else loss
+        total.backward()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -147,10 +151,10 @@ class Trainer:
         covered = F.avg_pool2d(masks.float() / 255, self.model.patch_embed.patch_size).flatten(1) > 0.4
         target = torch.where(covered, labels[:, None], len(self.train.names))
         logits = self.patch_head(tokens[:, self.model.num_prefix_tokens :])
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+        return F.cross_entropy(logits.flatten(0, 1).float(), target.flatten())
 
     def _follow_schedule(self) -> None:
-        """Set the learning rate (linear rise, then linear fall to zero), the patches kept and the depth."""
+        """Set the learning rate (linear rise, then linear fall to zero) and the patches kept."""
         progress, config = self.progress, self.config
         rising = progress < config.warmup
         scale = max(progress, 1e-3) / config.warmup if rising else (1 - progress) / (1 - config.warmup)
@@ -159,7 +163,6 @@ class Trainer:
                 group["lr"] = config.lr * scale
         if config.patch_drop:
             self.model.patch_drop.prob = config.patch_drop if progress < config.keep_all_from else 0.0
-        self.model.blocks.stride = config.block_stride if progress < config.full_depth_from else 1
 
     def _report(self) -> None:
         every = max(len(self.held_out) // 1000, 1)  # a sample across all classes
