@@ -84,6 +84,7 @@ KNOWN = [
     Case("uniform", post_gelu, {"range": "minmax"}, affine=True),
     Case("uniform", post_gelu, {"range": "least_error"}, affine=True),
     Case("uniform", weight, {"axis": 0, "range": "least_error"}, batch_axis=1, affine=True),
+    Case("uniform", post_layernorm, {"axis": -1, "range": "tails"}, affine=True),
     Case("log_sqrt2", post_softmax, plateau=True),
     Case("log_sqrt2", post_softmax, {"base": 2.0}, plateau=True),
     Case("log_sqrt2", post_softmax, {"base": "fitted"}, exact=False),

@@ -82,6 +82,28 @@ def test_a_large_weight_that_a_loud_channel_meets_is_not_cut_off() -> None:
     assert judged(weight)[0, 7] > 8.5
 
 
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_tails_are_cut_off_where_the_judge_says_so(bits: int) -> None:
+    """Per channel the extremes or a percentile; a channel whose rare token counts for much keeps it."""
+    x = noise(5000, 4)
+    x[0] = 20.0
+    weights = torch.ones(4, 5000)
+    weights[2, 0] = 1e6
+    fitted = Uniform(bits, -1, "tails").fit(x, Weighted(x.T.contiguous(), weights))
+    off = ((fitted(x) - x).T.square() * weights).sum(1)
+    candidates = [Uniform(bits, -1, "minmax").fit(x)]
+    for p in PERCENTILES:
+        candidates.append(Uniform(bits, -1))
+        low, high = (torch.quantile(x, q, dim=0, keepdim=True) for q in (1 - p, p))
+        scale = (high - low) / (2**bits - 1)
+        candidates[-1].set_parameters(scale, (-low / scale).round())
+    tried = torch.stack([((c(x) - x).T.square() * weights).sum(1) for c in candidates])
+    torch.testing.assert_close(off, tried.amin(0), rtol=1e-3, atol=0.0)
+    assert fitted(x)[0, 2] > 18.0
+    if bits < 8:
+        assert fitted(x)[0, 1] < 10.0
+
+
 def test_a_quantizer_with_another_range_passes_the_judge_over() -> None:
     weight = noise(3, 40)
     for range_ in ("minmax", "percentile"):

@@ -176,5 +176,7 @@ def test_bytes_by_hand() -> None:
 
 
 def test_unknown_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="range must be one of percentile, minmax, least_error, got 'mse'"):
+    with pytest.raises(
+        ValueError, match="range must be one of percentile, minmax, least_error, tails, got 'mse'"
+    ):
         Uniform(4, range="mse")

@@ -19,7 +19,9 @@ class Uniform(Quantizer):
     searches the quantiles 0.999, 0.9999, 0.99999 for the least squared error (RepQ-ViT, arXiv 2212.08254),
     ``"minmax"`` takes the extremes, ``"least_error"`` the extremes times the factor in 0.2..1 with the least
     squared error of the tensor, or where its layer is there, those or the quantiles, whichever makes the
-    least squared error of the layer's output.
+    least squared error of the layer's output. ``"tails"`` takes the extremes or one of the quantiles by the
+    same error: where the channels of one token are cut off together, their errors add up at the output, which
+    an error of single channels does not know, so it must not cut off much.
 
     A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
     then cuts between codes, and the codes number 2^b + 1.
@@ -41,7 +43,7 @@ class Uniform(Quantizer):
 
     @property
     def judged(self) -> bool:
-        return self.range == kernels.LEAST_ERROR
+        return self.range in kernels.JUDGED
 
     def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
         scale, zero_point, error = kernels.search(statistics, self.bits, self.range, judge)

@@ -15,7 +15,7 @@ RECIPES.register("vitq")(
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
             "image": IMAGE,
-            "post_layernorm": Use("uniform", {"axis": -1, "range": "least_error"}),
+            "post_layernorm": Use("uniform", {"axis": -1, "range": "tails"}),
             "post_softmax": Use("log_sqrt2", {"base": "fitted", "range": "least_error"}),
             "post_gelu": Use("shift_log2", {"base": "fitted", "range": "least_error"}),
             "query": HEADS,

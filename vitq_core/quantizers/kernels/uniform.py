@@ -18,7 +18,8 @@ from .pieces import Simulate, plain_numbers
 SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
 COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**19  # values that so many candidates are ranked on
-LEAST_ERROR = "least_error"
+LEAST_ERROR, TAILS = "least_error", "tails"
+JUDGED = (LEAST_ERROR, TAILS)  # ranges that are ranked by a layer's output
 CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
 
@@ -90,7 +91,19 @@ def extremes(statistics: Statistics) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-RANGES = {"percentile": percentile_ranges, "minmax": extremes, LEAST_ERROR: extremes}
+def extremes_and_percentiles(statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Nothing cut off, or the little that the quantiles do: (lows, highs), each [candidates, groups]."""
+    both = zip(extremes(statistics), percentile_ranges(statistics), strict=True)
+    lows, highs = (torch.cat(ends) for ends in both)
+    return lows, highs
+
+
+RANGES = {
+    "percentile": percentile_ranges,
+    "minmax": extremes,
+    LEAST_ERROR: extremes,
+    TAILS: extremes_and_percentiles,
+}
 
 
 def search(
@@ -102,14 +115,16 @@ def search(
     mean squared error ranks the shrunk extremes.
     """
     lows, highs = RANGES[ranges](statistics)
-    if ranges != LEAST_ERROR:
-        return _best(*_ranked(statistics.sample, lows, highs, bits))
     if judge is None:
+        if ranges != LEAST_ERROR:
+            return _best(*_ranked(statistics.sample, lows, highs, bits))
         statistics.thin(SEARCHED)  # so many candidates are ranked on fewer values
         return _best(*_shrunk(lambda *ends: _ranked(statistics.sample, *ends, bits), lows, highs))
     rank = partial(_judged, judge, bits=bits)
-    tried = zip(_shrunk(rank, lows, highs), rank(*percentile_ranges(statistics)), strict=True)
-    scale, zero_point, _ = _best(*(torch.cat(both) for both in tried))
+    tried = [rank(lows, highs)]
+    if ranges == LEAST_ERROR:
+        tried = [_shrunk(rank, lows, highs), rank(*percentile_ranges(statistics))]
+    scale, zero_point, _ = _best(*(torch.cat(each) for each in zip(*tried, strict=True)))
     error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
     return scale, zero_point, error
 
