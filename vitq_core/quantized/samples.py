@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..quantizers import Quantizer
-from ..quantizers.judges import Correlated, Joint, Judge, Multiplied, Weighted
+from ..quantizers.judges import Correlated, Judge, Multiplied, Weighted
 from ..quantizers.statistics import even_stride
 
 ROWS, RARE = 512, 64  # rows kept of a layer's input; as many of them are those of largest norm
@@ -34,16 +34,17 @@ class Rows:
         """``(values + shift) / divisor``, per channel."""
         return Rows((self.values + shift) / divisor, self.counts)
 
-    def judge_input(self, weight: Tensor, axis: int | None) -> Weighted | Joint | None:
+    def judge_input(self, weight: Tensor, axis: int | None) -> Weighted | None:
         """For the quantizer of the input of a layer of this ``weight``: for one group, or for one a channel
         (``axis`` −1). None for other groups, which rows do not have.
 
-        A channel's error reaches the output by the squares of the weights it meets.
+        A channel's error reaches the output by the squares of the weights it meets. Where every channel has
+        its own scale that is the same for all candidates.
         """
         if axis is None:
             met = weight.flatten(1).square().sum(dim=0)
             return Weighted(self.values.reshape(1, -1), (self.counts[:, None] * met).reshape(1, -1))
-        return Joint(self.values.T.contiguous(), weight.flatten(1), self.counts) if axis == -1 else None
+        return Weighted(self.values.T.contiguous(), self.counts) if axis == -1 else None
 
     def judge_weight(self, weight: Tensor) -> Correlated:
         """For the quantizer of the rows of the layer's ``weight``, inputs as they come together."""

@@ -39,28 +39,6 @@ class Weighted:
         return Weighted(self.sample[:, ::stride].contiguous(), few)
 
 
-class Joint:
-    """``Σ count · ‖weight @ d‖²`` of the errors d of all channels together, the same for every channel.
-
-    A clipped token is off in many channels with one sign, which adds up in the output as rounding does not:
-    judged one by one, channels would be clipped far too much. So they share one candidate.
-    """
-
-    def __init__(self, sample: Tensor, weight: Tensor, counts: Tensor) -> None:
-        """``sample`` [channels, rows], ``weight`` [out, channels], ``counts`` [rows]."""
-        self.sample, self._counts = sample, counts
-        self._root = torch.linalg.qr(weight, mode="r").R  # the same norms with no more rows than channels
-
-    def errors(self, difference: Tensor) -> Tensor:
-        total = (self._root @ difference).square_().sum(dim=0) @ self._counts
-        return total.expand(len(difference))
-
-    def thinned(self, values: int) -> Joint:
-        """With about ``values`` of the sample, evenly."""
-        stride = even_stride(self.sample.numel(), self.sample.shape[1], values)
-        return Joint(self.sample[:, ::stride].contiguous(), self._root, self._counts[::stride])
-
-
 class Correlated:
     """``‖inputs @ d‖²`` of a weight's rows d, for ``inputs`` [rows, values] of the layer."""
 
