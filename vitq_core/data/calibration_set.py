@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..common.batch import checked, unpacked
 from .batches import iterated
-from .store import ActivationStore
+from .store import ActivationStore, Scratch
 
 CHUNK = 32  # pictures a forward pass of calibration takes
 
@@ -79,6 +79,16 @@ class CalibrationPictures:
 
         rest = CalibrationPictures(others(), self._size, self._device)
         return rest, torch.cat(held)
+
+    def kept(self, most: int, scratch: Scratch) -> ActivationStore:
+        """The first ``most`` pictures, to be read by index."""
+        count = min(self.count, most)
+        kept = ActivationStore(scratch, count)
+        for chunk in self:
+            if len(kept) == count:
+                break
+            kept.append(chunk[: count - len(kept)].cpu())
+        return kept
 
     def __iter__(self) -> Iterator[Tensor]:
         chunks = self._store if self._tensor is None else self._tensor.split(CHUNK)

@@ -47,6 +47,7 @@ class Run:
     plan: list[Pass] = field(default_factory=list)
     stages: tuple[StageRow, ...] = ()
     _simulation: Simulation | None = None
+    _fp_model: nn.Module | None = None
 
     @property
     def simulation(self) -> Simulation:
@@ -55,6 +56,15 @@ class Run:
             self._simulation = Simulation(self.prepared, self.recipe)
             self._simulation.attach()
         return self._simulation
+
+    @property
+    def fp_model(self) -> nn.Module:
+        """A copy of the module in which nothing is quantized, as it was when this was first asked for: what
+        layers and units should give. Passes ask before they change what the model gives in full precision.
+        """
+        if self._fp_model is None:
+            self._fp_model = self.simulation.fp_model()
+        return self._fp_model
 
     def options(self, declared: type[O]) -> O:
         """A pass's own options: those the recipe sets, its defaults for the others."""

@@ -51,25 +51,27 @@ def reconstruct(run: Run) -> None:
     begun = (run.given, run.asked.to_json(), run.pictures, run.seed)
     calibrated = fingerprint(*begun, run.simulation.module, run.recipe.to_json())
     with RunState(run.state, calibrated) as kept:
-        run.reconstruction = learn_units(run.simulation, run.pictures, run.monitor, run.seed, kept, run.watch)
+        run.reconstruction = learn_units(
+            run.simulation, run.fp_model, run.pictures, run.monitor, run.seed, kept, run.watch
+        )
 
 
 def learn_units(
     simulation: Simulation,
+    fp_model: nn.Module,
     pictures: CalibrationPictures,
     monitor: Monitor,
     seed: int,
     state: RunState,
     watch: Watch | None = None,
 ) -> Reconstruction:
-    """Every unit in turn. ``watch`` hears of it while it is learned."""
+    """Every unit in turn, towards what it gives in ``fp_model``. ``watch`` hears of it on the way."""
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
     plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
     plan += [(WHOLE, schedule.finishing)] if finishes else []
     with Scratch() as scratch, torch.enable_grad():
-        kept = _kept(pictures, schedule, scratch)
-        fp_model = simulation.fp_model()
+        kept = pictures.kept(schedule.pictures, scratch)
         blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
@@ -116,17 +118,6 @@ def check_enough(pictures: int, schedule: Schedule | None) -> None:
             f"reconstruction takes batches of {schedule.batch_size} pictures and got {pictures} in all; "
             "give more, or set batch_size lower, or effort='none'"
         )
-
-
-def _kept(pictures: CalibrationPictures, schedule: Schedule, scratch: Scratch) -> ActivationStore:
-    """The pictures learned from: the first ``schedule.pictures``."""
-    count = min(pictures.count, schedule.pictures)
-    kept = ActivationStore(scratch, count)
-    for chunk in pictures:
-        if len(kept) == count:
-            break
-        kept.append(chunk[: count - len(kept)].cpu())
-    return kept
 
 
 def _weights(

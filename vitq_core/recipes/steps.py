@@ -13,7 +13,7 @@ from ..common.registry import Registry
 
 # What a model can be on its way through the passes.
 FLOAT, ROTATED, ALLOCATED = "in full precision", "rotated", "given its bits"
-CALIBRATED, RESCALED, RECONSTRUCTED = "calibrated", "rescaled", "reconstructed"
+CALIBRATED, RESCALED, COMPENSATED, RECONSTRUCTED = "calibrated", "rescaled", "compensated", "reconstructed"
 RECONSTRUCT = "reconstruct"  # the pass that an effort adds at the end
 
 

@@ -51,8 +51,11 @@ class UnitData:
 
     def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""
-        count = len(self.quant_input)
-        for index in torch.arange(self.trained % count, count).split(size):
+        return self.rows(size, self.trained % len(self.quant_input))
+
+    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """(quantized input, target) of the rows from ``start`` on, ``size`` at a time, copied."""
+        for index in torch.arange(start, len(self.quant_input)).split(size):
             yield self.quant_input[index], self.target[index]
 
     def close(self) -> None:

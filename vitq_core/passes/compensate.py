@@ -1,0 +1,77 @@
+"""The compensate pass: every layer's weights make up for its quantized inputs and for their own rounding.
+
+Layers are taken in forward order, each on what the quantized layers before it give, so that it makes up for
+their errors too.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import torch
+from torch import nn
+
+from ..data.store import Scratch
+from ..graph.site import Unit
+from ..quantized.samples import rows_of
+from ..quantized.simulation import Simulation, quantize_inputs
+from ..quantizers import Uniform
+from ..recipes.steps import CALIBRATED, COMPENSATED, add_pass
+from ..reconstruction.compensation import Grid, Moments, regressed, rounded
+from ..reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
+from .base import Run
+
+MOST = 128  # pictures: more would hardly change the moments
+
+
+@add_pass("compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0, optional=True)
+def compensate(run: Run) -> None:
+    """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""
+    simulation, units = run.simulation, [Unit(name) for name in compensated(run.simulation)]
+    with Scratch() as scratch, torch.no_grad():
+        pictures = run.pictures.kept(MOST, scratch)
+        blocks = simulation.family.blocks(simulation.module)
+        inputs = UnitInputs(simulation.module, run.fp_model, units, blocks, pictures)
+        for index, (unit, gather) in enumerate(inputs):
+            run.monitor.report(
+                index / len(units), f"Making up for rounding ({index + 1} of {len(units)} layers)"
+            )
+            with closing(gather()) as data:
+                _compensate(simulation, unit.name, data)
+
+
+def compensated(simulation: Simulation) -> list[str]:
+    """The layers whose weights are rounded to the steps of a uniform grid and meet all of their inputs."""
+    layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
+    return [
+        layer.name
+        for layer in layers
+        if type(simulation.quantizer(layer.weight)) is Uniform and _is_plain(simulation.layer(layer.name))
+    ]
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+
+
+def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
+    layer, weight = simulation.layer(name), simulation.float_weight(name)
+    parametrization = simulation.simulated_weight(name)
+    grid = Grid.of(parametrization.quantizer)
+    moments = _moments(layer, data)
+    gram, cross = moments.products(centred=layer.bias is not None)
+    wanted = regressed(weight.flatten(1), gram, cross)
+    hard = rounded(wanted, gram, grid)
+    weight.copy_(grid.beside(hard, wanted).view_as(weight))
+    parametrization.refresh(weight)
+    if layer.bias is not None:
+        layer.bias.copy_(moments.bias(hard))
+
+
+def _moments(layer: nn.Module, data: UnitData) -> Moments:
+    moments = Moments()
+    for quant_input, target in data.rows(CHUNK):
+        inputs = rows_of(layer, quantize_inputs(layer, (quant_input,))[0])
+        outputs = target if isinstance(layer, nn.Linear) else target.flatten(2).transpose(1, 2)
+        moments.add(inputs, outputs.reshape(len(inputs), -1))
+    return moments

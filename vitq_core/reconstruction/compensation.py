@@ -1,0 +1,102 @@
+"""Weights that make up for the rounding around them, in closed form: nothing is learned by descent.
+
+Least squares moves a layer's weights so that on its quantized inputs it gives what it gave in full precision
+(ERQ, arXiv 2407.06794). Then column after column is rounded, and those left take up the error of those done
+(GPTQ, arXiv 2210.17323). Both know the inputs by their second moments alone, so memory does not grow with
+the number of pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..quantizers import Uniform
+
+RIDGE = 1.0  # of the mean second moment: how much the weights hold on to where they were
+DAMPING = 0.01  # of the same, so that a factor exists
+COLUMNS = 64  # rounded before the errors reach all others
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the rows of a weight [out, D] are rounded to; all [out or 1, 1]."""
+
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, quantizer: Uniform) -> Grid:
+        """Of a weight's quantizer, fitted."""
+        return cls(*(each.reshape(-1, 1) for each in (quantizer.scale, *quantizer.limits())))
+
+    def round(self, weight: Tensor) -> Tensor:
+        """[out, any] to the nearest step."""
+        return (weight / self.scale).round_().clamp_(self.low, self.high).mul_(self.scale)
+
+    def beside(self, hard: Tensor, wanted: Tensor) -> Tensor:
+        """The weight nearest to ``wanted`` that is rounded to ``hard``: where learning goes on from."""
+        step = 0.499 * self.scale
+        return hard + torch.minimum(torch.maximum(wanted - hard, -step), step)
+
+
+class Moments:
+    """Sums over rows x̂ [rows, D] of quantized inputs and the outputs t [rows, out] that they should give."""
+
+    def __init__(self) -> None:
+        self._sums: list[Tensor] = []
+        self._rows = 0
+
+    def add(self, inputs: Tensor, outputs: Tensor) -> None:
+        """Of a chunk; sums over chunks are kept in double precision."""
+        parts = (inputs.T @ inputs, outputs.T @ inputs, inputs.sum(dim=0), outputs.sum(dim=0))
+        doubles = [part.double() for part in parts]
+        self._sums = [a + b for a, b in zip(self._sums, doubles, strict=True)] if self._sums else doubles
+        self._rows += len(inputs)
+
+    def products(self, centred: bool) -> tuple[Tensor, Tensor]:
+        """``X̂ᵀX̂`` [D, D] and ``TᵀX̂`` [out, D]; ``centred``: about their means, which a bias takes care of."""
+        gram, cross, inputs, outputs = self._sums
+        if not centred:
+            return gram, cross
+        return gram - inputs.outer(inputs) / self._rows, cross - outputs.outer(inputs) / self._rows
+
+    def bias(self, weight: Tensor) -> Tensor:
+        """The best one [out] beside ``weight`` [out, D]."""
+        return ((self._sums[3] - weight.double() @ self._sums[2]) / self._rows).to(weight.dtype)
+
+
+def regressed(weight: Tensor, gram: Tensor, cross: Tensor) -> Tensor:
+    """``W`` that makes ``‖T − X̂Wᵀ‖² + λ‖W − weight‖²`` least, [out, D]."""
+    hold = RIDGE * gram.diagonal().mean().clamp_min(1e-30)
+    damped = gram + hold * torch.eye(len(gram)).to(gram)
+    return torch.linalg.solve(damped, (cross + hold * weight.double()).T).T.to(weight.dtype)
+
+
+def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
+    """``weight`` [out, D] on ``grid``, so that the outputs for inputs of this ``gram`` [D, D] move little.
+
+    Columns that meet the loudest inputs come first.
+    """
+    order = gram.diagonal().argsort(descending=True)
+    factor = _factor(gram[order][:, order]).to(weight.dtype)
+    left, done = weight[:, order], torch.empty_like(weight)
+    for start in range(0, len(order), COLUMNS):
+        stop = min(start + COLUMNS, len(order))
+        errors = torch.empty_like(left[:, start:stop])
+        for j in range(start, stop):
+            done[:, j : j + 1] = grid.round(left[:, j : j + 1])
+            error = (left[:, j] - done[:, j]) / factor[j, j]
+            left[:, j:stop].addr_(error, factor[j, j:stop], alpha=-1)
+            errors[:, j - start] = error
+        left[:, stop:].addmm_(errors, factor[start:stop, stop:], alpha=-1)
+    return done[:, order.argsort()]
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """The upper Cholesky factor of the inverse."""
+    gram = gram + DAMPING * gram.diagonal().mean().clamp_min(1e-30) * torch.eye(len(gram)).to(gram)
+    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
