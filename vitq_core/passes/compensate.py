@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data.store import Scratch
 from ..graph.site import Unit
@@ -22,6 +22,7 @@ from ..reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
 from .base import Run
 
 MOST = 128  # pictures: more would hardly change the moments
+PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
 
 
 @add_pass("compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0, optional=True)
@@ -58,7 +59,7 @@ def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
     layer, weight = simulation.layer(name), simulation.float_weight(name)
     parametrization = simulation.simulated_weight(name)
     grid = Grid.of(parametrization.quantizer)
-    moments = _moments(layer, data)
+    moments = _moments(layer, data, getattr(simulation.module, "num_prefix_tokens", 0))
     gram, cross = moments.products(centred=layer.bias is not None)
     wanted = regressed(weight.flatten(1), gram, cross)
     hard = rounded(wanted, gram, grid)
@@ -68,10 +69,20 @@ def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
         layer.bias.copy_(moments.bias(hard))
 
 
-def _moments(layer: nn.Module, data: UnitData) -> Moments:
+def _moments(layer: nn.Module, data: UnitData, prefix: int) -> Moments:
     moments = Moments()
     for quant_input, target in data.rows(CHUNK):
         inputs = rows_of(layer, quantize_inputs(layer, (quant_input,))[0])
-        outputs = target if isinstance(layer, nn.Linear) else target.flatten(2).transpose(1, 2)
-        moments.add(inputs, outputs.reshape(len(inputs), -1))
+        outputs = target.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else target
+        moments.add(inputs, outputs.reshape(len(inputs), -1), _counts(target, prefix))
     return moments
+
+
+def _counts(target: Tensor, prefix: int) -> Tensor:
+    """[rows]: how often each row of a layer's output [B, tokens, D], [B, D] or [B, D, h, w] counts."""
+    if target.ndim == 4:
+        return target.new_ones(len(target) * target[0, 0].numel())
+    counts = target.new_ones(target.shape[:-1])
+    if target.ndim == 3:
+        counts[:, :prefix] = PREFIX
+    return counts.flatten()

@@ -48,25 +48,31 @@ class Moments:
 
     def __init__(self) -> None:
         self._sums: list[Tensor] = []
-        self._rows = 0
 
-    def add(self, inputs: Tensor, outputs: Tensor) -> None:
-        """Of a chunk; sums over chunks are kept in double precision."""
-        parts = (inputs.T @ inputs, outputs.T @ inputs, inputs.sum(dim=0), outputs.sum(dim=0))
+    def add(self, inputs: Tensor, outputs: Tensor, counts: Tensor) -> None:
+        """Of a chunk, whose rows count ``counts`` [rows] times; sums are kept in double precision."""
+        weighted = inputs * counts[:, None]
+        parts = (
+            weighted.T @ inputs,
+            outputs.T @ weighted,
+            weighted.sum(dim=0),
+            counts @ outputs,
+            counts.sum(),
+        )
         doubles = [part.double() for part in parts]
         self._sums = [a + b for a, b in zip(self._sums, doubles, strict=True)] if self._sums else doubles
-        self._rows += len(inputs)
 
     def products(self, centred: bool) -> tuple[Tensor, Tensor]:
         """``X̂ᵀX̂`` [D, D] and ``TᵀX̂`` [out, D]; ``centred``: about their means, which a bias takes care of."""
-        gram, cross, inputs, outputs = self._sums
+        gram, cross, inputs, outputs, count = self._sums
         if not centred:
             return gram, cross
-        return gram - inputs.outer(inputs) / self._rows, cross - outputs.outer(inputs) / self._rows
+        return gram - inputs.outer(inputs) / count, cross - outputs.outer(inputs) / count
 
     def bias(self, weight: Tensor) -> Tensor:
         """The best one [out] beside ``weight`` [out, D]."""
-        return ((self._sums[3] - weight.double() @ self._sums[2]) / self._rows).to(weight.dtype)
+        _, _, inputs, outputs, count = self._sums
+        return ((outputs - weight.double() @ inputs) / count).to(weight.dtype)
 
 
 def regressed(weight: Tensor, gram: Tensor, cross: Tensor) -> Tensor:
