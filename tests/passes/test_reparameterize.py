@@ -13,7 +13,7 @@ from tests.pairs import in_turn
 from vitq_core.passes import reparameterize
 from vitq_core.quantizers import Uniform
 
-GRID = (1.0, 1.5, 2.0, 3.0)  # what the search tries, as its documentation says
+GRID = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # what the search tries, as its documentation says
 METHODS = [("repq", {}), ("crl", {}), ("crl", {"clip_k": 0.5}), ("crl", {"collapse": True})]
 
 
@@ -194,11 +194,11 @@ def test_each_candidate_wins_where_a_naive_search_says_so(tiny, pictures, watche
     measure = reparameterize._output_error
 
     def note(simulation, site, target, tokens) -> float:
-        rows.append(tokens)
+        rows.append(tokens.values)
         return measure(simulation, site, target, tokens)
 
     monkeypatch.setattr(reparameterize, "_output_error", note)
-    for seed, factor in ((0, 4), (10, 20)):
+    for seed, factor in ((8, 1), (20, 20), (22, 4)):
         model = outlying(tiny(seed, depth=2), factor)
         vq.quantize(model, pictures(model), "crl")
     winners = set()
@@ -239,7 +239,7 @@ def test_whichever_candidate_has_the_least_error_is_taken(
 
 
 def test_a_form_offers_the_candidates_and_the_search() -> None:
-    assert reparameterize.CLIP_CHOICES == {"1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0}
+    assert reparameterize.CLIP_CHOICES == {"0": 0.0, "0.5": 0.5, "1": 1.0, "1.5": 1.5, "2": 2.0, "3": 3.0}
 
 
 def test_a_k_that_is_given_costs_no_search(model, images, watched: list, monkeypatch) -> None:
@@ -249,10 +249,17 @@ def test_a_k_that_is_given_costs_no_search(model, images, watched: list, monkeyp
     assert len(watched) == 4 and measured == []
 
 
-@pytest.mark.parametrize("k", [0.0, -0.5])
-def test_no_width_is_no_range(k: float) -> None:
-    with pytest.raises(ValueError, match=r"^clip_k must be a number above 0, got"):
-        vq.recipe("crl", clip_k=k)
+def test_a_negative_width_is_none() -> None:
+    with pytest.raises(ValueError, match=r"^clip_k must be a number of at least 0, got -0.5"):
+        vq.recipe("crl", clip_k=-0.5)
+
+
+def test_a_width_of_0_is_the_mean_of_repq(model, images) -> None:
+    """The same outputs: one scale and one zero point for all channels."""
+    mean, clipped = (
+        vq.quantize(model, images, recipe).model for recipe in ("repq", vq.recipe("crl", clip_k=0.0))
+    )
+    torch.testing.assert_close(clipped(images), mean(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["repq", "crl"])

@@ -61,7 +61,8 @@ def test_every_pass_says_what_it_needs_and_gives(name: str) -> None:
     assert set(step.needs) <= {gift for other in PASSES.values() for gift in other.gives} | {
         "in full precision"
     }
-    assert step.gives and not set(step.gives) & set(step.needs)
+    assert step.gives or name == "compare_stages"  # which decides about others
+    assert not set(step.gives) & set(step.needs)
 
 
 @pytest.mark.parametrize("name", list(vq.RECIPES))

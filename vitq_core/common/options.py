@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from .checks import check_number
+from .checks import check_number, is_number
 
 Check = Callable[[str, Any], Any]
 Choices = Mapping[str, Any]
@@ -95,6 +95,17 @@ def number(above: float, below: float = float("inf")) -> Check:
 
     def check(name: str, value: Any) -> Any:
         check_number(name, value, above=above, below=below)
+        return value
+
+    return check
+
+
+def number_from(least: float) -> Check:
+    """None, or a finite number with least ≤ value."""
+
+    def check(name: str, value: Any) -> Any:
+        if value is not None and not (is_number(value) and least <= value < float("inf")):
+            raise ValueError(f"{name} must be a number of at least {least:g}, got {value!r:.80}")
         return value
 
     return check

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..common.options import check_given, number, option, switch
+from ..common.options import check_given, number_from, option, switch
 from ..graph.rescaling import rescale_linear, rescale_norm
 from ..graph.site import NormPair, Site
 from ..quantized.samples import Rows
@@ -22,7 +22,7 @@ from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, RESCALED, add_pass
 from .base import Run
 
-CLIP_CANDIDATES = (1.0, 1.5, 2.0, 3.0)
+CLIP_CANDIDATES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # 0 is RepQ-ViT's mean, so CRL is never below it
 CLIP_CHOICES = {f"{k:g}": k for k in CLIP_CANDIDATES}
 
 
@@ -48,7 +48,7 @@ class ClipOptions:
     """Of CRL."""
 
     clip_k: float | None = option(  # None: the best of CLIP_CANDIDATES, site by site
-        None, "Clip scales at k deviations", number(0.0), choices=CLIP_CHOICES, short="clip",
+        None, "Clip scales at k deviations", number_from(0.0), choices=CLIP_CHOICES, short="clip",
         hint="Automatic: what is best for each layer.",
     )  # fmt: skip
     collapse: bool = option(  # instead of one a channel
