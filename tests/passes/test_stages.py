@@ -7,7 +7,7 @@ import torch
 
 import vitq_core as vq
 from vitq_core.data.calibration_set import CalibrationPictures
-from vitq_core.passes import stages
+from vitq_core.passes import calibrate, stages
 from vitq_core.recipes.steps import CALIBRATED, PASSES, Pass
 from vitq_core.tasks import TASKS
 
@@ -55,14 +55,35 @@ def test_a_pass_that_harms_is_struck_and_reported(model, pictures, spoiling) -> 
 
 def test_what_helps_is_kept_with_its_bits(model, pictures) -> None:
     images = pictures(model, 12)
-    found = vq.quantize(model, images, compared("rotate_heads", "allocate_budget", "calibrate"))
+    found = vq.quantize(model, images, compared("rotate_heads", "allocate_budget", "calibrate", "compensate"))
     rows = {row.stage: row for row in found.report.stages}
-    assert list(rows) == ["rotate_heads", "allocate_budget"]
-    before = rows["rotate_heads"]
-    assert rows["allocate_budget"].before == min(before.before, before.after)
-    assert all(row.kept == (row.after <= row.before) for row in rows.values())
+    assert list(rows) == ["allocate_budget", "compensate"]
+    budget, compensation = rows.values()
+    assert compensation.before == (budget.after if budget.kept else budget.before)
     mixed = len(set(found.bits.values()) - {(4, 4)}) > 1
-    assert mixed == rows["allocate_budget"].kept
+    assert mixed == budget.kept
+
+
+def test_a_pass_goes_on_from_the_trial_before_it(model, pictures, monkeypatch) -> None:
+    """Calibrating is most of a trial's cost: what only comes after it needs no other."""
+    fitted = []
+    fit_all = calibrate.fit_all
+    monkeypatch.setattr(calibrate, "fit_all", lambda *call: fitted.append(1) or fit_all(*call))
+    found = vq.quantize(
+        model, pictures(model, 12), compared("calibrate", "reparameterize_clip", "compensate")
+    )
+    assert len(found.report.stages) == 2
+    again = 0 if found.report.stages[0].kept else 1
+    assert len(fitted) == 2 + again, "the trials' and the run's own"
+
+
+@pytest.mark.parametrize(
+    ("rise", "is_worse"),
+    [([0.1, 0.2, 0.1, 0.2], True), ([0.0] * 4, False), ([-0.1] * 4, False), ([0.3, -0.3, 0.3, -0.2], False)],
+)
+def test_few_pictures_do_not_decide_by_chance(rise: list[float], is_worse: bool) -> None:
+    before = torch.tensor([0.5, 0.1, 0.4, 0.2])
+    assert stages.worse(before, before + torch.tensor(rise)) == is_worse
 
 
 def test_the_run_itself_uses_all_pictures_and_leaves_the_model_alone(model, pictures) -> None:
@@ -95,7 +116,7 @@ def test_cancelled_among_the_trials_nothing_is_changed(model, pictures) -> None:
     heard, before = [], weights(model)
     with pytest.raises(vq.Cancelled):
         vq.quantize(
-            model, pictures(model, 12), compared("rotate_heads", "calibrate"),
+            model, pictures(model, 12), compared("calibrate", "compensate"),
             progress=lambda done, text: heard.append(done), cancel=lambda: len(heard) > 6,
         )  # fmt: skip
     assert heard == sorted(heard)
@@ -103,7 +124,7 @@ def test_cancelled_among_the_trials_nothing_is_changed(model, pictures) -> None:
 
 
 def test_the_report_is_saved_with_the_model(model, pictures, tmp_path) -> None:
-    found = vq.quantize(model, pictures(model, 12), compared("rotate_heads", "calibrate"))
+    found = vq.quantize(model, pictures(model, 12), compared("calibrate", "compensate"))
     vq.save_quantized(found, tmp_path)
     assert vq.load_quantized(tmp_path).report.stages == found.report.stages
 

@@ -7,7 +7,7 @@ from ..recipes.steps import ROTATED, add_pass
 from .base import Run
 
 
-@add_pass("rotate_heads", gives=(ROTATED,), weight=0.1, optional=True)
+@add_pass("rotate_heads", gives=(ROTATED,), weight=0.1)
 def rotate(run: Run) -> None:
     """In place; what the model answers stays."""
     run.monitor.report(0.0, "Rotating attention heads")

@@ -3,6 +3,7 @@
 What helps small models may harm a large one. So the model is calibrated on a part of the pictures, first
 without any optional pass, then with each in turn beside those that helped; the answers to held-back pictures
 are compared with those in full precision. A pass that made them worse is struck from the plan and reported.
+Few pictures are held back, so "worse" means by more than chance.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ..common.batch import Batch
 from ..common.modes import evaluating
 from ..common.monitor import Monitor
-from ..data.calibration_set import CHUNK, CalibrationPictures
+from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..quantized.report import StageRow
 from ..recipes.recipe import Recipe
@@ -26,7 +27,7 @@ from .base import Run
 
 COMPARE = "compare_stages"
 EVERY = 4  # picture is held back
-MOST = 128  # pictures that passes are tried on: more would change few decisions, and cost as much again
+MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
 FEWEST = 8  # with fewer pictures nothing is tried
 
 
@@ -43,12 +44,18 @@ def compare(run: Run) -> None:
         kept: list[Pass] = []
         for step in optional:
             after, given = trials.damage([*kept, step], recipe)
-            helps = after <= before
-            run.stages += (StageRow(step.name, before, after, helps),)
-            if helps:
+            keep = not worse(before, after)
+            run.stages += (StageRow(step.name, float(before.mean()), float(after.mean()), keep),)
+            if keep:
                 kept, before, recipe = [*kept, step], after, given
     run.recipe = recipe
     run.plan = [step for step in run.plan if step in kept or not step.optional]
+
+
+def worse(before: Tensor, after: Tensor) -> bool:
+    """Whether the damage to each of n pictures rose by more than one standard error, not by chance."""
+    rise = after - before
+    return bool(rise.mean() > rise.std() / len(rise) ** 0.5)
 
 
 @dataclass
@@ -60,22 +67,31 @@ class _Trials:
     held: Tensor
     count: int
     done: int = 0
+    _last: Run | None = None
 
     def __post_init__(self) -> None:
         self.reference = self._outputs(self.run.prepared.module)
 
-    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[float, Recipe]:
-        """Of a model with the ``chosen`` optional passes; and the recipe with the bits they gave out."""
+    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[Tensor, Recipe]:
+        """To each held-back picture by a model with the ``chosen`` optional passes, and the recipe with the
+        bits they gave out.
+
+        Where they only go on from what was tried last, that is what they go on from.
+        """
         steps = [
             step for step in self.run.plan if self._tried(step) and (step in chosen or not step.optional)
         ]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.run.seed)
+        attempt, self._last = self._last, None
+        if attempt is None or attempt.plan != steps[: len(attempt.plan)]:
             attempt = Run(
                 self.run.given, self.run.asked, _copied(self.run.prepared), recipe, self.rest,
-                self._monitor(), self.run.seed,
+                self.run.monitor, self.run.seed,
             )  # fmt: skip
-            attempt.follow(steps)
+        attempt.monitor = self._monitor()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.run.seed)
+            attempt.follow(steps[len(attempt.plan) :])
+        attempt.plan, self._last = steps, attempt
         return self._measured(attempt.simulation.module), attempt.recipe
 
     def _tried(self, step: Pass) -> bool:
@@ -90,13 +106,15 @@ class _Trials:
     def _outputs(self, module: nn.Module) -> list[dict[str, Tensor]]:
         task = self.run.prepared.task
         with evaluating(module), torch.no_grad():
-            return [task.run(module, Batch((chunk,))) for chunk in self.held.split(CHUNK)]
+            return [task.run(module, Batch((picture,))) for picture in self.held.split(1)]
 
-    def _measured(self, module: nn.Module) -> float:
-        metrics = self.run.prepared.task.metrics()
+    def _measured(self, module: nn.Module) -> Tensor:
+        task, damages = self.run.prepared.task, []
         for found, expected in zip(self._outputs(module), self.reference, strict=True):
+            metrics = task.metrics()
             metrics.add(found, None, expected)
-        return self.run.prepared.task.damage(metrics.result())
+            damages.append(task.damage(metrics.result()))
+        return torch.tensor(damages)
 
 
 def _copied(prepared: PreparedModel) -> PreparedModel:

@@ -23,7 +23,7 @@ RECIPES.register("vitq")(
             "value": HEADS,
             "*": Use("uniform", {"range": "least_error"}),
         },
-        passes=("rotate_heads", "allocate_budget", "calibrate", "reparameterize_clip"),
+        passes=("compare_stages", "rotate_heads", "allocate_budget", "calibrate", "compensate"),
         options=Options(
             effort="standard",
             importance="fisher",
