@@ -66,14 +66,15 @@ TASKS = {
     "scenes": Task(
         model="demo-vit",
         about=(
-            "A vision transformer of DeiT-Tiny's shape that names the main object of a synthetic scene\n"
-            "(64×64, drawn by `vitq_core.demo.scenes`: random pose, colour, texture, clutter,\n"
-            "occlusion, light, blur and noise). Trained from scratch for VitQ Studio, on no photographs and\n"
-            "from no other weights; its scenes are those of seed 1, the held-out ones those of seed 2."
+            "A vision transformer of DeiT-Tiny's width, with eight blocks, that names the main object of a\n"
+            "synthetic scene (64×64, drawn by `vitq_core.demo.scenes`: random pose, colour, texture,\n"
+            "clutter, occlusion, light, blur and noise). Trained from scratch for VitQ Studio, on no\n"
+            "photographs and from no other weights; its scenes are those of seed 1, the held-out ones those\n"
+            "of seed 2."
         ),
         num_classes=len(LABELS),
         architecture="deit_tiny_patch16_224",
-        model_args={"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 12, "num_heads": 3},
+        model_args={"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 8, "num_heads": 3},
         norm=((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         shift=6,
         load=_load_scenes,
