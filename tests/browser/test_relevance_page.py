@@ -81,7 +81,7 @@ def test_opens_with_bits_to_edit_and_a_picture_explained(tab):
 
 def test_scores_are_a_map_with_their_certainty_and_a_file(scored):
     expect(scored.locator("#certainty")).to_contain_text(re.compile(r"After 64 pictures, .* ±\d+ %"))
-    expect(scored.locator("#importance-map")).to_contain_text("blocks.11")
+    expect(scored.locator("#importance-map")).to_contain_text("blocks.7")
     with scored.expect_download() as download:
         scored.locator("#scores-download").click()
     scores = json.loads(Path(download.value.path()).read_text())
