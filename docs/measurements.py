@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median, stdev
+from statistics import mean, median, stdev
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -26,7 +26,7 @@ from tests.benchmarks import (  # noqa: E402
     speed_ratios,
 )
 
-WIDTHS = ("8/8", "6/6", "4/4")  # of features.json
+WIDTHS = ("8/8", "6/6", "4/4", "3/3")  # of features.json
 README_COLUMNS = ("token_cosine",)
 PAGE_COLUMNS = ("token_cosine", "token_min", "class_cosine", "class_min")
 MARKED = re.compile(r"(<!-- features -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -64,25 +64,57 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def features(columns: tuple[str, ...]) -> str:
-    """A line for every recipe, a column for every width; cosines in the order of `columns`."""
-    cells: dict[str, dict[str, str]] = {}
+def features(columns: tuple[str, ...], effort: str = "none") -> str:
+    """A line for every recipe, a column for every width; means over seeds in the order of `columns`."""
+    cells: dict[str, dict[str, list[dict]]] = {}
     for row in stored("features"):
-        cosines = " / ".join(f"{row[name]:.3f}" for name in columns) if "token_cosine" in row else "refused"
-        cells.setdefault(row["recipe"], {})[f"{row['weight_bits']}/{row['act_bits']}"] = cosines
-    head = "| recipe | " + " | ".join("W{}/A{}".format(*width.split("/")) for width in WIDTHS) + " |"
+        if row["effort"] == effort:
+            width = f"{row['weight_bits']}/{row['act_bits']}"
+            cells.setdefault(row["recipe"], {}).setdefault(width, []).append(row)
+    head = ("recipe", *("W{}/A{}".format(*width.split("/")) for width in WIDTHS))
     lines = [
-        f"| `{name}` | " + " | ".join(found.get(width, "") for width in WIDTHS) + " |"
+        (f"`{name}`", *(_cosines(found.get(width, []), columns) for width in WIDTHS))
         for name, found in cells.items()
     ]
-    return "\n".join([head, "|---" * (len(WIDTHS) + 1) + "|", *lines])
+    return table(head, lines)
+
+
+def _cosines(rows: Sequence[Mapping], columns: tuple[str, ...]) -> str:
+    measured = [row for row in rows if "token_cosine" in row]
+    if not measured:
+        return "refused" if rows else ""
+    return " / ".join(f"{mean(row[name] for row in measured):.3f}" for name in columns)
 
 
 def features_with_sizes() -> str:
-    """The table, then its seeds and sample sizes."""
-    rows = stored("features")
-    sizes, seeds = (_numbers(row[name] for row in rows if name in row) for name in ("n", "seed"))
-    return f"{features(PAGE_COLUMNS)}\n\nPictures judged: {sizes}; seeds: {seeds}."
+    """A table for every effort with its seeds, the largest deviation over them and the sample sizes."""
+    parts = []
+    for effort in ("none", "quick", "standard"):
+        rows = [row for row in stored("features") if row["effort"] == effort and "n" in row]
+        if rows:
+            sizes, seeds = (_numbers(row[name] for row in rows) for name in ("n", "seed"))
+            about = f"Pictures judged: {sizes}; seeds: {seeds}{_deviations(rows)}."
+            parts.append(f"`effort={effort!r}`:\n\n{features(PAGE_COLUMNS, effort)}\n\n{about}")
+    return "\n\n".join(parts)
+
+
+def _deviations(rows: Sequence[Mapping]) -> str:
+    """Over seeds, of the mean cosine of patches, the largest at each width."""
+    found: dict[str, list[float]] = {}
+    for width, _, group in _grouped(rows):
+        if len(group) > 1:
+            found.setdefault(width, []).append(stdev(row["token_cosine"] for row in group))
+    said = ", ".join(f"{max(values):.3f} at W{width}" for width, values in found.items())
+    return f"; largest deviation of the patches' mean over them: {said}" if said else ""
+
+
+def _grouped(rows: Sequence[Mapping]) -> list[tuple[str, str, list[Mapping]]]:
+    """(width, recipe, rows of all seeds)."""
+    groups: dict[tuple[str, str], list[Mapping]] = {}
+    for row in rows:
+        key = f"{row['weight_bits']}/A{row['act_bits']}", row["recipe"]
+        groups.setdefault(key, []).append(row)
+    return [(*key, group) for key, group in groups.items()]
 
 
 def by_model(name: str, table: Callable[[str, dict], str]) -> str:

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.features --weights FILE.safetensors --data PICTURES.zip
 
 ``--weights``: of timm's ``vit_small_patch14_dinov2`` at 224 pixels without a head. ``--data``: a folder or
-zip of photographs.
+zip of photographs; one third of the first 96 judges. Rows that are in ``--out`` are not measured again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import timm
+import torch
 from safetensors.torch import load_file
 
 import vitq_core as vq
@@ -26,8 +27,10 @@ from .cells import samples_of
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features.json"
 ARCHITECTURE, SIDE = "vit_small_patch14_dinov2", 224
-WIDTHS = ((8, 8), (6, 6), (4, 4))
+WIDTHS = ("8/8", "6/6", "4/4", "3/3")
+KEY = ("recipe", "weight_bits", "act_bits", "effort", "seed")  # what tells a row from the others
 PICTURES = 32  # calibrate, and as many judge
+EFFORTS = ("none", "quick", "standard")
 
 
 def load(weights: str) -> vq.Model:
@@ -38,28 +41,37 @@ def load(weights: str) -> vq.Model:
     return vq.wrap_model(module.eval().requires_grad_(False))
 
 
-class EveryOther:
-    """Of the photographs of a folder or zip, in the order of their names: one calibrates, the next judges."""
+class EveryThirdJudges:
+    """Of the photographs of a folder or zip, in the order of their names, every third one judges; a seed
+    draws those that calibrate from the others."""
 
     def __init__(self, data: str, model: vq.Model) -> None:
-        self.samples = samples_of(PictureFolder(data, model.preprocess))
+        samples = samples_of(PictureFolder(data, model.preprocess))
+        self._judging = samples[::3]
+        self._others = [sample for index, sample in enumerate(samples) if index % 3]
 
     def calibration(self, count: int, seed: int) -> list[Sample]:
-        return self.samples[0 : 2 * count : 2]
+        order = torch.randperm(len(self._others), generator=torch.Generator().manual_seed(seed))
+        return [self._others[index] for index in order[:count]]
 
     def held_out(self, count: int) -> list[Sample]:
-        return self.samples[1 : 2 * count : 2]
+        return self._judging[:count]
 
 
 def main() -> None:
     arguments = parse()
     model = load(arguments.weights)
-    source = EveryOther(arguments.data, model)
-    reference, rows = refer(model, source, PICTURES), []
-    for name, width in product(arguments.recipes, WIDTHS):
-        rows.append(row(model, source, reference, name, width))
-        print(json.dumps(rows[-1]), flush=True)
-        arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+    source = EveryThirdJudges(arguments.data, model)
+    reference = refer(model, source, PICTURES)
+    rows = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
+    measured = {tuple(row[name] for name in KEY) for row in rows}
+    wanted = product(arguments.seeds, arguments.efforts, arguments.recipes, arguments.widths)
+    for seed, effort, name, width in wanted:
+        key = dict(zip(KEY, (name, *map(int, width.split("/")), effort, seed), strict=True))
+        if tuple(key.values()) not in measured:
+            rows.append(key | cosines(model, source, reference, key))
+            print(json.dumps(rows[-1]), flush=True)
+            arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -70,23 +82,27 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--recipes", nargs="*", default=list(vq.RECIPES))
+    parser.add_argument("--widths", nargs="*", default=WIDTHS)
+    parser.add_argument("--efforts", nargs="*", default=EFFORTS[:1], choices=EFFORTS)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     return parser.parse_args()
 
 
-def row(model: vq.Model, source: EveryOther, reference: Reference, name: str, width: tuple[int, int]) -> dict:
+def cosines(model: vq.Model, source: EveryThirdJudges, reference: Reference, key: dict) -> dict:
     """Means and minima over pictures, and over a picture's patches; this tower pools its class token."""
-    about = {"recipe": name, "weight_bits": width[0], "act_bits": width[1], "n": PICTURES, "seed": 0}
+    name, *width, effort, seed = key.values()
     try:
-        recipe = vq.recipe(name, *width, effort="none")
-        found = quantize_and_measure(model, source, reference, recipe, PICTURES)
+        recipe = vq.recipe(name, *width, effort=effort)
+        found = quantize_and_measure(model, source, reference, recipe, PICTURES, seed=seed)
     except ValueError as error:  # the paper's policy has no bits above 8 to give
-        return {**about, "refused": str(error)}
+        return {"refused": str(error)}
     return {
-        **about,
+        "n": PICTURES,
         "token_cosine": found.evaluation.token_cosine,
         "token_min": found.evaluation.min_cosine,
         "class_cosine": found.evaluation.class_token_cosine,
         "class_min": float(cosines_of(found.logits, reference.logits).min()),
+        "undone": [stage.stage for stage in found.result.report.stages if not stage.kept],
         "seconds": round(found.result.report.seconds, 1),
     }
 
