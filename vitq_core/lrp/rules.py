@@ -15,6 +15,7 @@ from torch.autograd import Function
 from torch.nn.grad import conv2d_input
 
 EPSILON = 1e-9
+PIECE = 2**19  # values worked on at a time: fresh memory for all of them costs more than the arithmetic
 CANCELLED = 1e-3  # share of |x||W|ᵀ below which a difference of two products has lost too many digits
 
 
@@ -60,12 +61,16 @@ class Linear(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         saved, weight, bias, y = ctx.saved_tensors
-        rows = (saved, y, relevance)
-        x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in rows)
-        z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
-        share = relevance / z.add_(EPSILON)  # Z is never negative; where it is 0, so is every product below
-        relevance_in = (share @ weight.clamp(min=0)).mul_(x.clamp(min=0))
-        relevance_in.addcmul_(share @ weight.clamp(max=0), x.clamp(max=0))
+        x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (saved, y, relevance))
+        positive, negative = weight.clamp(min=0), weight.clamp(max=0)
+        relevance_in = x.new_empty(x.shape)
+        pieces = (part.split(max(1, PIECE // max(weight.shape))) for part in (x, y, relevance, relevance_in))
+        for x, y, relevance, out in zip(*pieces, strict=True):
+            z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
+            # Z is never negative; where it is 0, so is every product below
+            share = torch.div(relevance, z.add_(EPSILON), out=z)
+            torch.mm(share, positive, out=out).mul_(x.clamp(min=0))
+            out.addcmul_(share @ negative, x.clamp(max=0))
         return relevance_in.reshape(saved.shape), None, None, None
 
 
