@@ -18,7 +18,9 @@ class Softmax(nn.Module):
     costs as much as the arithmetic."""
 
     def forward(self, scores: Tensor) -> Tensor:
-        return scores.softmax(-1) if torch.is_grad_enabled() else torch.softmax(scores, -1, out=scores)
+        if torch.is_grad_enabled() or scores.dtype != torch.float32:  # autocast widens other types
+            return scores.softmax(-1)
+        return torch.softmax(scores, -1, out=scores)
 
 
 class Add(nn.Module):

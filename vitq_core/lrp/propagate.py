@@ -79,7 +79,7 @@ def propagate(
     del passed
     pictures = images.detach().requires_grad_()
     with torch.enable_grad(), _in_place_as_a_sentence():
-        with captured(module, names) as outputs, RelevanceMode(recording.products):
+        with captured(module, names) as outputs, RelevanceMode(recording.results):
             answer = task.run(module, Batch((pictures,)))
         start = task.shares(expected, targets)
         ends = [answer[name] for name in start]
@@ -91,7 +91,7 @@ def propagate(
         for name in outputs.keys() & scored.keys():
             outputs[name].register_hook(_scoring(name, gradients, scored))
         outputs.clear()
-        recording.products.clear()
+        recording.results.clear()
         inputs = [*kept.values(), pictures] if to_pixels or not kept else list(kept.values())
         found = torch.autograd.grad(ends, inputs, list(start.values()), allow_unused=True)
     own = {name: gradients[name] for name in kept}
