@@ -247,7 +247,7 @@ def halves(run: dict) -> str:
 
 def speed(run: dict) -> str:
     about = run["about"]
-    rows = [[title, *_times(found)] for title, found in run["measured"].items()]
+    rows = [[title, *_times(title, found)] for title, found in run["measured"].items()]
     shown = table(["what", "now", "before", "ratio"], rows)
     return (
         f"{shown}\n\nCommit {about['commit']} against {about['against']}, {about['rounds']} pairs of "
@@ -255,8 +255,8 @@ def speed(run: dict) -> str:
     )
 
 
-def _times(found: dict[str, list[float]]) -> list[str]:
-    now, before = (speed_ratios.spoken(median(found[name])) for name in ("this", "other"))
+def _times(title: str, found: dict[str, list[float]]) -> list[str]:
+    now, before = (speed_ratios.spoken(title, median(found[name])) for name in ("this", "other"))
     ratios = found["ratios"]
     return [now, before, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"]
 

@@ -5,6 +5,10 @@
 Every measurement is a process of its own in one of the two checkouts, through public names alone; they take
 turns, because machines are shared and noisy. A process warms up where that is not what is measured, and gives
 the median of its repeats; a ratio is that of two processes in a row.
+
+Some measurements are themselves ratios: what something costs on a DeiT-Small shape, in passes of the float
+model in the same process, in turns. timm fuses the float model's attention, which cannot be quantized, so
+each is given against the float model with fused attention and without.
 """
 
 from __future__ import annotations
@@ -17,25 +21,39 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 3  # in one process
 SEED = 1  # of the pictures
 FEW, MANY = 4, 24  # iterations: their difference leaves out what a run costs beside its iterations
-Measure = Callable[[], float]  # seconds
+Measure = Callable[[], float]  # seconds; for the titles in RATIOS, times what the float model takes
 MEASURES: dict[str, Measure] = {}
+RATIOS: set[str] = set()
 
 
 def measure(title: str) -> Callable[[Measure], Measure]:
     def register(function: Measure) -> Measure:
         MEASURES[title] = function
+        return function
+
+    return register
+
+
+def ratio(title: str) -> Callable[[Callable[[bool], float]], Callable[[bool], float]]:
+    """Registers a function of whether the float model's attention is fused, for both."""
+
+    def register(function: Callable[[bool], float]) -> Callable[[bool], float]:
+        for name, fused in ((title, True), (f"{title}, unfused", False)):
+            measure(name)(partial(function, fused))
+            RATIOS.add(name)
         return function
 
     return register
@@ -48,7 +66,7 @@ def main() -> None:
         return
     about = about_run(arguments)
     found: dict[str, dict] = {}
-    print(f"{'':<38} this  other  ratio  (lowest to highest of {arguments.rounds})", flush=True)
+    print(f"{'':<43} this  other  ratio  (lowest to highest of {arguments.rounds})", flush=True)
     for title in arguments.only or MEASURES:
         found[title] = compare(title, arguments.against, arguments.rounds)
         print(row(title, found[title]), flush=True)
@@ -109,15 +127,15 @@ def in_process(title: str, checkout: Path) -> float:
 
 
 def row(title: str, found: dict[str, list[float]]) -> str:
-    this, other, ratios = (found[name] for name in ("this", "other", "ratios"))
-    return (
-        f"{title:<35} {spoken(median(this)):>8} {spoken(median(other)):>7}  {median(ratios):.3f}  "
-        f"({min(ratios):.3f} to {max(ratios):.3f})"
-    )
+    this, other = (spoken(title, median(found[name])) for name in ("this", "other"))
+    ratios = found["ratios"]
+    return f"{title:<40} {this:>8} {other:>7}  {median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
-def spoken(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+def spoken(title: str, value: float) -> str:
+    if title in RATIOS:
+        return f"{value:.2f} x"
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
 # -- what a process measures ----------------------------------------------------------------------------
@@ -134,11 +152,30 @@ def repeated(run: Callable[[], object]) -> float:
     return median(took(run) for _ in range(REPEATS))
 
 
-def pictures(count: int) -> Tensor:
+def in_turns(run: Callable[[], object], yardstick: Callable[[], object]) -> float:
+    """How many times longer ``run`` takes: the median of pairs in a row."""
+    yardstick()
+    run()
+    return median(took(run) / took(yardstick) for _ in range(REPEATS))
+
+
+def pictures(count: int, size: int = 64) -> Tensor:
     import torch  # not above: a start is measured with its imports
 
     torch.set_num_threads(1)
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(SEED))
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(SEED))
+
+
+def deit_small(fused: bool = True) -> nn.Module:
+    """Random weights; ``fused``: whether its attention is one operation."""
+    import timm
+    import torch
+
+    torch.manual_seed(SEED)
+    model = timm.create_model("deit_small_patch16_224").eval()
+    for block in model.blocks:
+        block.attn.fused_attn = fused
+    return model
 
 
 def quantizing(recipe: str, **options: object) -> Callable[[], object]:
@@ -181,6 +218,45 @@ def iteration() -> float:
     few, many = (quantizing("adfq", iterations=n, batch_size=8) for n in (FEW, MANY))
     few()
     return (took(many) - took(few)) / (MANY - FEW)
+
+
+@ratio("DeiT-S: calibrate repq / forward")
+def calibration_in_forwards(fused: bool) -> float:
+    import torch
+
+    import vitq_core as vq
+
+    images, model, float_model = pictures(32, 224), deit_small(), deit_small(fused)
+    with torch.inference_mode():
+        return in_turns(
+            lambda: vq.quantize(model, images, vq.recipe("repq", 4, 4)), lambda: float_model(images)
+        )
+
+
+@ratio("DeiT-S: repq's forward / forward")
+def simulated_in_forwards(fused: bool) -> float:
+    import torch
+
+    import vitq_core as vq
+
+    images, float_model = pictures(32, 224), deit_small(fused)
+    quantized = vq.quantize(deit_small(), images[:4], vq.recipe("repq", 4, 4)).model
+    with torch.inference_mode():
+        return in_turns(lambda: quantized(images), lambda: float_model(images))
+
+
+@ratio("DeiT-S: relevance / training step")
+def relevance_in_steps(fused: bool) -> float:
+    """Of 16 pictures; a step is a forward and a backward pass, gradients of all weights."""
+    import vitq_core as vq
+
+    images, model, float_model = pictures(16, 224), deit_small(), deit_small(fused)
+
+    def step() -> None:
+        float_model.zero_grad()
+        float_model(images).logsumexp(1).sum().backward()
+
+    return in_turns(lambda: vq.relevance(model, images), step)
 
 
 @measure("import vitq_core")

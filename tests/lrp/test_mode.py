@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitq_core import VitqError
 from vitq_core.lrp import rules
-from vitq_core.lrp.mode import IDENTITIES, MOVES, PRODUCTS, RULES, Product, Recording, RelevanceMode
+from vitq_core.lrp.mode import COSTLY, IDENTITIES, MOVES, RULES, Recording, RelevanceMode, Result
 
 
 def draw(*shapes: tuple[int, ...], seed: int = 0) -> list[Tensor]:
@@ -284,7 +284,7 @@ def test_identities_pass_relevance_as_it_is(name: str) -> None:
 
 def test_every_identity_is_tried() -> None:
     assert set(PASSED) == IDENTITIES and not IDENTITIES & set(RULES)
-    assert not MOVES & (IDENTITIES | set(RULES)) and set(RULES) > PRODUCTS
+    assert not MOVES & (IDENTITIES | set(RULES)) and IDENTITIES | set(RULES) > COSTLY
 
 
 @pytest.mark.parametrize(
@@ -524,10 +524,10 @@ def test_options_without_a_rule_are_refused(operation: Callable) -> None:
 # Products of a forward pass before
 
 
-def recorded(operation: Callable, x: Tensor) -> tuple[Tensor, list[Product]]:
+def recorded(operation: Callable, x: Tensor) -> tuple[Tensor, list[Result]]:
     with Recording() as recording:
         output = operation(x.clone().requires_grad_())
-    return output.detach(), recording.products
+    return output.detach(), recording.results
 
 
 def products(x: Tensor) -> Tensor:
@@ -543,8 +543,8 @@ def test_products_are_recorded_in_order_without_their_history() -> None:
     expected = [y, y @ WEIGHT, y @ WEIGHT @ WEIGHT.T, output]
     assert len(found) == 4
     for product, value in zip(found, expected, strict=True):
-        assert torch.equal(product.result, value) and not product.result.requires_grad
-        assert product.version == product.result._version
+        assert torch.equal(product.value, value) and not product.value.requires_grad
+        assert product.version == product.value._version
 
 
 def test_what_carries_nothing_is_not_recorded() -> None:
@@ -553,32 +553,46 @@ def test_what_carries_nothing_is_not_recorded() -> None:
         a @ b
         with torch.no_grad():
             a.clone().requires_grad_() @ b
-    assert recording.products == []
+    assert recording.results == []
 
 
 def test_known_products_are_taken_over() -> None:
     """Told by products that were never computed: those that the mode gives back."""
     (x,) = draw((2, 3))
     _, found = recorded(products, x)
-    told = [torch.full_like(product.result, float(i)) for i, product in enumerate(found)]
-    told = [product._replace(result=zeros, version=0) for product, zeros in zip(found, told, strict=True)]
+    told = [torch.full_like(product.value, float(i)) for i, product in enumerate(found)]
+    told = [product._replace(value=zeros, version=0) for product, zeros in zip(found, told, strict=True)]
     with RelevanceMode(told):
         y = F.linear(x.requires_grad_(), WEIGHT)
-        z = torch.mm(found[0].result.clone().requires_grad_(), WEIGHT)
+        z = torch.mm(found[0].value.clone().requires_grad_(), WEIGHT)
         other = torch.bmm(y[None], y[None].mT)
     assert y.unique().tolist() == [0.0] and z.unique().tolist() == [1.0]
     assert torch.equal(other, torch.zeros(1, 2, 2)), "of another operand: worked out, from zeros"
 
 
+@pytest.mark.parametrize(
+    "operation", [F.gelu, lambda x: x.softmax(-1), lambda x: F.layer_norm(x, x.shape[-1:])]
+)
+def test_known_results_of_identities_are_taken_over(operation: Callable) -> None:
+    (x,) = draw((2, 3))
+    _, (result,) = recorded(operation, x)
+    told = Result(torch.full_like(result.value, 7.0), 0, result.operand)
+    leaf = x.clone().requires_grad_()
+    with RelevanceMode([told]):
+        found = operation(leaf)
+    assert found.unique().tolist() == [7.0]
+    assert torch.equal(torch.autograd.grad(found, leaf, x)[0], x)
+
+
 def test_an_overwritten_product_is_worked_out_again_and_the_next_is_taken_over() -> None:
     (x,) = draw((2, 3))
     _, found = recorded(products, x)
-    operands = [x, *(product.result.clone() for product in found[:2]), found[2].result.clone()[None]]
-    found[0].result.add_(1)
+    operands = [x, *(product.value.clone() for product in found[:2]), found[2].value.clone()[None]]
+    found[0].value.add_(1)
     mode = RelevanceMode(found)
-    assert mode.known(operands[0]) is None and mode.known(operands[1]) is found[1].result
-    found[2].result[0].zero_()  # through a view
-    assert mode.known(operands[2]) is None and mode.known(operands[3]) is found[3].result
+    assert mode.known(operands[0]) is None and mode.known(operands[1]) is found[1].value
+    found[2].value[0].zero_()  # through a view
+    assert mode.known(operands[2]) is None and mode.known(operands[3]) is found[3].value
     assert mode.known(x) is None, "there are no more"
 
 
@@ -587,7 +601,7 @@ def test_a_product_of_another_operand_is_not_taken_over() -> None:
     _, found = recorded(products, x)
     assert RelevanceMode(found).known(-2 * x) is None
     assert RelevanceMode(found).known(x[:1]) is None
-    assert RelevanceMode(found).known(x) is found[0].result
+    assert RelevanceMode(found).known(x) is found[0].value
 
 
 @pytest.mark.parametrize("in_place", [lambda y: y.mul_(-3), lambda y: F.silu(y, inplace=True)])

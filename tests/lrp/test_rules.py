@@ -633,3 +633,27 @@ def test_rules_stay_in_the_type_of_their_operands(dtype: torch.dtype) -> None:
     for rule in (rules.Add.apply, matmul, rules.Product.apply):
         found = torch.autograd.grad(rule(a, c), [a, c], torch.ones(2, 2, dtype=dtype))
         assert all(part.dtype == dtype for part in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "shapes"),
+    [
+        (linear, ((3, 5, 6), (7, 6))),
+        (matmul, ((5, 2, 3, 4), (5, 2, 4, 6))),
+        (matmul, ((5, 2, 3, 4), (4, 6))),
+        (matmul, ((2, 3, 4), (5, 2, 4, 6))),
+        (matmul, ((3, 4), (4, 6))),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 40])
+def test_pieces_change_nothing(
+    rule: Callable, shapes: tuple, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operands = draw(2, *shapes)
+    (relevance,) = draw(4, tuple(rule(*operands).shape))
+    wanted = operands[:1] if rule is linear else operands
+    applied = (lambda x: linear(x, operands[1])) if rule is linear else rule
+    whole = handed_on(applied, wanted, relevance)
+    monkeypatch.setattr(rules, "PIECE", piece)
+    for found, expected in zip(handed_on(applied, wanted, relevance), whole, strict=True):
+        same(found, expected)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.pairs import in_turn
+from vitq_core import VitqError
 from vitq_core.quantizers import statistics
 from vitq_core.quantizers.statistics import PERCENTILES, Statistics, grouped
 
@@ -134,3 +135,16 @@ def test_the_watched_tensor_is_neither_changed_nor_held_on_to(axes: tuple[int, .
     x.fill_(1e9)  # in-place quantization follows calibration
     for was, now in zip(expected, [found.sample, *found.range(0.999)], strict=True):
         assert torch.equal(was, now)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("axes", [(), (-1,)])
+@pytest.mark.parametrize("place", [0, 5000, 9999])  # the last is in no whole block
+@pytest.mark.parametrize("before", [False, True])
+def test_values_that_are_not_finite_are_refused(axes, value: float, place: int, before: bool) -> None:
+    found, x = Statistics(axes), noise(2500, 4)
+    if before:
+        found.update(x, 0.5)
+    x.view(-1)[place] = value
+    with pytest.raises(VitqError, match="not finite"):
+        found.update(x, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -10,6 +11,16 @@ class MatMul(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ b
+
+
+class Softmax(nn.Module):
+    """Over the last axis. Where gradients are off it writes over its input: fresh memory for an attention map
+    costs as much as the arithmetic."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or scores.dtype != torch.float32:  # autocast widens other types
+            return scores.softmax(-1)
+        return torch.softmax(scores, -1, out=scores)
 
 
 class Add(nn.Module):

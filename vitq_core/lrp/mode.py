@@ -50,29 +50,29 @@ MOVES = frozenset(
 )
 
 # The costly ones, whose results the relevance pass can take over from the forward pass before it.
-PRODUCTS = frozenset(("linear", "matmul", "bmm", "mm"))
+COSTLY = frozenset(("linear", "matmul", "bmm", "mm", "softmax", "gelu", "layer_norm"))
 
 
-class Product(NamedTuple):
-    """A result with its version, which an in-place operation moves on, and some values of its operand."""
+class Result(NamedTuple):
+    """A tensor with its version, which an in-place operation moves on, and some values of the operand."""
 
-    result: Tensor
+    value: Tensor
     version: int
     operand: Tensor
 
 
 class Recording(TorchFunctionMode):
-    """Keeps the results of a forward pass's matrix products, in order."""
+    """Keeps the results of a forward pass's costly operations, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.products: list[Product] = []
+        self.results: list[Result] = []
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
         result = func(*args, **(kwargs or {}))
-        if _name(func) in PRODUCTS and _propagates(args, kwargs or {}):
-            self.products.append(
-                Product(result.detach(), result._version, _glimpse((*args, *(kwargs or {}).values())))
+        if _name(func) in COSTLY and _propagates(args, kwargs or {}):
+            self.results.append(
+                Result(result.detach(), result._version, _glimpse((*args, *(kwargs or {}).values())))
             )
         return result
 
@@ -80,30 +80,30 @@ class Recording(TorchFunctionMode):
 class RelevanceMode(TorchFunctionMode):
     """Rules in place of gradients for every operation on a tensor that carries relevance.
 
-    A tensor carries it if it requires grad: set that on the pictures, and on no parameter. ``products``: of
+    A tensor carries it if it requires grad: set that on the pictures, and on no parameter. ``results``: of
     the same forward pass under :class:`Recording`, so that none is worked out twice.
     """
 
-    def __init__(self, products: list[Product] | None = None) -> None:
+    def __init__(self, results: list[Result] | None = None) -> None:
         super().__init__()
         self.embedded = False  # the first convolution reads the picture, whose pixels have bounds
-        self._products = iter(products or ())
+        self._results = iter(results or ())
 
     def known(self, operand: Tensor) -> Tensor | None:
-        """The next product of the forward pass before, unless it was overwritten or is of something else."""
-        product = next(self._products, None)
-        if product is None or product.result._version != product.version:
+        """The next result of the forward pass before, unless it was overwritten or is of something else."""
+        result = next(self._results, None)
+        if result is None or result.value._version != result.version:
             return None
         glimpse = _glimpse((operand,))
-        same = glimpse.shape == product.operand.shape and torch.allclose(glimpse, product.operand, rtol=1e-3)
-        return product.result if same else None
+        same = glimpse.shape == result.operand.shape and torch.allclose(glimpse, result.operand, rtol=1e-3)
+        return result.value if same else None
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
         kwargs = kwargs or {}
         if _propagates(args, kwargs):
             name = _name(func)
             if name in IDENTITIES:
-                return _identity(func, args, kwargs)
+                return _identity(self, func, args, kwargs)
             if name in RULES:
                 return _ruled(self, name, args, kwargs)
             if name not in MOVES:
@@ -147,12 +147,14 @@ def _carries(x: object) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
-def _identity(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def _identity(mode: RelevanceMode, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """``func`` without a graph of its own, not in place; its one operand that carries gets the relevance."""
     x, *others = filter(_carries, (*args, *kwargs.values()))
-    with torch.no_grad():
+    y = mode.known(x) if _name(func) in COSTLY else None
+    if y is None:
         in_place = func.__name__.endswith("_") or kwargs.get("inplace")
-        y = func(*(arg.clone() if arg is x and in_place else arg for arg in args), **kwargs)
+        with torch.no_grad():
+            y = func(*(arg.clone() if arg is x and in_place else arg for arg in args), **kwargs)
     if others or y.shape != x.shape:
         raise VitqError(f"relevance has no rule for {func.__name__} of several activations")
     return rules.Identity.apply(x, y)

@@ -6,6 +6,7 @@ LRP-QViT (arXiv 2401.11243), but per sample: every sum runs over one picture, so
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.autograd import Function
 from torch.nn.grad import conv2d_input
 
 EPSILON = 1e-9
+PIECE = 2**20  # values worked on at a time: fresh memory for all of them costs more than the arithmetic
 CANCELLED = 1e-3  # share of |x||W|ᵀ below which a difference of two products has lost too many digits
 
 
@@ -60,12 +62,16 @@ class Linear(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         saved, weight, bias, y = ctx.saved_tensors
-        rows = (saved, y, relevance)
-        x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in rows)
-        z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
-        share = relevance / z.add_(EPSILON)  # Z is never negative; where it is 0, so is every product below
-        relevance_in = (share @ weight.clamp(min=0)).mul_(x.clamp(min=0))
-        relevance_in.addcmul_(share @ weight.clamp(max=0), x.clamp(max=0))
+        x, y, relevance = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (saved, y, relevance))
+        positive, negative = weight.clamp(min=0), weight.clamp(max=0)
+        relevance_in = x.new_empty(x.shape)
+        pieces = (part.split(max(1, PIECE // max(weight.shape))) for part in (x, y, relevance, relevance_in))
+        for x, y, relevance, out in zip(*pieces, strict=True):
+            z = _same_sign_products(x, weight, bias, y if bias is None else y - bias)
+            # Z is never negative; where it is 0, so is every product below
+            share = torch.div(relevance, z.add_(EPSILON), out=z)
+            torch.mm(share, positive, out=out).mul_(x.clamp(min=0))
+            out.addcmul_(share @ negative, x.clamp(max=0))
         return relevance_in.reshape(saved.shape), None, None, None
 
 
@@ -150,12 +156,24 @@ class MatMul(Function):
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
-        a, b, z = ctx.saved_tensors
-        share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
-        relevance_a = (share @ b.transpose(-2, -1)).mul_(a) if ctx.needs_input_grad[0] else None
-        relevance_b = (a.transpose(-2, -1) @ share).mul_(b) if ctx.needs_input_grad[1] else None
-        parts = ((relevance_a, a), (relevance_b, b))
-        return *(part if part is None else sum_to(part, operand) for part, operand in parts), None
+        *operands, z = ctx.saved_tensors
+        a, b = (operand.expand(*z.shape[:-2], *operand.shape[-2:]) for operand in operands)
+        found = a.new_empty(a.shape), b.new_empty(b.shape)
+        pieces = _along_the_batch(a, b, z, relevance, *found)
+        for a, b, z, relevance, to_a, to_b in pieces:
+            share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
+            torch.matmul(share, b.transpose(-2, -1), out=to_a).mul_(a)
+            torch.matmul(a.transpose(-2, -1), share, out=to_b).mul_(b)
+        return *map(sum_to, found, operands), None
+
+
+def _along_the_batch(*matrices: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """``matrices`` [B, …, rows, columns] cut alike into pieces of bounded size; whole without B."""
+    if matrices[0].ndim == 2:
+        return (matrices,)
+    largest = max(matrix.numel() for matrix in matrices)
+    pictures = max(1, PIECE * len(matrices[0]) // max(1, largest))
+    return zip(*(matrix.split(pictures) for matrix in matrices), strict=True)
 
 
 def without_rounding(a: Tensor, b: Tensor, z: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.errors import VitqError
 from .extreme_values import ExtremeValues
 
 PERCENTILES = (0.999, 0.9999, 0.99999)  # the candidates of RepQ-ViT's and ADFQ-ViT's range search
@@ -34,8 +33,6 @@ class Statistics:
     def update(self, x: Tensor, share: float = 1.0) -> None:
         """Take in ``x``, which is about ``share`` (0..1] of the values that will come in all."""
         groups = grouped(x.detach().float(), self.axes)
-        if not all(torch.isfinite(end) for end in groups.aminmax()):
-            raise VitqError("a quantizer met values that are not finite; are the pictures preprocessed?")
         self.shape = broadcast_shape(x, self.axes)
         size = groups.shape[1]
         self._extremes.update(groups, ceil(EXTREME * round(size / share)) + 2)

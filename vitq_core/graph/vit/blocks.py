@@ -10,7 +10,7 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBlock
 from torch import Tensor, nn
 
-from ..ops import Add, MatMul
+from ..ops import Add, MatMul, Softmax
 
 
 def adopt(target: nn.Module, source: nn.Module) -> None:
@@ -29,7 +29,7 @@ class ExplicitAttention(nn.Module):
         self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
         # timm's fused path takes 1/√d whatever ``scale`` says
         self.scale = attention.head_dim**-0.5 if attention.fused_attn else attention.scale
-        self.matmul1, self.softmax, self.matmul2 = MatMul(), nn.Softmax(dim=-1), MatMul()
+        self.matmul1, self.softmax, self.matmul2 = MatMul(), Softmax(), MatMul()
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         batch, tokens, _ = x.shape
