@@ -10,8 +10,8 @@ RECIPES.register("vitq")(
     Recipe(
         name="vitq",
         title="VitQ",
-        summary="Spreads out extreme values, gives sensitive layers more bits, then repairs the rounding "
-        "block by block.",
+        summary="Gives sensitive layers more bits where that helps, makes weights up for rounding, then "
+        "learns block by block.",
         rules={
             "*:weight": Use("uniform", {"axis": 0, "range": "least_error"}),
             "image": IMAGE,
