@@ -83,7 +83,7 @@ def learn_units(
             for _, gather in inputs:
                 learning.take(gather)
             if finishes:
-                learning.take(inputs.whole)
+                learning.take(partial(inputs.whole, simulation.prepared.task))
         except Cancelled:
             return Reconstruction(tuple(learning.rows), cancelled=True)
     state.finish()
