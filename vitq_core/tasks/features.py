@@ -65,9 +65,7 @@ class Features(Task):
         """
         whole = CLASS_TOKEN if CLASS_TOKEN in expected else FEATURES
         parts = [name for name in (PATCH_TOKENS, whole) if name in expected]
-        means = [
-            functional.cosine_similarity(outputs[name], expected[name], dim=-1).mean() for name in parts
-        ]
+        means = [functional.cosine_similarity(outputs[name], expected[name], dim=-1).mean() for name in parts]
         return 1 - sum(means) / len(means)
 
     def targets(self, outputs: Outputs, given: Tensor | None) -> None:
