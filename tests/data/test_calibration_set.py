@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from vitq_core.data import calibration_set as module
 from vitq_core.data import store
 from vitq_core.data.calibration_set import CalibrationPictures
-from vitq_core.data.store import Scratch
 
 SIZE = (3, 4, 4)
 
@@ -109,24 +108,3 @@ def test_no_files_are_left_by_a_stream_that_breaks(spill: Path, monkeypatch: pyt
     with pytest.raises(ValueError, match="NaN") as error:
         CalibrationPictures(once([random(8), random(4) * torch.nan]), SIZE)
     assert list(spill.iterdir()) == [], error  # while the traceback still holds what it holds
-
-
-@pytest.mark.parametrize(
-    ("count", "most", "views", "kept"),
-    [(40, 30, 4, 30), (40, 40, 4, 40), (40, 100, 4, 100), (40, 500, 3, 120), (3, 500, 1, 3), (1, 8, 9, 8)],
-)
-def test_few_pictures_are_kept_in_several_views(count: int, most: int, views: int, kept: int) -> None:
-    images = torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with CalibrationPictures(images, (3, 8, 8)) as pictures, Scratch() as scratch:
-        found, again, other = (
-            torch.cat(list(pictures.kept(most, scratch, views, seed))) for seed in (0, 0, 1)
-        )
-    assert len(found) == kept and torch.equal(found, again)
-    own = min(count, kept)
-    assert torch.equal(found[:own], images[:own]) and torch.equal(other[:own], images[:own])
-    if kept > own:
-        assert not torch.equal(found, other)
-        same = [torch.equal(found[i], images[i % count]) for i in range(own, kept)]
-        assert sum(same) < len(same) / 4, "of so few pixels a part is sometimes all"
-    if kept > 2 * own and count > 1:
-        assert not torch.equal(found[own], found[2 * own]), "another part every time"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
 
 import torch
 from torch import Tensor
@@ -11,7 +10,6 @@ from torch import Tensor
 from ..common.batch import checked, unpacked
 from .batches import iterated
 from .store import ActivationStore, Scratch
-from .views import parts_of
 
 CHUNK = 32  # pictures a forward pass of calibration takes
 
@@ -82,19 +80,15 @@ class CalibrationPictures:
         rest = CalibrationPictures(others(), self._size, self._device)
         return rest, torch.cat(held)
 
-    def kept(self, most: int, scratch: Scratch, views: int = 1, seed: int = 0) -> ActivationStore:
-        """The first ``most`` pictures, to be read by index.
-
-        Where they are fewer: then a random part of each, and so on, until each has ``views`` or there are
-        ``most`` in all; ``seed`` draws the parts.
-        """
-        count = min(self.count * views, most)
-        kept, generator = ActivationStore(scratch, count), torch.Generator().manual_seed(seed)
-        for chunk in chain.from_iterable(repeat(self)):
-            chunk = chunk[: count - len(kept)].cpu()
-            kept.append(chunk if len(kept) < self.count else parts_of(chunk, generator))
+    def kept(self, most: int, scratch: Scratch) -> ActivationStore:
+        """The first ``most`` pictures, to be read by index."""
+        count = min(self.count, most)
+        kept = ActivationStore(scratch, count)
+        for chunk in self:
             if len(kept) == count:
-                return kept
+                break
+            kept.append(chunk[: count - len(kept)].cpu())
+        return kept
 
     def __iter__(self) -> Iterator[Tensor]:
         chunks = self._store if self._tensor is None else self._tensor.split(CHUNK)

@@ -71,7 +71,7 @@ def learn_units(
     plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
     plan += [(WHOLE, schedule.finishing)] if finishes else []
     with Scratch() as scratch, torch.enable_grad():
-        kept = pictures.kept(schedule.pictures, scratch, schedule.views, seed)
+        kept = pictures.kept(schedule.pictures, scratch)
         blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
@@ -112,8 +112,8 @@ def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:
 
 
 def check_enough(pictures: int, schedule: Schedule | None) -> None:
-    """ValueError for fewer views of the pictures than a batch of ``schedule``."""
-    if schedule is not None and pictures * schedule.views < schedule.batch_size:
+    """ValueError for fewer pictures than a batch of ``schedule``."""
+    if schedule is not None and pictures < schedule.batch_size:
         raise ValueError(
             f"reconstruction takes batches of {schedule.batch_size} pictures and got {pictures} in all; "
             "give more, or set batch_size lower, or effort='none'"

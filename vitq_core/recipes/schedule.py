@@ -21,7 +21,7 @@ GATHER, STEP = 4, 5
 class Schedule:
     """Settings of the reconstruction. The defaults are ADFQ-ViT's (arXiv 2407.02763, section 4.1 and code).
 
-    ``pictures``: at most so many are learned from. ``rounding_lr``, ``scale_lr``: Adam's step for
+    ``pictures``: at most so many of the calibration pictures. ``rounding_lr``, ``scale_lr``: Adam's step for
     AdaRound's v and, with a cosine to 0, for the activation scales; None: the published 3e-3 and 4e-5, larger
     in proportion where there are fewer iterations than the published 3,000 (v has the same way to go).
     ``kl_lambda``, ``temperature``: attention modules add (1/λ)·KL(softmax(A/T) ‖ softmax(Â/T)); λ = None
@@ -30,8 +30,7 @@ class Schedule:
     probability with which an input element is the full-precision one (QDrop). ``autocast``: bfloat16 for the
     multiplications; None: where the processor has units for it.
 
-    Not in the paper: ``views``: of fewer pictures random parts are learned from too, at most so many views of
-    each; ``scale_travel``: a scale's steps together are at most so many times itself, those of a
+    Not in the paper: ``scale_travel``: a scale's steps together are at most so many times itself, those of a
     given ``scale_lr`` too;
     ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
@@ -61,13 +60,11 @@ class Schedule:
     weighting: str = "none"
     finish: float = 0.0
     finish_bits: float | None = None
-    views: int = 1
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
         check_count("batch_size", self.batch_size)
         check_count("pictures", self.pictures)
-        check_count("views", self.views)
         if self.pictures < self.batch_size:
             raise ValueError(f"pictures={self.pictures} is fewer than a batch of {self.batch_size}")
         for name in ("rounding_lr", "scale_lr", "kl_lambda", "scale_travel", "affine_lr", "finish_bits"):
