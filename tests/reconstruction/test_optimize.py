@@ -1,6 +1,7 @@
 """How one unit is learned: batches and QDrop, the pull towards whole codes, steps, errors, restoring."""
 
-from math import cos, pi
+from dataclasses import replace
+from math import cos, inf, pi
 
 import pytest
 import torch
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.data.store import ActivationStore
+from vitq_core.graph.site import Layer, Unit
+from vitq_core.passes.reconstruct import set_unit
 from vitq_core.quantized.simulation import Simulation
 from vitq_core.quantizers import Uniform
 from vitq_core.recipes.schedule import Schedule
@@ -21,6 +25,7 @@ from vitq_core.reconstruction.optimize import (
     hard_error,
     learn,
     learning_scales,
+    pieces,
     uses_bfloat16,
 )
 from vitq_core.reconstruction.unit_inputs import UnitData, UnitInputs
@@ -294,6 +299,135 @@ def test_no_step_is_large_beside_the_scale(size) -> None:
     )
 
 
+# -- the whole model -----------------------------------------------------------------------------------
+WHOLE = Unit("")
+FINISHING = Schedule(
+    iterations=20, batch_size=8, autocast=False, kl_lambda=None, drop=0.0, affine_lr=1e-4, weight_scales=True
+)
+
+
+def whole(simulation: Simulation, images: Tensor) -> UnitData:
+    inputs = UnitInputs(simulation.module, simulation.fp_model(), [], [], stored(images))
+    return inputs.whole(simulation.prepared.task)
+
+
+@pytest.fixture(params=["classification", "features"])
+def simulated(request: pytest.FixtureRequest, tiny, images, calibrating) -> Simulation:
+    """A classifier and a model of features, quantized."""
+    given = tiny(depth=2, **({"num_classes": 0} if request.param == "features" else {}))
+    return vq.quantize(given, images, calibrating("repq", 4, 4)).model.vitq
+
+
+def damage(simulation: Simulation, reference: torch.nn.Module, images: Tensor) -> float:
+    task = simulation.prepared.task
+    metrics = task.metrics()
+    with torch.no_grad():
+        found, expected = (task.run(m, Batch((images,))) for m in (simulation.module, reference))
+    metrics.add(found, None, expected)
+    return task.damage(metrics.result())
+
+
+def test_the_last_stage_lowers_its_tasks_damage(simulated, images) -> None:
+    reference, data = simulated.fp_model(), whole(simulated, images)
+    before, error = damage(simulated, reference, images), hard_error(simulated.module, data)
+    if simulated.prepared.task.name == "features":
+        assert error == pytest.approx(before, rel=1e-4)
+    learn(simulated, WHOLE, data, FINISHING, 0, lambda *_: None)
+    assert hard_error(simulated.module, data) < error
+    assert damage(simulated, reference, images) < before
+
+
+def test_a_classifier_learns_its_logits_as_a_unit_does(simulation, images) -> None:
+    """Bit for bit what the squared error of the output gives, and the same error."""
+    state, found = simulation.module.state_dict(), []
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    with torch.no_grad():
+        logits = simulation.fp_model()(images)
+    for data in (whole(simulation, images), UnitData(stored(images), stored(images), stored(logits), [])):
+        set_unit(simulation, WHOLE, state)
+        before = hard_error(simulation.module, data)
+        learn(simulation, WHOLE, data, FINISHING, 0, lambda *_: None)
+        learned = {name: tensor.clone() for name, tensor in simulation.module.state_dict().items()}
+        found.append((before, hard_error(simulation.module, data), learned))
+    (before, after, ours), (*errors, theirs) = found
+    assert [before, after] == pytest.approx(errors, rel=1e-5) and after < before
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_the_last_stage_keeps_every_code(simulated, images) -> None:
+    """Also of weights that no unit has learned, which lie between two."""
+    weights = [layer for layer in simulated.layers.values() if layer.weight is not None]
+    with torch.no_grad():
+        for layer in weights:
+            weight, quantizer = simulated.float_weight(layer.name), simulated.quantizer(layer.weight)
+            nudge = torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).sub(0.5)
+            weight.copy_(quantizer(weight) + 0.9 * nudge * quantizer.scale)
+            simulated.simulated_weight(layer.name).refresh(weight)
+    before = {x.name: simulated.quantizer(x.weight).encode(simulated.float_weight(x.name)) for x in weights}
+    data, heard = whole(simulated, images), []
+    error = hard_error(simulated.module, data)
+    schedule = replace(FINISHING, batch_size=16)
+    learn(simulated, WHOLE, data, schedule, 0, lambda _, loss: heard.append(loss))
+    if simulated.prepared.task.name == "features":
+        assert heard[0] == pytest.approx(error, rel=1e-4), "the loss starts where the rounded model stands"
+    for layer in weights:
+        weight, quantizer = simulated.float_weight(layer.name), simulated.quantizer(layer.weight)
+        assert torch.equal(quantizer.encode(weight), before[layer.name])
+        assert torch.equal(simulated.layer(layer.name).weight, weight)
+
+
+def test_what_the_tokens_do_not_depend_on_is_left_alone(tiny, images, calibrating) -> None:
+    """Attention that pools, beside a class token that counts in its place."""
+    given = tiny(depth=2, num_classes=0, global_pool="map")
+    simulation = vq.quantize(given, images, calibrating("repq", 4, 4)).model.vitq
+    pool = {k: v.clone() for k, v in simulation.layer("attn_pool").state_dict().items()}
+    data = whole(simulation, images)
+    error = hard_error(simulation.module, data)
+    learn(simulation, WHOLE, data, FINISHING, 0, lambda *_: None)
+    assert hard_error(simulation.module, data) < error
+    assert all(torch.allclose(v, pool[k]) for k, v in simulation.layer("attn_pool").state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["", "blocks.0.attn"])
+def test_a_batch_in_pieces_learns_the_same(simulated, images, monkeypatch, name: str) -> None:
+    state = {k: v.clone() for k, v in simulated.module.state_dict().items()}
+    unit, data = (WHOLE, whole(simulated, images)) if not name else gathered(simulated, images, name)
+    found = []
+    for held in (optimize.HELD, 1):
+        set_unit(simulated, WHOLE, state)
+        monkeypatch.setattr(optimize, "HELD", held)
+        heard: list[float] = []
+        learn(
+            simulated,
+            unit,
+            data,
+            replace(FINISHING, iterations=2),
+            0,
+            lambda _, x, heard=heard: heard.append(x),
+        )
+        found.append(heard)
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_large_layers_are_learned_in_smaller_pieces() -> None:
+    def layer(outputs: int) -> Layer:
+        return Layer("x", (), 0, 0, outputs=outputs)
+
+    assert pieces([layer(10**6)] * 10) == int(optimize.HELD / (10**7 * optimize.PER_OUTPUT)) > 1
+    assert pieces([layer(10**12)]) == pieces([layer(10**12), layer(1)]) == 1
+    assert pieces([layer(10)]) > 10**6
+
+
+def test_a_whole_model_that_answers_with_no_number_stops_it(simulated, images) -> None:
+    data = whole(simulated, images)
+    with torch.no_grad():
+        simulated.layer("blocks.1.mlp.fc2").bias.fill_(torch.nan)
+    assert hard_error(simulated.module, data) == inf
+    with pytest.raises(optimize.Diverged, match="0"):
+        learn(simulated, WHOLE, data, FINISHING, 0, lambda *_: None)
+
+
+# -- precision -----------------------------------------------------------------------------------------
 def test_bfloat16_is_the_schedules_choice_first() -> None:
     x = torch.zeros(1)
     assert uses_bfloat16(Schedule(autocast=True), x) is True

@@ -112,6 +112,35 @@ def test_a_last_stage_makes_the_answers_better(model, pictures, tmp_path) -> Non
     assert_saves(result, images, tmp_path)
 
 
+def test_a_last_stage_makes_the_tokens_better(tiny, pictures, tmp_path) -> None:
+    """Of a model without a head, where the answer that is compared is every token."""
+    model = tiny(depth=2, num_classes=0)
+    images, settings = pictures(model, 64), {"iterations": 12, "weight_scales": True, "affine_lr": 1e-3}
+    damages = []
+    for finish in (0, 5):
+        recipe = quick("repq", 3, 8, finish=finish, finish_bits=None, **settings)
+        result = vq.quantize(model, images, recipe)
+        found = vq.evaluate(result.model, images, model)
+        damages.append(1 - (found.token_cosine + found.class_token_cosine) / 2)
+    last = result.report.units[-1]
+    assert last.unit == "whole model" and last.outcome == "reconstructed"
+    assert [last.error_before, last.error_after] == pytest.approx(damages, rel=1e-3)
+    assert damages[1] < damages[0]
+    assert_saves(result, images, tmp_path)
+
+
+@pytest.mark.parametrize(("held", "batch"), [(optimize.HELD, 8), (1, 1)])
+def test_a_large_models_last_stage_takes_small_batches(model, images, monkeypatch, held, batch) -> None:
+    reconstruct, sizes = import_module("vitq_core.passes.reconstruct"), []
+    monkeypatch.setattr(optimize, "HELD", held)
+    learn = optimize.learn
+    monkeypatch.setattr(
+        reconstruct, "learn", lambda *given: sizes.append(given[3].batch_size) or learn(*given)
+    )
+    vq.quantize(model, images, quick(finish=1, finish_bits=None))
+    assert sizes == [8] * 6 + [batch]
+
+
 @pytest.mark.parametrize(
     ("limit", "bits", "finishes"), [(2.5, 2, True), (2.5, 3, False), (3, 3, True), (None, 8, True)]
 )

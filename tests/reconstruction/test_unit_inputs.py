@@ -14,6 +14,7 @@ from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.quantized.simulation import Simulation
 from vitq_core.reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
+from vitq_core.tasks import TASKS
 
 COUNT = 40  # two chunks
 
@@ -171,12 +172,14 @@ def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
     with inputs_of(simulation, images) as (inputs, fp_model, _):
         for unit, _ in inputs:
             change(simulation, unit)
-        data = inputs.whole()
+        data = inputs.whole(TASKS["classification"])
         assert torch.equal(everything(data.quant_input), images) and torch.equal(
             everything(data.fp_input), images
         )
         with torch.no_grad():
-            assert torch.equal(everything(data.target), torch.cat([fp_model(x) for x in images.split(CHUNK)]))
+            logits = torch.cat([fp_model(x) for x in images.split(CHUNK)])
+        assert torch.equal(data.target[torch.arange(COUNT)]["logits"], logits)
+        assert data.trained == COUNT and next(data.rows(3))[1]["logits"].shape == (3, 5)
 
 
 def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:

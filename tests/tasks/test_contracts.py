@@ -178,6 +178,34 @@ def test_merging_keeps_what_only_one_has_compared(task, module, batches) -> None
     alike(replace(found, n=4), expected)
 
 
+def test_the_loss_is_the_less_the_nearer_and_a_mean_over_pictures(task, module, tiny, batches) -> None:
+    given = answers(task, module, task.collate(torch.cat([batch.args[0] for batch in batches])))
+    noise = {
+        name: torch.randn(part.shape, generator=torch.Generator().manual_seed(1))
+        for name, part in given.items()
+    }
+    near, far = ({name: part + size * noise[name] for name, part in given.items()} for size in (0.1, 1.0))
+    losses = [float(task.loss(answer, given)) for answer in (given, near, far)]
+    assert losses[0] == pytest.approx(0, abs=1e-6) and losses == sorted(losses) and losses[1] < losses[2] / 2
+
+    def of(rows: slice) -> float:
+        return float(task.loss(*({name: part[rows] for name, part in x.items()} for x in (far, given))))
+
+    assert losses[2] == pytest.approx(0.3 * of(slice(3)) + 0.7 * of(slice(3, None)), rel=1e-5)
+    assert float(task.loss({name: 0 * part for name, part in given.items()}, given)) > losses[1]
+
+
+def test_a_model_can_learn_by_the_loss(task, module, tiny, batches) -> None:
+    """A step against the gradient makes it less."""
+    expected, twin = answers(task, module, batches[0]), altered(tiny(depth=2, **MODELS[task.name]))
+    loss = task.loss(task.run(twin, batches[0]), expected)
+    loss.backward()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.sub_(1e-4 * parameter.grad)
+    assert float(task.loss(answers(task, twin, batches[0]), expected)) < loss.item()
+
+
 def test_a_reference_of_another_width_is_a_sentence(task, module, tiny, batches) -> None:
     other = tiny(**{"embed_dim": 32, **({"num_classes": 4} | MODELS[task.name])})
     with pytest.raises(ValueError, match="the reference"):

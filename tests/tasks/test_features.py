@@ -148,6 +148,37 @@ def test_cosines_of_extreme_vectors(a: list[float], b: list[float], expected: fl
     assert float(cosines(torch.tensor(a), torch.tensor(b))) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", TOWERS)
+def test_the_loss_is_the_cosine_of_every_token(tiny: Callable, pictures: Callable, name: str) -> None:
+    reference, model = (tiny(depth=2, **HEADLESS, **TOWERS[name]) for _ in range(2))
+    images = pictures(moved(model), 5)
+    with torch.no_grad():
+        found, expected = (TASK.run(m, Batch((images,))) for m in (model, reference))
+    twin = naive(model, reference, images)
+    whole = twin["class_token_cosine"]
+    if whole is None and name != "not pooled":
+        whole = twin["cosine"]
+    if whole is None:  # features are tokens, each with its own cosine
+        whole = twin["token_cosine"]
+    assert float(TASK.loss(found, expected)) == pytest.approx(
+        1 - (twin["token_cosine"] + whole) / 2, abs=1e-5
+    )
+    shown = {"features": found["features"]}
+    pooled = [
+        cosine(*pair) for pair in zip(*(x["features"].flatten(0, -2) for x in (found, expected)), strict=True)
+    ]
+    assert float(TASK.loss(shown, {"features": expected["features"]})) == pytest.approx(
+        1 - sum(pooled) / len(pooled), abs=1e-5
+    )
+
+
+def test_the_class_token_is_not_lost_among_the_patches() -> None:
+    tokens = {"patch_tokens": torch.ones(1, 100, 4), "class_token": torch.ones(1, 4)}
+    for name in tokens:
+        wrong = {**tokens, name: -tokens[name]}
+        assert float(TASK.loss(wrong, tokens)) == pytest.approx(1)
+
+
 # -- recipes -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("tower", "recipe"), in_turn(TOWERS, vq.RECIPES, times=2), indirect=["tower"])
 def test_every_recipe_quantizes_a_tower(tower: VisionTransformer, pictures: Callable, recipe: str) -> None:

@@ -18,5 +18,9 @@ class StorageError(VitqError):
         return type(self), (str(self), self.public)
 
 
+class NotFinite(VitqError):
+    """A model's answer that holds NaN or infinite values."""
+
+
 class Cancelled(VitqError):
     """``cancel`` asked a pass to stop; the model it was given is unchanged."""

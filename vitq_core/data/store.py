@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -128,6 +128,29 @@ class ActivationStore:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class NamedStores:
+    """Several tensors a row, by name: a model's answers."""
+
+    def __init__(self, scratch: Scratch, rows: int) -> None:
+        """``rows``: how many will be appended in all."""
+        self._scratch, self._rows = scratch, rows
+        self._stores: dict[str, ActivationStore] = {}
+
+    def append(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises StorageError where the disk is full."""
+        for name, tensor in tensors.items():
+            self._stores.setdefault(name, ActivationStore(self._scratch, self._rows)).append(tensor)
+
+    def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
+        """The rows of ``index`` [n], copied."""
+        return {name: store[index] for name, store in self._stores.items()}
+
+    def close(self) -> None:
+        """Forget the tensors and give their room back."""
+        for store in self._stores.values():
+            store.close()
 
 
 class _Block:

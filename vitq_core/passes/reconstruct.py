@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import inf
 
@@ -27,7 +27,7 @@ from ..quantized.report import Reconstruction, UnitRow
 from ..quantized.simulation import Simulation
 from ..recipes.schedule import Schedule
 from ..recipes.steps import CALIBRATED, RECONSTRUCT, RECONSTRUCTED, add_pass
-from ..reconstruction.optimize import Diverged, hard_error, learn
+from ..reconstruction.optimize import Diverged, hard_error, learn, pieces
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
 from ..reconstruction.unit_inputs import UnitData, UnitInputs
@@ -69,7 +69,7 @@ def learn_units(
     schedule = simulation.recipe.options.schedule
     units = units_of(simulation, schedule)
     plan, finishes = [(unit, schedule) for unit in units], _finishes(simulation, schedule)
-    plan += [(WHOLE, schedule.finishing)] if finishes else []
+    plan += [(WHOLE, _finishing(simulation, schedule))] if finishes else []
     with Scratch() as scratch, torch.enable_grad():
         kept = pictures.kept(schedule.pictures, scratch)
         blocks = simulation.family.blocks(simulation.module)
@@ -83,7 +83,7 @@ def learn_units(
             for _, gather in inputs:
                 learning.take(gather)
             if finishes:
-                learning.take(inputs.whole)
+                learning.take(partial(inputs.whole, simulation.prepared.task))
         except Cancelled:
             return Reconstruction(tuple(learning.rows), cancelled=True)
     state.finish()
@@ -95,6 +95,12 @@ def _finishes(simulation: Simulation, schedule: Schedule) -> bool:
     if not schedule.finish or schedule.finish_bits is None:
         return bool(schedule.finish)
     return cost_of(simulation)[0].avg_weight_bits <= schedule.finish_bits
+
+
+def _finishing(simulation: Simulation, schedule: Schedule) -> Schedule:
+    """Of a large model in batches as small as its memory: an iteration costs as much as one of all units."""
+    held = pieces(list(simulation.layers.values()))
+    return replace(schedule.finishing, batch_size=min(schedule.batch_size, held))
 
 
 def units_of(simulation: Simulation, schedule: Schedule) -> list[Unit]:

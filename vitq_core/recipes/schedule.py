@@ -93,7 +93,7 @@ class Schedule:
 
     @property
     def finishing(self) -> Schedule:
-        """For the whole model at the end: its logits, from its own inputs, in smaller steps."""
+        """For the whole model at the end: what its task compares, from its own inputs, in smaller steps."""
         plain = {"kl_lambda": None, "drop": 0.0, "blocks": False, "weighting": "none", "finish": 0.0}
         steps = {
             "scale_lr": FINISH_SCALE_LR,

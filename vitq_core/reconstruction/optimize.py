@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import cos, isfinite, pi
+from math import cos, inf, isfinite, nan, pi
 
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
+from ..common.errors import NotFinite
 from ..common.hooks import hooked
-from ..graph.site import Unit
+from ..graph.site import Layer, Unit
 from ..quantized.simulation import Simulation
 from ..quantizers import Quantizer
 from ..recipes.schedule import Schedule
+from ..tasks import Outputs
 from .losses import attention_loss, output_error, output_loss
 from .rounding import Rounding
 from .unit_inputs import CHUNK, UnitData
 
 SMALLEST_SCALE = 1e-8
+HELD, PER_OUTPUT = 2 * 2**30, 20  # bytes: of all activations, and for each number that a layer gives
 
 Step = Callable[[int, float], None]  # (iteration, loss), after each
 
@@ -33,24 +37,31 @@ def learn(
 ) -> None:
     """Train the unit in place and round it. Raises Diverged, and whatever ``after_step`` raises.
 
-    The whole model's weights are rounded already and keep their codes. After an exception the unit is half
-    trained: the caller has its calibrated state.
+    The whole model's weights keep the codes that they have. After an exception the unit is half trained: the
+    caller has its calibrated state.
     """
-    layers = [layer for layer in simulation.layers.values() if unit.holds(layer.name)]
+    layers, rounded = [layer for layer in simulation.layers.values() if unit.holds(layer.name)], not unit.name
     weighted = [layer.name for layer in layers if layer.weight is not None]
-    roundings = {
-        name: Rounding(
-            simulation.simulated_weight(name), simulation.float_weight(name), schedule.weight_scales
-        )
-        for name in weighted
-    }
+    roundings = {name: _rounding(simulation, name, rounded, schedule) for name in weighted}
     quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
     module = simulation.layer(unit.name)
     with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
-        learned = Learned(list(roundings.values()), scales, affine, rounded=unit.name == "")
-        _descend(module, unit, data, schedule, learned, seed, after_step)
+        learned = Learned(list(roundings.values()), scales, affine, rounded)
+        _descend(module, unit, data, schedule, learned, pieces(layers), seed, after_step)
     for name, rounding in roundings.items():
         rounding.settle(simulation.float_weight(name))
+
+
+def _rounding(simulation: Simulation, name: str, rounded: bool, schedule: Schedule) -> Rounding:
+    """``rounded``: from the codes on, for a weight that no unit has learned lies between them."""
+    parametrization = simulation.simulated_weight(name)
+    weight = parametrization.simulated if rounded else simulation.float_weight(name)
+    return Rounding(parametrization, weight, schedule.weight_scales)
+
+
+def pieces(layers: list[Layer]) -> int:
+    """How many pictures' activations of these layers are held for the gradients at a time."""
+    return max(1, int(HELD / (PER_OUTPUT * max(sum(layer.outputs for layer in layers), 1))))
 
 
 @dataclass
@@ -115,6 +126,7 @@ def _descend(
     data: UnitData,
     schedule: Schedule,
     learned: Learned,
+    piece: int,
     seed: int,
     after_step: Step,
 ) -> None:
@@ -123,9 +135,7 @@ def _descend(
     for iteration in range(schedule.iterations):
         for rounding in learned.roundings:
             rounding.show()
-        loss = _loss(module, unit, data, schedule, *next(batches))
-        loss.backward()
-        value = loss.item()
+        value = _pulled_back(module, unit, data, schedule, piece, *next(batches))
         if not isfinite(value):
             raise Diverged(iteration)
         for rounding in learned.roundings:
@@ -135,6 +145,21 @@ def _descend(
             for scale in learned.scales:
                 scale.clamp_(min=SMALLEST_SCALE)
         after_step(iteration, value)
+
+
+def _pulled_back(
+    module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, piece: int, x: Tensor, index: Tensor
+) -> float:
+    """The batch's loss, a mean over its pictures; its gradients, gathered ``piece`` pictures at a time."""
+    value = 0.0
+    for rows, numbers in zip(x.split(piece), index.split(piece), strict=True):
+        try:
+            loss = _loss(module, unit, data, schedule, rows, numbers) * (len(rows) / len(x))
+        except NotFinite:
+            return nan
+        loss.backward()
+        value += loss.item()
+    return value
 
 
 def _step(optimizer: torch.optim.Optimizer, done: float) -> None:
@@ -193,12 +218,26 @@ def _loss(
     softmaxes = [module.get_submodule(name.removeprefix(f"{unit.name}.")) for name in names]
     precision = torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x))
     with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
-        output = module(x, **data.options)
-    loss = output_loss(output.float(), data.target[index].to(x.device), data.weights)
+        output = _answered(module, data, x)
+    loss = _distance(output, data.target[index], data)
     for actual, expected in zip(maps, data.maps, strict=False):
         divergence = attention_loss(actual.float(), expected[index].to(x.device), schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda
     return loss
+
+
+def _answered(module: nn.Module, data: UnitData, x: Tensor) -> Tensor | Outputs:
+    """A unit's output; of a whole model what its task reads off it."""
+    if data.task is None:
+        return module(x, **data.options)
+    return data.task.run(module, Batch((x,), data.options))
+
+
+def _distance(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> Tensor:
+    if data.task is None:
+        return output_loss(output.float(), target.to(output.device), data.weights)
+    answers = {name: part.float() for name, part in output.items()}
+    return data.task.loss(answers, {name: part.to(answers[name].device) for name, part in target.items()})
 
 
 def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
@@ -211,11 +250,28 @@ def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
 
 
 def hard_error(module: nn.Module, data: UnitData) -> float:
-    """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input."""
+    """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input.
+
+    Of a whole model: its task's loss, as a share of that of zeros (the same for logits). Infinite where it
+    answers with what is no number.
+    """
     error, signal, device = 0.0, 0.0, next(module.parameters()).device
     with torch.no_grad():
         for quant_input, target in data.measured(CHUNK):
-            output = module(quant_input.to(device), **data.options)
-            errors = output_error(output, target.to(device))
+            try:
+                output = _answered(module, data, quant_input.to(device))
+            except NotFinite:
+                return inf
+            errors = _errors(output, target, data)
             error, signal = error + errors[0], signal + errors[1]
     return error / max(signal, 1e-30)
+
+
+def _errors(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> tuple[float, float]:
+    """(error, what it is compared with), summed over the pictures."""
+    if data.task is None:
+        return output_error(output, target.to(output.device))
+    zeros = {name: torch.zeros_like(part) for name, part in output.items()}
+    count = len(next(iter(target.values())))
+    error, signal = (float(_distance(answer, target, data)) * count for answer in (output, zeros))
+    return error, signal

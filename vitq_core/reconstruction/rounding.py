@@ -52,6 +52,8 @@ class Rounding:
     def collect(self, weight: float, beta: float) -> None:
         """The gradients: of v the loss's plus that of ``weight``·Σ(1 − |2h − 1|^β), of a learned scale."""
         gradient = self._shown.grad
+        if gradient is None:  # the loss does not depend on this layer: patches do not on what pools them
+            return
         if self.scale.requires_grad:
             self.scale.grad = (gradient * self._shown.detach()).sum_to_size(self.scale.shape) / self.scale
         gradient.mul_(self.scale.detach()).mul_(self._free)

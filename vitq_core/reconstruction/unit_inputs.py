@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
-from ..data.store import ActivationStore, Scratch
+from ..data.store import ActivationStore, NamedStores, Scratch
 from ..graph.segments import runs_in_sequence, stem, tail
 from ..graph.site import Unit
+from ..tasks import Outputs, Task
 from .losses import tempered
 
 CHUNK = 32  # pictures that run through a unit at a time where its error is measured
@@ -33,14 +35,17 @@ class UnitData:
     ``quant_input``: its input in the quantized model, ``fp_input``: in the float one, ``target``: the float
     output, ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other
     arguments of its forward; ``weights``: how much each element of an output counts; None: all the same.
+
+    ``task``: of a whole model, whose loss counts; ``target`` then holds its answers by name.
     """
 
     quant_input: ActivationStore
     fp_input: ActivationStore
-    target: ActivationStore
+    target: ActivationStore | NamedStores
     maps: list[ActivationStore]
     options: dict[str, Any] = field(default_factory=dict)
     weights: Tensor | None = None
+    task: Task | None = None
 
     @property
     def trained(self) -> int:
@@ -49,11 +54,11 @@ class UnitData:
         held_out = count // 8
         return count - held_out if held_out >= CHUNK else count
 
-    def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor | Outputs]]:
         """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""
         return self.rows(size, self.trained % len(self.quant_input))
 
-    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor | Outputs]]:
         """(quantized input, target) of the rows from ``start`` on, ``size`` at a time, copied."""
         for index in torch.arange(start, len(self.quant_input)).split(size):
             yield self.quant_input[index], self.target[index]
@@ -100,11 +105,16 @@ class UnitInputs:
         for stream in (fp_input, quant_input):
             self._close(stream)
 
-    def whole(self) -> UnitData:
-        """The data of the whole model, whose inputs are the pictures."""
-        return self._gather(
-            Unit(""), lambda model, pictures, _: model(pictures), self._pictures, self._pictures
-        )
+    def whole(self, task: Task) -> UnitData:
+        """The data of the whole model, whose inputs are the pictures: they are closed with it, so it is last.
+
+        The targets are what ``task`` reads off the float model. Raises NotFinite where that is no number.
+        """
+        answers = NamedStores(self._scratch, len(self._pictures))
+        with torch.no_grad():
+            for pictures in self._pictures:
+                answers.append(task.run(self._fp_model, Batch((pictures.to(self._device),))))
+        return UnitData(self._pictures, self._pictures, answers, [], task=task)
 
     def _close(self, stream: ActivationStore) -> None:
         if stream is not self._pictures:

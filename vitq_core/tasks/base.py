@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.batch import Batch, checked, unpacked
-from ..common.errors import VitqError
+from ..common.errors import NotFinite
 from ..common.records import Record
 from ..common.registry import Registry
 
@@ -93,7 +93,7 @@ class Task(ABC):
     @abstractmethod
     def outputs(self, answer: object, who: str = "the model") -> Outputs:
         """``answer`` of a model by name. Raises VitqError, calling the model ``who``, for what is no answer
-        of this task or not finite."""
+        of this task; NotFinite for one with NaN or infinite values."""
 
     @abstractmethod
     def metrics(self) -> Metrics:
@@ -102,6 +102,12 @@ class Task(ABC):
     @abstractmethod
     def damage(self, found: Evaluation) -> float:
         """How far answers lie from the reference's, as one number: 0 for equal ones, more for worse."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
+        """How far a batch's answers lie from the ``expected`` ones, a mean over its pictures, to be
+        differentiated: what a whole model learns by. 0 for equal ones; that of zeros is what others are
+        compared with."""
 
     @abstractmethod
     def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor | None:
@@ -155,9 +161,9 @@ def _stated(model: object) -> str | None:
 
 
 def check_finite(answer: Tensor, who: str) -> None:
-    """Raises VitqError, calling the model ``who``, for values that are not finite."""
+    """Raises NotFinite, calling the model ``who``, for values that are not finite."""
     if not torch.isfinite(answer.detach()).all():
-        raise VitqError(
+        raise NotFinite(
             f"{who} gives outputs that are not finite numbers; there is nothing to measure or explain"
         )
 

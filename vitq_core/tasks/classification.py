@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..common.errors import VitqError
 from .base import TASKS, Evaluation, Metrics, Outputs, Task, check_finite, shape_of
@@ -39,6 +40,11 @@ class Classification(Task):
     def damage(self, found: Evaluation) -> float:
         """Mean KL(reference ‖ module) in nats."""
         return found.kl
+
+    def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
+        """‖z − ẑ‖² of the logits, as units learn too."""
+        error = functional.mse_loss(outputs[LOGITS], expected[LOGITS], reduction="sum")
+        return error / len(expected[LOGITS])
 
     def targets(self, outputs: Outputs, given: Tensor | None) -> Tensor:
         logits = outputs[LOGITS]

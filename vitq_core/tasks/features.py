@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..common.batch import Batch
 from ..common.errors import VitqError
@@ -56,6 +57,16 @@ class Features(Task):
         shown = [found.token_cosine, found.class_token_cosine]
         known = [cosine for cosine in shown if cosine is not None] or [found.cosine]
         return 1 - sum(known) / len(known)
+
+    def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
+        """1 minus the mean cosine: of the patch tokens, and of the class token as much as of all patches.
+
+        The features stand for a class token that a model does not have.
+        """
+        whole = CLASS_TOKEN if CLASS_TOKEN in expected else FEATURES
+        parts = [name for name in (PATCH_TOKENS, whole) if name in expected]
+        means = [functional.cosine_similarity(outputs[name], expected[name], dim=-1).mean() for name in parts]
+        return 1 - sum(means) / len(means)
 
     def targets(self, outputs: Outputs, given: Tensor | None) -> None:
         return None
