@@ -71,11 +71,14 @@ class Run:
         return declared(**self.recipe.options.given_to(declared))
 
     def follow(self, plan: list[Pass]) -> None:
-        """All passes, one after the other; progress is shared out by their weights."""
-        whole, total, done = self.monitor, sum(step.weight for step in plan), 0.0
-        self.plan = list(plan)
-        for step in plan:
-            self.monitor = whole.part(done / total, (done + step.weight) / total)
-            if step in self.plan:
-                step.apply(self)
-            done += step.weight
+        """All passes, one after the other; progress is shared out by the weights of those that are left."""
+        whole, done = self.monitor, 0.0
+        self.plan = [step for step in plan if step.when is None or step.when(self)]
+        for step in list(self.plan):
+            if step not in self.plan:
+                continue
+            left = self.plan[self.plan.index(step) :]
+            end = done + (1 - done) * step.weight / sum(other.weight for other in left)
+            self.monitor = whole.part(done, end)
+            step.apply(self)
+            done = end

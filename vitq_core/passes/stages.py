@@ -22,7 +22,7 @@ from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..quantized.report import StageRow
 from ..recipes.recipe import Recipe
-from ..recipes.steps import RECONSTRUCT, Pass, add_pass
+from ..recipes.steps import PASSES, RECONSTRUCT, Pass, add_pass
 from .base import Run
 
 COMPARE = "compare_stages"
@@ -31,12 +31,14 @@ MOST = 64  # pictures that passes are tried on: more would change few decisions,
 FEWEST = 8  # with fewer pictures nothing is tried
 
 
-@add_pass(COMPARE, weight=24.0)
+def _something_to_try(run: Run) -> bool:
+    return run.pictures.count >= FEWEST and any(PASSES[name].optional for name in run.recipe.steps)
+
+
+@add_pass(COMPARE, weight=24.0, when=_something_to_try)
 def compare(run: Run) -> None:
     """Strikes the optional passes that do not help, and keeps the bits that a kept one gave out."""
     optional = [step for step in run.plan if step.optional]
-    if run.pictures.count < FEWEST or not optional:
-        return
     rest, held = run.pictures.parted(EVERY, MOST)
     with rest:
         trials = _Trials(run, rest, held, len(optional) + 1)
