@@ -64,7 +64,7 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
         python=platform.python_version(),
         command=command(config),
         export=f"{PROGRAM} {config.task} --out training --export assets/models/{task.model}",
-        ended="" if result.epochs >= config.epochs else BY_THE_CLOCK,
+        ended="" if result.epochs >= config.epochs + config.more else BY_THE_CLOCK,
         mean=mean,
         std=std,
     )

@@ -23,7 +23,8 @@ PRECISIONS = ("float32", "bfloat16")
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. `warmup` and `keep_all_from` are shares
+    Training ends after `epochs` or `minutes`, whichever comes first. Then it may go on for `more` epochs, from
+    the learning rate that as many of `epochs` + `more` would have left. `warmup` and `keep_all_from` are shares
     of the whole training: until when the learning rate rises, and from when on no patch is dropped. All
     blocks run in every step: one that joins late, or is left out now and then, may stay idle.
     `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all
@@ -33,6 +34,7 @@ class TrainConfig:
     task: str
     data: str | None = None
     epochs: float = 30
+    more: float = 0
     minutes: float = 90
     seed: int = 0
     threads: int = 1
@@ -54,6 +56,8 @@ class TrainConfig:
         for name in ("epochs", "minutes", "batch_size", "threads", "lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.more < 0:
+            raise ValueError(f"more must be at least 0, not {self.more}")
         for name in ("warmup", "patch_drop", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -90,7 +94,9 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the training that is done, by epochs or by the clock, whichever is further."""
-        return max(self.epochs / self.config.epochs, self.seconds / (60 * self.config.minutes))
+        epochs = self.config.epochs
+        goal = epochs if self.epochs < epochs else epochs + self.config.more
+        return max(self.epochs / goal, self.seconds / (60 * self.config.minutes))
 
     @property
     def _steps_per_epoch(self) -> int:
