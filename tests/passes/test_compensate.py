@@ -7,6 +7,7 @@ import torch
 
 import vitq_core as vq
 from tests.conftest import VARIANTS
+from vitq_core.data.calibration_set import CalibrationPictures
 
 STEPS = ("calibrate", "compensate")
 
@@ -61,10 +62,23 @@ def test_a_file_holds_it(model, pictures, tmp_path) -> None:
 
 def test_learning_goes_on_towards_full_precision(model, pictures) -> None:
     """The units' targets are the float model's outputs, not those of the compensated weights."""
-    images = pictures(model, 32)
+    images = pictures(model, 31)
     settings = {"effort": "quick", "iterations": 30, "batch_size": 8}
     plain, compensated = (vq.quantize(model, images, recipe(*STEPS[:n], **settings)) for n in (1, 2))
     (before, *_), (row, *_) = (result.report.units for result in (plain, compensated))
     assert row.error_before < before.error_before
     assert row.error_after <= row.error_before
     assert error(model, compensated, images) < error(model, plain, images) * 1.2
+
+
+def test_what_learning_measures_on_is_left_out(model, pictures, monkeypatch) -> None:
+    """Pictures that the weights know already could not tell whether learning made anything better."""
+    seen = []
+    kept = CalibrationPictures.kept
+    monkeypatch.setattr(
+        CalibrationPictures, "kept", lambda self, most, room: seen.append(most) or kept(self, most, room)
+    )
+    images = pictures(model, 40)
+    vq.quantize(model, images, recipe(*STEPS))
+    vq.quantize(model, images, recipe(*STEPS, effort="quick", iterations=1, batch_size=8))
+    assert seen == [128, 30, 128]

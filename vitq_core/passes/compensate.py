@@ -18,7 +18,7 @@ from ..quantized.simulation import Simulation, quantize_inputs
 from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, COMPENSATED, add_pass
 from ..reconstruction.compensation import Grid, Moments, regressed, rounded
-from ..reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
+from ..reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs, trained_of
 from .base import Run
 
 MOST = 128  # pictures: more would hardly change the moments
@@ -30,7 +30,7 @@ def compensate(run: Run) -> None:
     """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""
     simulation, units = run.simulation, [Unit(name) for name in compensated(run.simulation)]
     with Scratch() as scratch, torch.no_grad():
-        pictures = run.pictures.kept(MOST, scratch)
+        pictures = run.pictures.kept(_most(run), scratch)
         blocks = simulation.family.blocks(simulation.module)
         inputs = UnitInputs(simulation.module, run.fp_model, units, blocks, pictures)
         for index, (unit, gather) in enumerate(inputs):
@@ -39,6 +39,12 @@ def compensate(run: Run) -> None:
             )
             with closing(gather()) as data:
                 _compensate(simulation, unit.name, data)
+
+
+def _most(run: Run) -> int:
+    """Where learning follows, without the pictures that it measures on."""
+    schedule = run.recipe.options.schedule
+    return MOST if schedule is None else min(MOST, trained_of(min(run.pictures.count, schedule.pictures)))
 
 
 def compensated(simulation: Simulation) -> list[str]:

@@ -28,6 +28,15 @@ CHUNK = 32  # pictures that run through a unit at a time where its error is meas
 Run = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, pictures, stream) → the segment's output
 
 
+def trained_of(count: int) -> int:
+    """How many of ``count`` pictures, from the front, are learned from; the others only measure.
+
+    An eighth measures; of few pictures a quarter, or a unit that learned them by heart would be kept. Of
+    fewer than CHUNK none can be spared: all are learned from and measure.
+    """
+    return count if count < CHUNK else count - max(count // 8, min(count // 4, CHUNK))
+
+
 @dataclass
 class UnitData:
     """What one unit is trained on, one row per picture.
@@ -49,10 +58,8 @@ class UnitData:
 
     @property
     def trained(self) -> int:
-        """How many rows, from the front, are trained on; the others only measure, where there are enough."""
-        count = len(self.quant_input)
-        held_out = count // 8
-        return count - held_out if held_out >= CHUNK else count
+        """How many rows, from the front, are trained on; the others only measure."""
+        return trained_of(len(self.quant_input))
 
     def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor | Outputs]]:
         """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""

@@ -23,10 +23,10 @@ PRECISIONS = ("float32", "bfloat16")
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. Then it may go on for `more` epochs, from
-    the learning rate that as many of `epochs` + `more` would have left. `warmup` and `keep_all_from` are shares
-    of the whole training: until when the learning rate rises, and from when on no patch is dropped. All
-    blocks run in every step: one that joins late, or is left out now and then, may stay idle.
+    Training ends after `epochs` or `minutes`, whichever comes first. Then it may go on for `more` epochs,
+    from the learning rate that the end of so long a training would have. `warmup` and `keep_all_from` are
+    shares of the whole training: until when the learning rate rises, and from when on no patch is dropped.
+    All blocks run in every step: one that joins late, or is left out now and then, may stay idle.
     `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all
     patches. `precision` is that of the matrix products; weights and losses are always float32.
     """
