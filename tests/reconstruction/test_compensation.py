@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vitq_core.quantizers import Uniform
-from vitq_core.reconstruction.compensation import DAMPING, RIDGE, Grid, Moments, regressed, rounded
+from vitq_core.reconstruction.compensation import (
+    DAMPING,
+    RIDGES,
+    Grid,
+    Moments,
+    compensated,
+    regressed,
+    rounded,
+)
 
 
 def drawn(seed: int, rows: int = 200, inputs: int = 12, outputs: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,15 +55,67 @@ def test_moments_are_centred_where_there_is_a_bias() -> None:
     )
 
 
-def test_regression_is_least_squares_on_rows_that_hold_the_weight() -> None:
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_regression_is_least_squares_on_rows_that_hold_the_weight(ridge: float) -> None:
     """The ridge as rows of its own: √λ · identity, which should give what the given weight gives."""
     x, t, weight = drawn(2)
     given_weight = weight + 0.3
     gram, cross = moments_of(x, t).products(centred=False)
-    hold = (RIDGE * gram.diagonal().mean()).sqrt() * torch.eye(12, dtype=torch.double)
+    hold = (ridge * gram.diagonal().mean()).sqrt() * torch.eye(12, dtype=torch.double)
     rows, wanted = torch.cat((x.double(), hold)), torch.cat((t.double(), hold @ given_weight.double().T))
     expected = torch.linalg.lstsq(rows, wanted).solution.T.float()
-    torch.testing.assert_close(regressed(given_weight, gram, cross), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(regressed(given_weight, gram, cross, ridge), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_the_error_is_that_of_the_outputs(with_bias: bool) -> None:
+    """Up to a constant: so the difference between two weights."""
+    x, t, weight = drawn(5)
+    moments, biases = moments_of(x, t), (torch.ones(5), torch.full((5,), -0.3)) if with_bias else (None, None)
+    found = [moments.error(w, b) for w, b in zip((weight, 0.9 * weight), biases, strict=True)]
+    naive = [
+        float((t - x @ w.T - (0 if b is None else b)).double().square().sum())
+        for w, b in zip((weight, 0.9 * weight), biases, strict=True)
+    ]
+    assert found[1] - found[0] == pytest.approx(naive[1] - naive[0], rel=1e-3)
+
+
+def output_error(x: Tensor, t: Tensor, weight: Tensor, bias: Tensor) -> float:
+    return float((t - x @ weight.T - bias).square().sum())
+
+
+@pytest.mark.parametrize("rows", [8, 40, 400])
+def test_held_rows_choose_the_ridge_or_to_leave_the_weight_alone(rows: int) -> None:
+    """Few rows with noise are learned by heart: what is chosen is what serves other rows best."""
+    chosen = set()
+    for seed in range(6):
+        x, t, weight = drawn(seed, rows=rows + 200, inputs=30)
+        t = t + 3 * torch.randn(t.shape, generator=torch.Generator().manual_seed(seed))
+        (steps, _), bias = grid(weight, 3), torch.ones(5)
+        known, held = moments_of(x[:rows], t[:rows]), moments_of(x[rows:], t[rows:])
+        found = compensated(weight, bias, steps, known, held)
+        errors = {None: output_error(x[rows:], t[rows:], steps.round(weight), bias)}
+        for ridge in RIDGES:
+            hard = rounded(regressed(weight, *known.products(True), ridge), known.products(True)[0], steps)
+            errors[ridge] = output_error(x[rows:], t[rows:], hard, known.bias(hard))
+        best = min(errors, key=errors.get)
+        chosen.add(best)
+        if best is None:
+            assert found is None
+            continue
+        gram, cross = (known + held).products(True)
+        expected = rounded(regressed(weight, gram, cross, best), gram, steps)
+        torch.testing.assert_close(found.hard, expected)
+        torch.testing.assert_close(found.bias, (known + held).bias(expected))
+    assert (None in chosen) == (rows == 8)
+
+
+def test_without_rows_to_judge_the_weight_hardly_moves() -> None:
+    x, t, weight = drawn(6)
+    steps, _ = grid(weight, 8)
+    found = compensated(weight, None, steps, moments_of(x, t), Moments())
+    assert found.bias is None
+    torch.testing.assert_close(found.hard, weight, rtol=0, atol=float(steps.scale.max()) * 4)
 
 
 def grid(weight: Tensor, bits: int) -> tuple[Grid, Uniform]:

@@ -17,18 +17,19 @@ from ..quantized.samples import rows_of
 from ..quantized.simulation import Simulation, quantize_inputs
 from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, COMPENSATED, add_pass
-from ..reconstruction.compensation import Grid, Moments, regressed, rounded
-from ..reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs, trained_of
+from ..reconstruction.compensation import Grid, Moments, compensated
+from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
 from .base import Run
 
 MOST = 128  # pictures: more would hardly change the moments
+EVERY = 4  # picture judges what making up for the others does
 PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
 
 
 @add_pass("compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0, optional=True)
 def compensate(run: Run) -> None:
     """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""
-    simulation, units = run.simulation, [Unit(name) for name in compensated(run.simulation)]
+    simulation, units = run.simulation, [Unit(name) for name in compensable(run.simulation)]
     with Scratch() as scratch, torch.no_grad():
         pictures = run.pictures.kept(_most(run), scratch)
         blocks = simulation.family.blocks(simulation.module)
@@ -47,7 +48,7 @@ def _most(run: Run) -> int:
     return MOST if schedule is None else min(MOST, trained_of(min(run.pictures.count, schedule.pictures)))
 
 
-def compensated(simulation: Simulation) -> list[str]:
+def compensable(simulation: Simulation) -> list[str]:
     """The layers whose weights are rounded to the steps of a uniform grid and meet all of their inputs."""
     layers = [layer for layer in simulation.layers.values() if layer.weight is not None]
     return [
@@ -66,22 +67,30 @@ def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
     parametrization = simulation.simulated_weight(name)
     grid = Grid.of(parametrization.quantizer)
     moments = _moments(layer, data, getattr(simulation.module, "num_prefix_tokens", 0))
-    gram, cross = moments.products(centred=layer.bias is not None)
-    wanted = regressed(weight.flatten(1), gram, cross)
-    hard = rounded(wanted, gram, grid)
-    weight.copy_(grid.beside(hard, wanted).view_as(weight))
+    found = compensated(weight.flatten(1), layer.bias, grid, *moments)
+    if found is None:
+        return
+    weight.copy_(grid.beside(found.hard, found.wanted).view_as(weight))
     parametrization.refresh(weight)
-    if layer.bias is not None:
-        layer.bias.copy_(moments.bias(hard))
+    if found.bias is not None:
+        layer.bias.copy_(found.bias)
 
 
-def _moments(layer: nn.Module, data: UnitData, prefix: int) -> Moments:
-    moments = Moments()
-    for quant_input, target in data.rows(CHUNK):
-        inputs = rows_of(layer, quantize_inputs(layer, (quant_input,))[0])
-        outputs = target.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else target
-        moments.add(inputs, outputs.reshape(len(inputs), -1), _counts(target, prefix))
-    return moments
+def _moments(layer: nn.Module, data: UnitData, prefix: int) -> tuple[Moments, Moments]:
+    """Of the pictures that are made up for, and of every fourth, which judges."""
+    known, held = Moments(), Moments()
+    for quant_input, target in data.rows(EVERY):
+        inputs = quantize_inputs(layer, (quant_input,))[0]
+        for moments, part in ((known, slice(EVERY - 1)), (held, slice(EVERY - 1, None))):
+            if len(target[part]):
+                _add(moments, layer, inputs[part], target[part], prefix)
+    return known, held
+
+
+def _add(moments: Moments, layer: nn.Module, inputs: Tensor, target: Tensor, prefix: int) -> None:
+    rows = rows_of(layer, inputs)
+    outputs = target.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else target
+    moments.add(rows, outputs.reshape(len(rows), -1), _counts(target, prefix))
 
 
 def _counts(target: Tensor, prefix: int) -> Tensor:

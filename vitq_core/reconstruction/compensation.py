@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..quantizers import Uniform
 
-RIDGE = 1.0  # of the mean second moment: how much the weights hold on to where they were
+RIDGES = (1.0, 3.0, 10.0, 100.0)  # of the mean second moment: how much weights hold on to where they were
 DAMPING = 0.01  # of the same, so that a factor exists
 COLUMNS = 64  # rounded before the errors reach all others
 
@@ -43,6 +43,15 @@ class Grid:
         return hard + torch.minimum(torch.maximum(wanted - hard, -step), step)
 
 
+@dataclass(frozen=True)
+class Compensated:
+    """``hard``: on the grid [out, D]; ``wanted``: what it was rounded from; ``bias`` [out], or None."""
+
+    hard: Tensor
+    wanted: Tensor
+    bias: Tensor | None
+
+
 class Moments:
     """Sums over rows x̂ [rows, D] of quantized inputs and the outputs t [rows, out] that they should give."""
 
@@ -62,6 +71,25 @@ class Moments:
         doubles = [part.double() for part in parts]
         self._sums = [a + b for a, b in zip(self._sums, doubles, strict=True)] if self._sums else doubles
 
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def __add__(self, other: Moments) -> Moments:
+        """Of both."""
+        both = Moments()
+        both._sums = [a + b for a, b in zip(self._sums, other._sums, strict=True)]
+        return both
+
+    def error(self, weight: Tensor, bias: Tensor | None) -> float:
+        """``‖T − X̂Wᵀ − b‖²``, up to a constant; of the outputs' own mean where the layer has no bias."""
+        gram, cross, inputs, outputs, count = self._sums
+        weight = weight.double()
+        error = ((weight @ gram) * weight).sum() - 2 * (weight * cross).sum()
+        if bias is not None:
+            bias = bias.double()
+            error += 2 * bias @ (weight @ inputs - outputs) + count * bias @ bias
+        return float(error)
+
     def products(self, centred: bool) -> tuple[Tensor, Tensor]:
         """``X̂ᵀX̂`` [D, D] and ``TᵀX̂`` [out, D]; ``centred``: about their means, which a bias takes care of."""
         gram, cross, inputs, outputs, count = self._sums
@@ -75,9 +103,31 @@ class Moments:
         return ((outputs - weight.double() @ inputs) / count).to(weight.dtype)
 
 
-def regressed(weight: Tensor, gram: Tensor, cross: Tensor) -> Tensor:
-    """``W`` that makes ``‖T − X̂Wᵀ‖² + λ‖W − weight‖²`` least, [out, D]."""
-    hold = RIDGE * gram.diagonal().mean().clamp_min(1e-30)
+def compensated(
+    weight: Tensor, bias: Tensor | None, grid: Grid, known: Moments, held: Moments
+) -> Compensated | None:
+    """``weight`` [out, D] with the ridge that serves rows ``held`` best when only ``known`` ones are made up
+    for. None where even that serves them worse than rounding to the nearest step.
+    """
+
+    def made_up(moments: Moments, ridge: float) -> Compensated:
+        gram, cross = moments.products(centred=bias is not None)
+        wanted = regressed(weight, gram, cross, ridge)
+        hard = rounded(wanted, gram, grid)
+        return Compensated(hard, wanted, None if bias is None else moments.bias(hard))
+
+    if not held:
+        return made_up(known, RIDGES[-1])
+    tried = [made_up(known, ridge) for ridge in RIDGES]
+    errors = [held.error(each.hard, each.bias) for each in tried]
+    if min(errors) >= held.error(grid.round(weight), bias):
+        return None
+    return made_up(known + held, RIDGES[errors.index(min(errors))])
+
+
+def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
+    """``W`` [out, D] that makes ``‖T − X̂Wᵀ‖² + λ‖W − weight‖²`` least; λ: ``ridge`` mean second moments."""
+    hold = ridge * gram.diagonal().mean().clamp_min(1e-30)
     damped = gram + hold * torch.eye(len(gram)).to(gram)
     return torch.linalg.solve(damped, (cross + hold * weight.double()).T).T.to(weight.dtype)
 
