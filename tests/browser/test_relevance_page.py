@@ -85,7 +85,7 @@ def test_scores_are_a_map_with_their_certainty_and_a_file(scored):
     with scored.expect_download() as download:
         scored.locator("#scores-download").click()
     scores = json.loads(Path(download.value.path()).read_text())
-    assert len(scores["layer_scores"]) == 74
+    assert len(scores["layer_scores"]) == 50
 
 
 def test_changed_settings_mark_the_scores_as_stale(scored):
