@@ -156,7 +156,7 @@ def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(score
 def test_a_table_that_does_not_fit_is_refused_with_a_sentence(tab, tmp_path):
     (tmp_path / "bits.json").write_text('{"blocks.0.attn.qkv": [4, 4]}')
     upload(tab, "#bits-upload", tmp_path / "bits.json")
-    expect(tab.locator("#bits-status")).to_contain_text("lacks 73 of the model's 74 layers")
+    expect(tab.locator("#bits-status")).to_contain_text("lacks 49 of the model's 50 layers")
     (tmp_path / "notes.json").write_text("no table")
     upload(tab, "#bits-upload", tmp_path / "notes.json")
     expect(tab.locator("#bits-status")).to_contain_text("This file is damaged or not JSON")
