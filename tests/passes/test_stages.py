@@ -25,13 +25,15 @@ def spoil(run) -> None:
 
 @pytest.fixture
 def spoiling(monkeypatch):
-    monkeypatch.setitem(PASSES._entries, "spoil", Pass("spoil", spoil, needs=(CALIBRATED,), optional=True))
+    monkeypatch.setitem(
+        PASSES._entries, "spoil", Pass("spoil", spoil, needs=(CALIBRATED,), optional="spoiling")
+    )
 
 
 def compared(*passes: str, weight_bits: int = 4) -> vq.Recipe:
     options = {"importance": "sqnr"} if "allocate_budget" in passes else {}
     recipe = vq.recipe("lrp-budget", weight_bits, 4, effort="none", **options)
-    return replace(recipe, passes=(stages.COMPARE, *passes))
+    return replace(recipe, passes=("compare_stages", *passes))
 
 
 def codes(result: vq.QuantizeResult) -> dict[str, torch.Tensor]:
@@ -47,7 +49,7 @@ def test_a_pass_that_harms_is_struck_and_reported(model, pictures, spoiling) -> 
     images = pictures(model, 12)
     found = vq.quantize(model, images, compared("calibrate", "spoil"))
     (row,) = found.report.stages
-    assert (row.stage, row.kept) == ("spoil", False)
+    assert (row.stage, row.does, row.kept) == ("spoil", "spoiling", False)
     assert row.after > row.before > 0
     without = vq.quantize(model, images, replace(compared("calibrate"), passes=("calibrate",)))
     assert torch.equal(found.model(images), without.model(images))
@@ -62,6 +64,15 @@ def test_what_helps_is_kept_with_its_bits(model, pictures) -> None:
     assert compensation.before == (budget.after if budget.kept else budget.before)
     mixed = len(set(found.bits.values()) - {(4, 4)}) > 1
     assert mixed == budget.kept
+
+
+def test_bits_that_are_given_leave_nothing_to_try(model, pictures) -> None:
+    images = pictures(model, 12)
+    given = vq.quantize(model, images, compared("allocate_budget", "calibrate")).bits
+    recipe = replace(compared("allocate_budget", "calibrate", "compensate"), bits=given)
+    found = vq.quantize(model, images, recipe)
+    assert [row.stage for row in found.report.stages] == ["compensate"]
+    assert found.bits == given
 
 
 def test_a_pass_goes_on_from_the_trial_before_it(model, pictures, monkeypatch) -> None:

@@ -275,18 +275,9 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
     ]
 
 
-STAGES = {
-    "rotate_heads": "spreading extreme values inside attention",
-    "allocate_budget": "more bits for sensitive layers",
-    "reparameterize_clip": "clipping extreme channels",
-}
-
-
 def _tried(stages: Sequence[vq.StageRow]) -> list[tuple[str, str]]:
     """The steps of the method that were tried first, where it does that."""
-    kept, dropped = (
-        [STAGES.get(row.stage, row.stage) for row in stages if row.kept is on] for on in (True, False)
-    )
+    kept, dropped = ([row.does for row in stages if row.kept is on] for on in (True, False))
     said = [f"kept: {', '.join(kept)}"] if kept else []
     said += [f"left out, because answers were worse with it: {', '.join(dropped)}"] if dropped else []
     return [("Tried first", f"{'; '.join(said)}.")] if said else []

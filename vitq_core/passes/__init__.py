@@ -1,13 +1,6 @@
 """What is done to a model: a pass each. Importing this package registers them all."""
 
-from . import (
-    allocate,
-    calibrate,
-    compensate,
-    reconstruct,
-    reparameterize,
-    rotate,
-    stages,
-)  # each registers its own
+# Each registers its own.
+from . import allocate, calibrate, compensate, reconstruct, reparameterize, rotate, stages
 
 __all__ = ["allocate", "calibrate", "compensate", "reconstruct", "reparameterize", "rotate", "stages"]

@@ -93,7 +93,15 @@ def _base(recipe: Recipe) -> tuple[int, int]:
     return recipe.weight_bits, recipe.act_bits
 
 
-@add_pass("allocate_paper", gives=(ALLOCATED,), weight=6.0, Options=PaperOptions, check=_check_paper)
+def _no_table(run: Run) -> bool:
+    """A table that the user gave, or that was given out before, stays as it is."""
+    return not run.recipe.bits
+
+
+TRAITS = {"gives": (ALLOCATED,), "weight": 6.0, "when": _no_table}
+
+
+@add_pass("allocate_paper", Options=PaperOptions, check=_check_paper, **TRAITS)
 def allocate_by_paper(run: Run) -> None:
     """LRP-QViT's policy around the recipe's weight and activation bits."""
     options = run.options(PaperOptions)
@@ -105,8 +113,8 @@ def allocate_by_paper(run: Run) -> None:
 
 
 @add_pass(
-    "allocate_budget", gives=(ALLOCATED,), weight=6.0, Options=BudgetOptions, check=_check_given,
-    optional=True,
+    "allocate_budget", Options=BudgetOptions, check=_check_given, optional="more bits for sensitive layers",
+    **TRAITS,
 )  # fmt: skip
 def allocate_by_budget(run: Run) -> None:
     """The budget policy, with the recipe's weight and activation bits as averages."""
@@ -125,9 +133,7 @@ def allocate_by_budget(run: Run) -> None:
 def _allocate(
     run: Run, source: type[Source], give_out: Callable[[Mapping[str, float], Monitor], BitsTable]
 ) -> None:
-    """A complete table for the recipe; one that the user gave stays as it is."""
-    if run.recipe.bits:
-        return
+    """A complete table for the recipe."""
     scores = _scores(source(run.prepared), run.pictures, run.monitor.part(0.0, 0.7))
     run.recipe = replace(run.recipe, bits=give_out(scores, run.monitor.part(0.7, 1.0)))
 

@@ -29,8 +29,8 @@ class Run:
     ``given``, ``asked``: the caller's model and recipe; ``prepared``: the one copy that is worked on;
     ``recipe``: with the bits that a pass gave out. ``rows``: activation rows of sites, which calibration
     keeps for passes that weigh candidates on a layer's output. ``state``: the folder for what is learned,
-    None: one of its own; ``watch`` hears of it. ``plan``: the passes that are followed; one of them may
-    strike others that come later, and says in ``stages`` why.
+    None: one of its own; ``watch`` hears of it. ``plan``: the passes still to come; a pass may strike some of
+    them, and says in ``stages`` why.
     """
 
     given: nn.Module
@@ -71,13 +71,11 @@ class Run:
         return declared(**self.recipe.options.given_to(declared))
 
     def follow(self, plan: list[Pass]) -> None:
-        """All passes, one after the other; progress is shared out by the weights of those that are left."""
-        whole, done = self.monitor, 0.0
-        self.plan = [step for step in plan if step.when is None or step.when(self)]
-        for step in list(self.plan):
-            if step not in self.plan:
-                continue
-            left = self.plan[self.plan.index(step) :]
+        """All passes that have something to do, one after the other; progress is shared out by the weights of
+        those still to come."""
+        whole, done, self.plan = self.monitor, 0.0, plan
+        while left := [step for step in self.plan if step.wanted(self)]:
+            step, *self.plan = left
             end = done + (1 - done) * step.weight / sum(other.weight for other in left)
             self.monitor = whole.part(done, end)
             step.apply(self)

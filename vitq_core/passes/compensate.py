@@ -26,7 +26,10 @@ EVERY = 4  # picture judges what making up for the others does
 PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
 
 
-@add_pass("compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0, optional=True)
+@add_pass(
+    "compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0,
+    optional="making weights up for rounding",
+)  # fmt: skip
 def compensate(run: Run) -> None:
     """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""
     simulation, units = run.simulation, [Unit(name) for name in compensable(run.simulation)]

@@ -70,7 +70,7 @@ def to_layer_scale(run: Run) -> None:
         _apply(run, pair, target)
 
 
-@add_pass("reparameterize_clip", Options=ClipOptions, optional=True, **TRAITS)
+@add_pass("reparameterize_clip", Options=ClipOptions, optional="clipping extreme channels", **TRAITS)
 def to_clipped_scales(run: Run) -> None:
     """CRL: ``s̃ = clip(s, μ ± kσ)``, the same for z; the activation stays quantized per channel.
 

@@ -22,20 +22,19 @@ from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..quantized.report import StageRow
 from ..recipes.recipe import Recipe
-from ..recipes.steps import PASSES, RECONSTRUCT, Pass, add_pass
+from ..recipes.steps import RECONSTRUCT, Pass, add_pass
 from .base import Run
 
-COMPARE = "compare_stages"
 EVERY = 4  # picture is held back
 MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
 FEWEST = 8  # with fewer pictures nothing is tried
 
 
 def _something_to_try(run: Run) -> bool:
-    return run.pictures.count >= FEWEST and any(PASSES[name].optional for name in run.recipe.steps)
+    return run.pictures.count >= FEWEST and any(step.optional and step.wanted(run) for step in run.plan)
 
 
-@add_pass(COMPARE, weight=24.0, when=_something_to_try)
+@add_pass("compare_stages", weight=24.0, when=_something_to_try)
 def compare(run: Run) -> None:
     """Strikes the optional passes that do not help, and keeps the bits that a kept one gave out."""
     optional = [step for step in run.plan if step.optional]
@@ -47,7 +46,9 @@ def compare(run: Run) -> None:
         for step in optional:
             after, given = trials.damage([*kept, step], recipe)
             keep = not worse(before, after)
-            run.stages += (StageRow(step.name, float(before.mean()), float(after.mean()), keep),)
+            run.stages += (
+                StageRow(step.name, step.optional, float(before.mean()), float(after.mean()), keep),
+            )
             if keep:
                 kept, before, recipe = [*kept, step], after, given
     run.recipe = recipe
@@ -69,7 +70,7 @@ class _Trials:
     held: Tensor
     count: int
     done: int = 0
-    _last: Run | None = None
+    _last: tuple[Run | None, list[Pass]] = (None, [])  # the last trial's run, and the passes it followed
 
     def __post_init__(self) -> None:
         self.reference = self._outputs(self.run.prepared.module)
@@ -78,27 +79,26 @@ class _Trials:
         """To each held-back picture by a model with the ``chosen`` optional passes, and the recipe with the
         bits they gave out.
 
-        Where they only go on from what was tried last, that is what they go on from.
+        Where they only go on from what was tried last, that is what they go on from. Learning is not tried:
+        it takes far longer than all trials, and undoes by itself what does not help.
         """
         steps = [
-            step for step in self.run.plan if self._tried(step) and (step in chosen or not step.optional)
+            step
+            for step in self.run.plan
+            if step.name != RECONSTRUCT and (step in chosen or not step.optional)
         ]
-        attempt, self._last = self._last, None
-        if attempt is None or attempt.plan != steps[: len(attempt.plan)]:
-            attempt = Run(
+        (attempt, followed), self._last = self._last, (None, [])
+        if attempt is None or followed != steps[: len(followed)]:
+            followed, attempt = [], Run(
                 self.run.given, self.run.asked, _copied(self.run.prepared), recipe, self.rest,
                 self.run.monitor, self.run.seed,
             )  # fmt: skip
         attempt.monitor = self._monitor()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.run.seed)
-            attempt.follow(steps[len(attempt.plan) :])
-        attempt.plan, self._last = steps, attempt
+            attempt.follow(steps[len(followed) :])
+        self._last = attempt, steps
         return self._measured(attempt.simulation.module), attempt.recipe
-
-    def _tried(self, step: Pass) -> bool:
-        """Learning takes far longer than all trials, and undoes by itself what does not help."""
-        return step.name not in (COMPARE, RECONSTRUCT)
 
     def _monitor(self) -> Monitor:
         part = self.run.monitor.part(self.done / self.count, (self.done + 1) / self.count)

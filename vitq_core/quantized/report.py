@@ -61,10 +61,11 @@ class UnitRow(Record):
 @dataclass(frozen=True)
 class StageRow(Record):
     """One optional pass, tried on calibration pictures: how far held-back answers lay from full precision's
-    without it and with it (``Task.damage``), and whether it was kept.
+    without it and with it (``Task.damage``), and whether it was kept. ``does``: what it is for, for people.
     """
 
     stage: str
+    does: str
     before: float
     after: float
     kept: bool

@@ -25,8 +25,8 @@ class Pass:
     ``needs``, ``gives``, ``ends``: what the model must be, what it is afterwards, what it is no more.
     ``weight``: its share of a run's time, beside the other passes'. ``Options``: its own, a dataclass of
     ``common.options``. ``keeps_rows``: it weighs candidates on activation rows, which calibration then keeps.
-    ``optional``: a recipe is whole without it, so it may be compared with doing without. ``when(run)``: is
-    there anything for it to do; None: always.
+    ``optional``: what it is for, for people, where a recipe is whole without it, so that it may be compared
+    with doing without. ``when(run)``: is there anything for it to do; None: always.
     """
 
     name: str
@@ -38,8 +38,12 @@ class Pass:
     Options: type | None = None
     check: Callable[[Any], None] | None = None
     keeps_rows: bool = False
-    optional: bool = False
+    optional: str = ""
     when: Callable[[Any], bool] | None = None
+
+    def wanted(self, run: Any) -> bool:
+        """Whether there is anything for it to do."""
+        return self.when is None or self.when(run)
 
 
 PASSES: Registry[Pass] = Registry("pass")

@@ -89,10 +89,13 @@ def test_with_few_test_pictures_nothing_is_said_of_a_tried_one(bench, settings):
 def test_steps_that_were_tried_and_left_out_are_named(bench, settings):
     outcome = bench.quantize(settings)
     assert "Tried first" not in markup.facts(outcome)
-    rows = (vq.StageRow("rotate_heads", 0.1, 0.2, False), vq.StageRow("<other>", 0.1, 0.05, True))
+    rows = (
+        vq.StageRow("one", "turning heads", 0.1, 0.2, False),
+        vq.StageRow("two", "<other>", 0.1, 0.05, True),
+    )
     tried = replace(outcome.result, report=replace(outcome.result.report, stages=rows))
     said = markup.facts(replace(outcome, result=tried))
-    assert "kept: &lt;other&gt;; left out, because answers were worse with it: spreading extreme" in said
+    assert "kept: &lt;other&gt;; left out, because answers were worse with it: turning heads." in said
 
 
 def test_arithmetic_has_full_precisions_beside_it(bench, settings):
