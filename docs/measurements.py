@@ -32,6 +32,7 @@ PAGE_COLUMNS = ("token_cosine", "token_min", "class_cosine", "class_min")
 MARKED = re.compile(r"(<!-- features -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(?P<row>.+) W\d+/A\d+ (?:seed|calibration) (?P<seed>\d+)")
 FORMER = {  # rows of decisions.json that today's tables no longer have
+    "no-crl": "without CRL: one scale per layer",
     "no-choice": "without the choice among quantizers at each site",
     "no-drop": "without QDrop",
     "rotated": "with the rotation of queries, keys and values",

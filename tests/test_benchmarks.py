@@ -14,7 +14,9 @@ import vitq_core as vq
 
 from .benchmarks.block_deletion import left_out, main, without_each_block
 from .benchmarks.cells import TrainAndTest, source_of
+from .benchmarks.features import EveryThirdJudges
 from .benchmarks.provenance import commit_of
+from .benchmarks.reconstruction import TABLES, Row, same
 from .benchmarks.relu_ablation import with_relu
 
 
@@ -31,6 +33,28 @@ def test_mlps_with_relu_learn_what_they_gave_with_gelu(tiny, pictures) -> None:
         wanted = model(images)
         assert (learned(images) - wanted).square().sum() < 0.5 * (naive - wanted).square().sum()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=f"{table} {name}") for table, rows in TABLES.items() for name, row in rows.items()],
+)
+def test_every_row_of_a_table_can_be_followed_and_changes_something(row: Row) -> None:
+    recipe = vq.recipe(row.recipe, 3, 3)
+    changed = row.change(recipe)
+    changed.plan()
+    assert (changed == recipe) == (row.change is same)
+
+
+def test_photographs_that_judge_features_calibrate_with_no_seed(tmp_path: Path) -> None:
+    for index in range(12):
+        Image.new("RGB", (40, 40), (20 * index, 0, 0)).save(tmp_path / f"{index:02}.png")
+    source = EveryThirdJudges(str(tmp_path), vq.load_model("demo-vit"))
+    judging = {sample.name for sample in source.held_out(4)}
+    drawn = [[sample.name for sample in source.calibration(6, seed)] for seed in (0, 1, 0)]
+    assert judging == {f"{index:02}.png" for index in (0, 3, 6, 9)}
+    assert all(len(set(names)) == 6 and not judging & set(names) for names in drawn)
+    assert drawn[0] == drawn[2] != drawn[1]
 
 
 def test_photographs_calibrate_from_train_and_are_judged_on_test(tmp_path: Path) -> None:

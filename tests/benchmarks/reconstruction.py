@@ -35,6 +35,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 WIDTHS = ((4, 4), (3, 3), (2, 4))
 FIGURES = ("avg_weight_bits", "effective_act_bits", "gbops", "seconds")
 PICTURES = 512  # as many as the standard effort learns from
+ALWAYS = {"effort", "reconstruction"}  # options that no pass or quantizer owns
 Change = Callable[[Recipe], Recipe]
 Prepare = Callable[[nn.Module, Tensor], nn.Module]  # (module, calibration pictures) → the one to quantize
 
@@ -54,11 +55,24 @@ def options(**changes: object) -> Change:
 
 
 def without(step: str) -> Change:
-    return lambda recipe: replace(recipe, passes=tuple(name for name in recipe.passes if name != step))
+    """Without a pass, and without what was set for it alone."""
+
+    def change(recipe: Recipe) -> Recipe:
+        left = replace(recipe, passes=tuple(name for name in recipe.passes if name != step))
+        owned = {name: value for name, value in left.options.items() if name in ALWAYS | left.applies}
+        return replace(left, options=vq.Options(**owned))
+
+    return change
 
 
-def then(step: str) -> Change:
-    return lambda recipe: replace(recipe, passes=(*recipe.passes, step))
+def after(known: str, step: str) -> Change:
+    """With a pass ``step`` behind one that the recipe has."""
+
+    def change(recipe: Recipe) -> Recipe:
+        place = recipe.passes.index(known) + 1
+        return replace(recipe, passes=(*recipe.passes[:place], step, *recipe.passes[place:]))
+
+    return change
 
 
 def both(one: Change, other: Change) -> Change:
@@ -110,7 +124,9 @@ ABLATION = {
         "vitq",
         rules(weight=Use("uniform", {"axis": 0})),
     ),
-    "no-crl": Row("without CRL: one scale per layer", "vitq", without("reparameterize_clip")),
+    "no-compensation": Row("without making weights up for rounding", "vitq", without("compensate")),
+    "no-comparison": Row("without comparing its stages", "vitq", without("compare_stages")),
+    "crl": Row("tried: CRL", "vitq", after("calibrate", "reparameterize_clip")),
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
     "no-weight-scales": Row("without learning the weights' scales", "vitq", settings(weight_scales=False)),
@@ -124,7 +140,9 @@ ABLATION = {
 }
 # Why `adfq`, calibrated alone, is not above `repq` everywhere: its parts, one by one.
 CALIBRATED = options(effort="none")
-PER_CHANNEL = both(rules(post_layernorm=Use("uniform", {"axis": -1})), then("reparameterize_mean"))
+PER_CHANNEL = both(
+    rules(post_layernorm=Use("uniform", {"axis": -1})), after("calibrate", "reparameterize_mean")
+)
 PARTS = {
     "repq": MAIN["repq"],
     "adfq-calibrated": MAIN["adfq-calibrated"],
@@ -138,7 +156,7 @@ CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
     for name in (
         *("all", "no-rotation", "equal-bits", "relevance-bits", "fixed-base", "uniform-gelu"),
-        *("percentiles", "no-crl"),
+        *("percentiles", "no-compensation", "no-comparison", "crl"),
     )
 }
 # What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.
