@@ -10,7 +10,6 @@ fewest bits and nothing is lost. Agreement with the whole model, accuracy and di
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import vitq_core as vq
 from vitq_core.experiment.measure import Batches
 from vitq_core.graph import family_of
 
-from .cells import save, source_of
+from .cells import models_parser, save, source_of
 
 RESULTS = Path(__file__).parents[2] / "docs" / "blocks.json"
 BATCH = 100
@@ -31,7 +30,7 @@ FREE = 0.97  # agreement without a block from which on the block is called idle
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
+    options = models_parser(__doc__, ["demo-vit"], 500, RESULTS).parse_args(arguments)
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
     for model_id in options.models:
         model = vq.load_model(model_id)
@@ -42,19 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{Path(model_id).name}, {found['n']} held-out pictures, top-1 {found['top1']:.1%}")
         print(table(found), flush=True)
     save(results, options.results)
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", default=["demo-vit"])
-    parser.add_argument("--limit", type=int, default=500, help="held-out pictures")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--data", help="folder or zip with train/ and test/, for models trained on photographs"
-    )
-    return parser.parse_args(arguments)
 
 
 def without_each_block(module: nn.Module, images: Tensor, labels: Tensor) -> dict:

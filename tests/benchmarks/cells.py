@@ -96,20 +96,27 @@ def stacked(model: vq.Model, samples: Sequence[Sample]) -> Tensor:
     return torch.cat([images for images, _ in Batches(samples, model.preprocess)])
 
 
-def parser_of(description: str, models: list[str], results: Path | None) -> argparse.ArgumentParser:
-    """The options of every benchmark that fills a table."""
+def models_parser(
+    description: str, models: list[str], limit: int | None, results: Path | None
+) -> argparse.ArgumentParser:
+    """The options of every benchmark of models on held-out pictures."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=models)
-    parser.add_argument("--calibration", type=int, default=32, help="calibration pictures")
-    parser.add_argument(
-        "--limit", type=int, default=None, help=f"held-out pictures (default: {SCENES:,} scenes, all photos)"
-    )
+    many = f"{SCENES:,} scenes, all photos" if limit is None else f"{limit:,}"
+    parser.add_argument("--limit", type=int, default=limit, help=f"held-out pictures (default: {many})")
     parser.add_argument(
         "--data", help="folder or zip with train/ and test/, for models trained on photographs"
     )
     parser.add_argument("--results", type=Path, default=results)
+    return parser
+
+
+def parser_of(description: str, models: list[str], results: Path | None) -> argparse.ArgumentParser:
+    """The options of every benchmark that fills a table."""
+    parser = models_parser(description, models, None, results)
+    parser.add_argument("--calibration", type=int, default=32, help="calibration pictures")
     parser.add_argument("--print", action="store_true", help="only print what was measured")
     return parser
 

@@ -10,7 +10,6 @@ in share of probability: 0 would mean that relevance knows nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 import vitq_core as vq
 
-from .cells import save, source_of, stacked
+from .cells import models_parser, save, source_of, stacked
 
 RESULTS = Path(__file__).parents[2] / "docs" / "deletion.json"
 STEPS = 16
@@ -29,7 +28,7 @@ RANDOM_ORDERS = 3
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = models_parser(__doc__, ["demo-vit"], 200, RESULTS).parse_args()
     results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     for model_id in arguments.models:
         model = vq.load_model(model_id)
@@ -38,19 +37,6 @@ def main() -> None:
         results[model_id] = {"n": len(images), "steps": STEPS, "areas": areas(curves)}
         save(results, arguments.results)
         report(model_id, curves, results[model_id]["areas"])
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", default=["demo-vit"])
-    parser.add_argument("--limit", type=int, default=200, help="held-out pictures")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--data", help="folder or zip with train/ and test/, for models trained on photographs"
-    )
-    return parser.parse_args()
 
 
 def deletion_curves(model: vq.Model, images: Tensor) -> dict[str, Tensor]:
