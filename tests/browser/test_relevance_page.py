@@ -114,7 +114,7 @@ def test_an_edited_cell_changes_the_numbers_at_once(tab):
     expect(tab.locator(f"{CARD} .vq-value").first).to_have_text("4.00")
     edit(tab, 2, 5, "8/8")
     expect(tab.locator("#bits-status")).to_contain_text("demo-vit · by hand")
-    expect(tab.locator(f"{CARD} .vq-value").first).to_have_text("4.11")
+    expect(tab.locator(f"{CARD} .vq-value").first).to_have_text("4.16")
     with tab.expect_download() as download:
         tab.locator("#bits-download").click()
     assert json.loads(Path(download.value.path()).read_text())["blocks.1.mlp.fc1"] == [8, 8]
@@ -168,7 +168,7 @@ def test_a_table_that_does_not_fit_is_refused_with_a_sentence(tab, tmp_path):
 def test_quantizes_with_exactly_these_bits(quantized):
     cards = quantized.locator("#mixed-cards .vq-card")
     expect(cards.nth(2)).to_contain_text(re.compile(r"\d+ of 256 answers changed"))
-    expect(cards.nth(3)).to_contain_text("4 / 4.02")
+    expect(cards.nth(3)).to_contain_text("4 / 4.04")
     button = quantized.locator("#mixed-download")
     expect(button).to_be_enabled()
     with quantized.expect_download() as download:

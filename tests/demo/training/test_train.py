@@ -53,21 +53,14 @@ def test_training_learns_and_ends_with_the_learning_rate_near_zero(trainer):
     assert all(g["lr"] < 0.1 * trainer.config.lr for o in trainer.optimizers for g in o.param_groups)
 
 
-def test_more_epochs_begin_where_a_longer_training_would_be(tmp_path):
-    config = TrainConfig("colors", epochs=6, more=2, batch_size=16)
-    trainer = Trainer(config, _colors(), _colors(40), tmp_path)
-    rates, follow = [], trainer._follow_schedule
-
-    def note():
-        follow()
-        rates.append(trainer.optimizers[0].param_groups[0]["lr"] / config.lr)
-
-    trainer._follow_schedule = note
-    trainer.run()
-    assert trainer.epochs == 8 and len(rates) == 32
-    assert rates[23] < 0.05 < rates[24] == pytest.approx((1 - 6 / 8) / (1 - config.warmup))
-    assert rates[24:] == sorted(rates[24:], reverse=True) and rates[-1] < 0.05
-    assert "--epochs 6 --more 2" in command(config)
+def test_begins_with_the_weights_of_an_exported_model(trainer, tmp_path):
+    command_line.export_model(trainer, tmp_path / "first")
+    config = TrainConfig("colors", start=str(tmp_path / "first"))
+    second = Trainer(config, _colors(), _colors(40), tmp_path)
+    for name, value in second.model.state_dict().items():
+        assert torch.equal(value, trainer.model.state_dict()[name].half().float()), name
+    assert second.epochs == 0
+    assert "--start first" in command(config)
 
 
 def test_the_clock_ends_training_before_the_epochs(tmp_path):
@@ -174,8 +167,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
         TrainConfig("imagenet")
     with pytest.raises(ValueError, match="minutes must be positive"):
         TrainConfig("scenes", minutes=0)
-    with pytest.raises(ValueError, match="more must be at least 0, not -1"):
-        TrainConfig("scenes", more=-1)
+    with pytest.raises(ValueError, match="start must be a folder that --export wrote, and 'nowhere' is none"):
+        TrainConfig("scenes", start="nowhere")
     with pytest.raises(ValueError, match="patch_drop must be at least 0 and below 1"):
         TrainConfig("scenes", patch_drop=1.0)
     with pytest.raises(ValueError, match="precision must be float32 or bfloat16, not 'half'"):

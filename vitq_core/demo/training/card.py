@@ -64,7 +64,7 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
         python=platform.python_version(),
         command=command(config),
         export=f"{PROGRAM} {config.task} --out training --export assets/models/{task.model}",
-        ended="" if result.epochs >= config.epochs + config.more else BY_THE_CLOCK,
+        ended="" if result.epochs >= config.epochs else BY_THE_CLOCK,
         mean=mean,
         std=std,
     )
@@ -72,7 +72,7 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
 
 
 def command(config: TrainConfig) -> str:
-    """The command line that starts this training; of the data only the name is given, not where it was."""
-    options = {k: Path(v).name if k == "data" else v for k, v in config.options().items()}
+    """The command line that starts this training; of files only the name is given, not where they were."""
+    options = {k: Path(v).name if k in ("data", "start") else v for k, v in config.options().items()}
     shown = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
     return f"{PROGRAM} {config.task} --out training{shown}"

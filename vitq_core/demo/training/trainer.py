@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .datasets import PictureSet, augment, to_float
-from .export import accuracy
+from .export import accuracy, load
 from .initialization import initialize
 from .muon import optimizers
 from .tasks import TASKS, Task
@@ -23,9 +23,9 @@ PRECISIONS = ("float32", "bfloat16")
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. Then it may go on for `more` epochs,
-    from the learning rate that the end of so long a training would have. `warmup` and `keep_all_from` are
-    shares of the whole training: until when the learning rate rises, and from when on no patch is dropped.
+    Training ends after `epochs` or `minutes`, whichever comes first. `start` is a folder that `--export` wrote:
+    training begins with those weights, else from nothing. `warmup` and `keep_all_from` are shares of the whole
+    training: until when the learning rate rises, and from when on no patch is dropped.
     All blocks run in every step: one that joins late, or is left out now and then, may stay idle.
     `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all
     patches. `precision` is that of the matrix products; weights and losses are always float32.
@@ -33,8 +33,8 @@ class TrainConfig:
 
     task: str
     data: str | None = None
+    start: str = ""
     epochs: float = 30
-    more: float = 0
     minutes: float = 90
     seed: int = 0
     threads: int = 1
@@ -56,8 +56,8 @@ class TrainConfig:
         for name in ("epochs", "minutes", "batch_size", "threads", "lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.more < 0:
-            raise ValueError(f"more must be at least 0, not {self.more}")
+        if self.start and not Path(self.start).is_dir():
+            raise ValueError(f"start must be a folder that --export wrote, and {self.start!r} is none")
         for name in ("warmup", "patch_drop", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -81,6 +81,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build(self.task, len(train.names), config.patch_drop)
         initialize(self.model)
+        if config.start:
+            self.model.load_state_dict(load(Path(config.start)).state_dict())
         self.patch_head = nn.Linear(self.model.embed_dim, len(train.names) + 1)
         self.optimizers = optimizers(self.model, self.patch_head, config.lr, config.weight_decay)
         self.step, self.seconds = 0, 0.0
@@ -94,9 +96,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the training that is done, by epochs or by the clock, whichever is further."""
-        epochs = self.config.epochs
-        goal = epochs if self.epochs < epochs else epochs + self.config.more
-        return max(self.epochs / goal, self.seconds / (60 * self.config.minutes))
+        return max(self.epochs / self.config.epochs, self.seconds / (60 * self.config.minutes))
 
     @property
     def _steps_per_epoch(self) -> int:
