@@ -15,6 +15,8 @@ import vitq_core as vq
 from .benchmarks.block_deletion import left_out, main, without_each_block
 from .benchmarks.cells import TrainAndTest, source_of
 from .benchmarks.features import EveryThirdJudges
+from .benchmarks.features_ablation import WIDE
+from .benchmarks.norm_ablation import _lost, residual_rotated, smoothed
 from .benchmarks.provenance import commit_of
 from .benchmarks.reconstruction import TABLES, Row, same
 from .benchmarks.relu_ablation import with_relu
@@ -35,9 +37,41 @@ def test_mlps_with_relu_learn_what_they_gave_with_gelu(tiny, pictures) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("change", [residual_rotated, smoothed])
+def test_a_change_around_norms_leaves_what_the_model_computes(tiny, pictures, change) -> None:
+    model = tiny(depth=2, init_values=0.5)
+    images = pictures(model, 4)
+    for block in model.blocks:
+        nn.init.uniform_(block.norm1.weight, 0.2, 3.0)
+        nn.init.normal_(block.norm2.bias)
+        nn.init.uniform_(block.ls1.gamma)
+    before = [parameter.clone() for parameter in model.parameters()]
+    changed = change(model, images)
+    with torch.no_grad():
+        assert torch.allclose(changed(images), model(images), atol=1e-4)
+    qkv = [each.blocks[1].attn.qkv.weight for each in (model, changed)]
+    assert not torch.allclose(*qkv, atol=1e-2)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_smoothing_loses_less_where_channels_differ(tiny, pictures) -> None:
+    model = tiny(depth=2)
+    images = pictures(model, 4)
+    with torch.no_grad():
+        model.blocks[0].norm1.weight[::5] *= 20
+        rows = model.blocks[0].norm1(model.patch_embed(images)).flatten(0, 1)
+    weight = model.blocks[0].attn.qkv.weight
+    factor = smoothed(model, images).blocks[0].attn.qkv.weight.div(weight).median(dim=0).values
+    assert _lost(rows, weight, factor) < 0.8 * _lost(rows, weight, torch.ones_like(factor))
+
+
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=f"{table} {name}") for table, rows in TABLES.items() for name, row in rows.items()],
+    [
+        pytest.param(row, id=f"{table} {name}")
+        for table, rows in {**TABLES, "features": WIDE}.items()
+        for name, row in rows.items()
+    ],
 )
 def test_every_row_of_a_table_can_be_followed_and_changes_something(row: Row) -> None:
     recipe = vq.recipe(row.recipe, 3, 3)

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import timm
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import vitq_core as vq
 from vitq_core.experiment.measure import cosines_of
-from vitq_core.experiment.run import Reference, quantize_and_measure, refer
+from vitq_core.experiment.run import quantize_and_measure, refer
 from vitq_core.experiment.samples import Sample
 from vitq_core.pictures import PictureFolder
 
@@ -59,52 +62,80 @@ class EveryThirdJudges:
 
 
 def main() -> None:
-    arguments = parse()
-    model = load(arguments.weights)
-    source = EveryThirdJudges(arguments.data, model)
-    reference = refer(model, source, PICTURES)
-    rows = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-    measured = {tuple(row[name] for name in KEY) for row in rows}
+    arguments = parser(__doc__, RESULTS).parse_args()
+    bench = Bench(arguments.weights, arguments.data)
     wanted = product(arguments.seeds, arguments.efforts, arguments.recipes, arguments.widths)
-    for seed, effort, name, width in wanted:
-        key = dict(zip(KEY, (name, *map(int, width.split("/")), effort, seed), strict=True))
-        if tuple(key.values()) not in measured:
-            rows.append(key | cosines(model, source, reference, key))
+    fill(
+        arguments.out,
+        (
+            dict(zip(KEY, (name, *bits(width), effort, seed), strict=True))
+            for seed, effort, name, width in wanted
+        ),
+        bench.measured,
+    )
+
+
+def bits(width: str) -> tuple[int, int]:
+    """ "4/8" → (4, 8): of weights and activations."""
+    weight, act = width.split("/")
+    return int(weight), int(act)
+
+
+def fill(out: Path, keys: Iterable[dict], measure: Callable[[dict], dict]) -> None:
+    """Measure the rows that ``out`` lacks, and write each there."""
+    rows = json.loads(out.read_text()) if out.exists() else []
+    for key in keys:
+        if not any(key.items() <= row.items() for row in rows):
+            try:
+                found = measure(key)
+            except ValueError as error:  # the paper's policy has no bits above 8 to give
+                found = {"refused": str(error)}
+            rows.append(key | found)
             print(json.dumps(rows[-1]), flush=True)
-            arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+            out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def parse() -> argparse.Namespace:
+def parser(description: str, out: Path) -> argparse.ArgumentParser:
+    """The options of the benchmarks on this model."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--recipes", nargs="*", default=list(vq.RECIPES))
     parser.add_argument("--widths", nargs="*", default=WIDTHS)
     parser.add_argument("--efforts", nargs="*", default=EFFORTS[:1], choices=EFFORTS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    return parser.parse_args()
+    return parser
 
 
-def cosines(model: vq.Model, source: EveryThirdJudges, reference: Reference, key: dict) -> dict:
-    """Means and minima over pictures, and over a picture's patches; this tower pools its class token."""
-    name, *width, effort, seed = key.values()
-    try:
-        recipe = vq.recipe(name, *width, effort=effort)
-        found = quantize_and_measure(model, source, reference, recipe, PICTURES, seed=seed)
-    except ValueError as error:  # the paper's policy has no bits above 8 to give
-        return {"refused": str(error)}
-    return {
-        "n": PICTURES,
-        "token_cosine": found.evaluation.token_cosine,
-        "token_min": found.evaluation.min_cosine,
-        "class_cosine": found.evaluation.class_token_cosine,
-        "class_min": float(cosines_of(found.logits, reference.logits).min()),
-        "undone": [stage.stage for stage in found.result.report.stages if not stage.kept],
-        "seconds": round(found.result.report.seconds, 1),
-    }
+class Bench:
+    """The model, its photographs, and what it says of those that judge."""
+
+    def __init__(self, weights: str, data: str) -> None:
+        self.model = load(weights)
+        self.source = EveryThirdJudges(data, self.model)
+        self.reference = refer(self.model, self.source, PICTURES)
+
+    def measured(self, key: dict) -> dict:
+        name, *width, effort, seed = (key[each] for each in KEY)
+        return self.cosines(vq.recipe(name, *width, effort=effort), seed)
+
+    def cosines(self, recipe: vq.Recipe, seed: int, module: nn.Module | None = None) -> dict:
+        """Means and minima over pictures, and over a picture's patches; this tower pools its class token.
+        ``module``: what is quantized in the model's place."""
+        model = replace(self.model, module=module) if module else self.model
+        found = quantize_and_measure(model, self.source, self.reference, recipe, PICTURES, seed=seed)
+        return {
+            "n": PICTURES,
+            "token_cosine": found.evaluation.token_cosine,
+            "token_min": found.evaluation.min_cosine,
+            "class_cosine": found.evaluation.class_token_cosine,
+            "class_min": float(cosines_of(found.logits, self.reference.logits).min()),
+            "undone": [stage.stage for stage in found.result.report.stages if not stage.kept],
+            "seconds": round(found.result.report.seconds, 1),
+        }
 
 
 if __name__ == "__main__":

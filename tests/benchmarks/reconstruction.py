@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.quantized.report import RECONSTRUCTED
-from vitq_core.recipes.recipe import Recipe, Use
+from vitq_core.recipes.recipe import RECIPES, Recipe, Use
 
 from .cells import Bench, Cells, described, fill, parser_of, width
+from .norm_ablation import residual_rotated, smoothed
 from .relu_ablation import with_relu
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -126,6 +127,18 @@ ABLATION = {
     ),
     "no-compensation": Row("without making weights up for rounding", "vitq", without("compensate")),
     "no-comparison": Row("without comparing its stages", "vitq", without("compare_stages")),
+    "uniform-softmax": Row(
+        "with a uniform quantizer after softmax",
+        "vitq",
+        rules(post_softmax=Use("uniform", {"range": "least_error"})),
+    ),
+    "residual-rotation": Row("tried: the residual stream rotated", "vitq", prepare=residual_rotated),
+    "smoothing": Row("tried: smoothing between norm and linear layer", "vitq", prepare=smoothed),
+    "kept-outliers": Row(
+        "tried: ADFQ-ViT's quantizer after LayerNorm, with kept outliers",
+        "vitq",
+        rules(post_layernorm=RECIPES["adfq"].rules["post_layernorm"]),
+    ),
     "crl": Row("tried: CRL", "vitq", after("calibrate", "reparameterize_clip")),
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
@@ -156,7 +169,8 @@ CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
     for name in (
         *("all", "no-rotation", "equal-bits", "relevance-bits", "fixed-base", "uniform-gelu"),
-        *("percentiles", "no-compensation", "no-comparison", "crl"),
+        *("uniform-softmax", "percentiles", "no-compensation", "no-comparison"),
+        *("residual-rotation", "smoothing", "kept-outliers", "crl"),
     )
 }
 # What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.

@@ -23,8 +23,8 @@ PRECISIONS = ("float32", "bfloat16")
 class TrainConfig:
     """Everything that decides how a model is trained.
 
-    Training ends after `epochs` or `minutes`, whichever comes first. `start` is a folder that `--export` wrote:
-    training begins with those weights, else from nothing. `warmup` and `keep_all_from` are shares of the whole
+    Training ends after `epochs` or `minutes`, whichever comes first. It begins with the weights of `start`, a
+    folder that `--export` wrote, else from nothing. `warmup` and `keep_all_from` are shares of the whole
     training: until when the learning rate rises, and from when on no patch is dropped.
     All blocks run in every step: one that joins late, or is left out now and then, may stay idle.
     `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all

@@ -1,0 +1,72 @@
+"""What each part of ``vitq`` is worth on a real ViT, calibrated alone, and what each kind of tensor costs.
+
+The first are the rows of the other ablation; a kind of tensor has 8 bits in its row.
+
+    python -m tests.benchmarks.features_ablation --weights FILE.safetensors --data PICTURES.zip
+
+``--weights``, ``--data``: as of `features`. Rows that are in ``--out`` are not measured again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import vitq_core as vq
+from vitq_core.recipes.recipe import Recipe
+
+from .cells import stacked
+from .features import PICTURES, Bench, bits, fill, parser
+from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both
+
+RESULTS = Path(__file__).parents[2] / "docs" / "features_ablation.json"
+ANYTHING_ELSE = "*"
+
+
+def at_8_bits(*roles: str) -> Change:
+    """With 8 bits for these roles (``*:weight``: every weight)."""
+
+    def change(recipe: Recipe) -> Recipe:
+        wide = {role: replace(recipe.rules.get(role, recipe.rules[ANYTHING_ELSE]), bits=8) for role in roles}
+        return replace(recipe, rules={**wide, **{k: use for k, use in recipe.rules.items() if k not in wide}})
+
+    return both(change, CALIBRATED)
+
+
+WIDE = {
+    "wide-weights": Row("8 bits: weights", "vitq", at_8_bits("*:weight")),
+    "wide-norms": Row("8 bits: what LayerNorm gives", "vitq", at_8_bits("post_layernorm")),
+    "wide-gelu": Row("8 bits: what GELU gives", "vitq", at_8_bits("post_gelu")),
+    "wide-attention": Row(
+        "8 bits: queries, keys, values, attention",
+        "vitq",
+        at_8_bits("query", "key", "value", "post_softmax"),
+    ),
+    "wide-averages": Row("8 bits: the averaged values", "vitq", at_8_bits("attention_output")),
+}
+ROWS = CALIBRATING | WIDE
+
+
+def main() -> None:
+    options = parser(__doc__, RESULTS)
+    options.set_defaults(widths=("4/4",), seeds=[0])
+    options.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
+    arguments = options.parse_args()
+    bench = Bench(arguments.weights, arguments.data)
+
+    def measured(key: dict) -> dict:
+        row, seed = ROWS[key["row"]], key["seed"]
+        pictures = stacked(bench.model, bench.source.calibration(PICTURES, seed)) if row.prepare else None
+        module = row.prepare(bench.model.module, pictures) if row.prepare else None
+        recipe = row.change(vq.recipe(row.recipe, key["weight_bits"], key["act_bits"]))
+        return bench.cosines(recipe, seed, module)
+
+    wanted = product(arguments.seeds, arguments.widths, arguments.rows)
+    names = ("row", "weight_bits", "act_bits", "seed")
+    keys = (dict(zip(names, (row, *bits(width), seed), strict=True)) for seed, width, row in wanted)
+    fill(arguments.out, keys, measured)
+
+
+if __name__ == "__main__":
+    main()
