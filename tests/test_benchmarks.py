@@ -15,7 +15,7 @@ import vitq_core as vq
 from .benchmarks.block_deletion import left_out, main, without_each_block
 from .benchmarks.cells import TrainAndTest, source_of
 from .benchmarks.features import EveryThirdJudges
-from .benchmarks.features_ablation import WIDE
+from .benchmarks.features_ablation import ROWS
 from .benchmarks.norm_ablation import _lost, residual_rotated, smoothed
 from .benchmarks.provenance import commit_of
 from .benchmarks.reconstruction import TABLES, Row, same
@@ -69,7 +69,7 @@ def test_smoothing_loses_less_where_channels_differ(tiny, pictures) -> None:
     "row",
     [
         pytest.param(row, id=f"{table} {name}")
-        for table, rows in {**TABLES, "features": WIDE}.items()
+        for table, rows in {**TABLES, "features": ROWS}.items()
         for name, row in rows.items()
     ],
 )

@@ -1,6 +1,7 @@
 """What each part of ``vitq`` is worth on a real ViT, calibrated alone, and what each kind of tensor costs.
 
-The first are the rows of the other ablation; a kind of tensor has 8 bits in its row.
+The first are rows of the other ablation; a kind of tensor has 8 bits in its row. All but the first two have
+equal bits and no comparison: it would only undo the budget's bits, which takes half of the time.
 
     python -m tests.benchmarks.features_ablation --weights FILE.safetensors --data PICTURES.zip
 
@@ -18,7 +19,7 @@ from vitq_core.recipes.recipe import Recipe
 
 from .cells import stacked
 from .features import PICTURES, Bench, bits, fill, parser
-from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both
+from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both, without
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features_ablation.json"
 ANYTHING_ELSE = "*"
@@ -45,7 +46,22 @@ WIDE = {
     ),
     "wide-averages": Row("8 bits: the averaged values", "vitq", at_8_bits("attention_output")),
 }
-ROWS = CALIBRATING | WIDE
+PARTS = (
+    *("equal-bits", "no-rotation", "fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
+    *("no-compensation", "residual-rotation", "smoothing", "kept-outliers", "crl"),
+)
+
+
+def plain(row: Row) -> Row:
+    """With equal bits and nothing to compare."""
+    return row._replace(change=both(row.change, both(without("compare_stages"), without("allocate_budget"))))
+
+
+ROWS = {
+    **{name: CALIBRATING[name] for name in ("all", "no-comparison")},
+    **{name: plain(CALIBRATING[name]) for name in PARTS},
+    **{name: plain(row) for name, row in WIDE.items()},
+}
 
 
 def main() -> None:

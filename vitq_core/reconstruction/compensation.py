@@ -8,6 +8,7 @@ the number of pictures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,12 @@ class Grid:
     def round(self, weight: Tensor) -> Tensor:
         """[out, any] to the nearest step."""
         return (weight / self.scale).round_().clamp_(self.low, self.high).mul_(self.scale)
+
+    def repeated(self, times: int) -> Grid:
+        """For so many weights below each other."""
+        return Grid(
+            *(part.repeat(times if len(part) > 1 else 1, 1) for part in (self.scale, self.low, self.high))
+        )
 
     def beside(self, hard: Tensor, wanted: Tensor) -> Tensor:
         """The weight nearest to ``wanted`` that is rounded to ``hard``: where learning goes on from."""
@@ -110,32 +117,37 @@ def compensated(
     for. None where even that serves them worse than rounding to the nearest step.
     """
 
-    def made_up(moments: Moments, ridge: float) -> Compensated:
+    def made_up(moments: Moments, ridges: Sequence[float]) -> list[Compensated]:
         gram, cross = moments.products(centred=bias is not None)
-        wanted = regressed(weight, gram, cross, ridge)
-        hard = rounded(wanted, gram, grid)
-        return Compensated(hard, wanted, None if bias is None else moments.bias(hard))
+        wanted = [regressed(weight, gram, cross, ridge) for ridge in ridges]
+        hard = rounded(torch.cat(wanted), gram, grid.repeated(len(wanted))).split(len(weight))
+        return [
+            Compensated(each, soft, None if bias is None else moments.bias(each))
+            for each, soft in zip(hard, wanted, strict=True)
+        ]
 
     if not held:
-        return made_up(known, RIDGES[-1])
-    tried = [made_up(known, ridge) for ridge in RIDGES]
+        return made_up(known, RIDGES[-1:])[0]
+    tried = made_up(known, RIDGES)
     errors = [held.error(each.hard, each.bias) for each in tried]
     if min(errors) >= held.error(grid.round(weight), bias):
         return None
-    return made_up(known + held, RIDGES[errors.index(min(errors))])
+    return made_up(known + held, [RIDGES[errors.index(min(errors))]])[0]
 
 
 def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
     """``W`` [out, D] that makes ``‖T − X̂Wᵀ‖² + λ‖W − weight‖²`` least; λ: ``ridge`` mean second moments."""
     hold = ridge * gram.diagonal().mean().clamp_min(1e-30)
     damped = gram + hold * torch.eye(len(gram)).to(gram)
-    return torch.linalg.solve(damped, (cross + hold * weight.double()).T).T.to(weight.dtype)
+    factor = torch.linalg.cholesky(damped)
+    return torch.cholesky_solve((cross + hold * weight.double()).T, factor).T.to(weight.dtype)
 
 
 def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
     """``weight`` [out, D] on ``grid``, so that the outputs for inputs of this ``gram`` [D, D] move little.
 
-    Columns that meet the loudest inputs come first.
+    Columns that meet the loudest inputs come first. Rows know nothing of each other, so those of several
+    weights go together.
     """
     order = gram.diagonal().argsort(descending=True)
     factor = _factor(gram[order][:, order]).to(weight.dtype)
