@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # as a script, only docs/ is on the path
 from tests.benchmarks import (  # noqa: E402
     accuracy,
     block_deletion,
+    features_ablation,
     mixed_precision,
     mutation,
     reconstruction,
@@ -97,6 +98,49 @@ def features_with_sizes() -> str:
             about = f"Pictures judged: {sizes}; seeds: {seeds}{_deviations(rows)}."
             parts.append(f"`effort={effort!r}`:\n\n{features(PAGE_COLUMNS, effort)}\n\n{about}")
     return "\n\n".join(parts)
+
+
+def parts_of_features() -> str:
+    """A line for every row that was measured."""
+    titles = {name: row.title for name, row in features_ablation.ROWS.items()}
+    found = sorted(stored("features_ablation"), key=lambda row: list(titles).index(row["row"]))
+    lines = [
+        [titles[row["row"]], "W{weight_bits}/A{act_bits}".format(**row), _cosines([row], PAGE_COLUMNS)]
+        for row in found
+    ]
+    return table(["", "bits", "cosines"], lines)
+
+
+def error_sources(run: dict) -> str:
+    """For each width a row for every block: its error by each recipe, of all tokens / of class tokens; then
+    where the error of the last block lies."""
+    parts = []
+    for width, recipes in run["recipes"].items():
+        heads = [f"`{name}`" for name in recipes]
+        blocks = next(iter(recipes.values()))
+        errors = [
+            [
+                block,
+                *(
+                    f"{found[block]['all']:.1%} / {found[block]['class_token']:.1%}"
+                    for found in recipes.values()
+                ),
+            ]
+            for block in blocks
+        ]
+        last = list(blocks)[-1]
+        shares = [
+            [where.replace("_", " "), f"{blocks[last][f'size_in_{where}']:.0%}"]
+            + [f"{found[last][f'error_in_{where}']:.0%}" for found in recipes.values()]
+            for where in ("loud_tokens", "loud_channels")
+        ]
+        parts += [
+            "W{}/A{}".format(*width.split("/")) + ":",
+            table(["after", *heads], errors),
+            f"After `{last}`, the loudest {run['loud']:.0%} have of the squares, and of each recipe's error:",
+            table(["", "the squares themselves", *heads], shares),
+        ]
+    return "\n\n".join([*parts, f"Pictures judged: {run['n']}; seed {run['seed']}."])
 
 
 def _deviations(rows: Sequence[Mapping]) -> str:
@@ -299,6 +343,8 @@ def _killed(name: str, now: dict[str, str], before: dict[str, str]) -> list[str]
 
 TABLES: dict[str, Callable[[], str]] = {
     "features": features_with_sizes,
+    "features_ablation": parts_of_features,
+    "error_sources": lambda: if_stored("error_sources", error_sources),
     "accuracy": lambda: by_model("accuracy", accuracy.table),
     "mixed_precision": lambda: by_model("mixed_precision", mixed_precision.table),
     "reconstruction": lambda: of_reconstruction("reconstruction"),

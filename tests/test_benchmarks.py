@@ -14,6 +14,7 @@ import vitq_core as vq
 
 from .benchmarks.block_deletion import left_out, main, without_each_block
 from .benchmarks.cells import TrainAndTest, source_of
+from .benchmarks.error_sources import block_outputs, sources
 from .benchmarks.features import EveryThirdJudges
 from .benchmarks.features_ablation import ROWS
 from .benchmarks.norm_ablation import _lost, residual_rotated, smoothed
@@ -164,3 +165,35 @@ def test_a_commit_is_named_and_marked_where_files_differ(tmp_path: Path) -> None
     assert clean.isalnum() and len(clean) >= 7
     (tmp_path / "file").write_text("two")
     assert commit_of(tmp_path) == f"{clean}+"
+
+
+def test_errors_are_found_in_the_tokens_and_channels_that_carry_them() -> None:
+    expected = torch.randn(4, 50, 200)
+    expected[1, 7] *= 30  # loud tokens: two of 200
+    expected[2, 9] *= 30
+    expected[..., 5] *= 100  # loud channels: two of 200
+    expected[..., 8] *= 100
+    actual = expected.clone()
+    actual[1, 7] *= 1.1
+    actual[:, 0, 3] += 1.0
+    found = sources(expected, actual)
+    class_error, token_error = 4.0, 0.01 * float(expected[1, 7].square().sum())
+    assert found["all"] == pytest.approx(
+        (class_error + token_error) / float(expected.square().sum()), rel=1e-3
+    )
+    assert found["class_token"] == pytest.approx(class_error / float(expected[:, 0].square().sum()), rel=1e-3)
+    assert found["error_in_loud_tokens"] == pytest.approx(token_error / (token_error + class_error), rel=1e-3)
+    loud = float(expected[[1, 2], [7, 9]].square().sum() / expected.square().sum())
+    assert found["size_in_loud_tokens"] == pytest.approx(loud, rel=1e-4)
+    assert found["size_in_loud_channels"] > 0.9
+
+
+def test_the_outputs_of_blocks_are_those_of_all_pictures_in_order(tiny, pictures) -> None:
+    model = tiny(depth=2)
+    images = pictures(model, 11)
+    found = block_outputs(model, ["blocks.0", "blocks.1"], images)
+    with torch.no_grad():
+        stream = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+        first = model.blocks[0](stream)
+        assert torch.allclose(found["blocks.0"], first, atol=1e-5)
+        assert torch.allclose(found["blocks.1"], model.blocks[1](first), atol=1e-5)

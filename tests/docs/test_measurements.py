@@ -40,6 +40,28 @@ RUNS = {
             ],
         }
     },
+    "error_sources": {
+        "n": 32,
+        "seed": 0,
+        "loud": 0.01,
+        "recipes": {
+            "4/4": {
+                name: {
+                    f"blocks.{index}": {
+                        "all": error * (1 + index),
+                        "class_token": error / 2,
+                        "loud_tokens": error,
+                        "size_in_loud_tokens": 0.3,
+                        "error_in_loud_tokens": error,
+                        "size_in_loud_channels": 0.9,
+                        "error_in_loud_channels": 0.1,
+                    }
+                    for index in range(2)
+                }
+                for name, error in {"minmax": 0.4, "vitq": 0.02}.items()
+            }
+        },
+    },
     "side_by_side": {
         "tiny": {
             "heat map": {
@@ -67,6 +89,13 @@ SHOWN = {
         "**tiny**: top-1 93.0% of 500 held-out pictures",
         "| `blocks.0` | 40.0% | 38.0% | 1.234 |",
         "Blocks with an agreement of 97% or more: 1 of 2.",
+    ],
+    "error_sources": [
+        "W4/A4:",
+        "| after | `minmax` | `vitq` |",
+        "| blocks.1 | 80.0% / 20.0% | 4.0% / 1.0% |",
+        "| loud tokens | 30% | 40% | 2% |",
+        "Pictures judged: 32; seed 0.",
     ],
     "side_by_side": ["| tiny | heat map | 76.0% ± 3.7% of 200 pictures | 84.7% ± 4.8% of 88 pictures |"],
     "speed": ["| start | 2.00 s | 1.00 s | 1.50 (1.00 to 2.00) |", "Commit aaa against bbb, 3 pairs"],
