@@ -48,7 +48,8 @@ WIDE = {
 }
 PARTS = (
     *("equal-bits", "no-rotation", "fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
-    *("no-compensation", "residual-rotation", "smoothing", "kept-outliers", "crl"),
+    *("no-compensation", "residual-rotation", "one-scale", "one-scale-rotated"),
+    *("smoothing", "kept-outliers", "crl"),
 )
 
 

@@ -110,6 +110,7 @@ MAIN = {
     "vitq-calibrated": Row("`vitq` without reconstruction", "vitq", options(effort="none")),
     "vitq": Row("`vitq`", "vitq"),
 }
+ONE_SCALE = rules(post_layernorm=Use("uniform", {"range": "least_error"}))
 ABLATION = {
     "all": Row("`vitq`", "vitq"),
     "no-rotation": Row("without the rotation of queries, keys and values", "vitq", without("rotate_heads")),
@@ -133,6 +134,10 @@ ABLATION = {
         rules(post_softmax=Use("uniform", {"range": "least_error"})),
     ),
     "residual-rotation": Row("tried: the residual stream rotated", "vitq", prepare=residual_rotated),
+    "one-scale": Row("tried: one scale per layer after LayerNorm", "vitq", ONE_SCALE),
+    "one-scale-rotated": Row(
+        "… and the residual stream rotated", "vitq", ONE_SCALE, prepare=residual_rotated
+    ),
     "smoothing": Row("tried: smoothing between norm and linear layer", "vitq", prepare=smoothed),
     "kept-outliers": Row(
         "tried: ADFQ-ViT's quantizer after LayerNorm, with kept outliers",
@@ -170,7 +175,7 @@ CALIBRATING = {
     for name in (
         *("all", "no-rotation", "equal-bits", "relevance-bits", "fixed-base", "uniform-gelu"),
         *("uniform-softmax", "percentiles", "no-compensation", "no-comparison"),
-        *("residual-rotation", "smoothing", "kept-outliers", "crl"),
+        *("residual-rotation", "one-scale", "one-scale-rotated", "smoothing", "kept-outliers", "crl"),
     )
 }
 # What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.
