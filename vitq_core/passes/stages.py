@@ -4,6 +4,8 @@ What helps small models may harm a large one. So the model is calibrated on a pa
 without any optional pass, then with each in turn beside those that helped; the answers to held-back pictures
 are compared with those in full precision. A pass that made them worse is struck from the plan and reported.
 Few pictures are held back, so "worse" means by more than chance.
+
+The last pass is tried first: a budget's bits may look good only as long as nothing makes up for rounding.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def _something_to_try(run: Run) -> bool:
 @add_pass("compare_stages", weight=24.0, when=_something_to_try)
 def compare(run: Run) -> None:
     """Strikes the optional passes that do not help, and keeps the bits that a kept one gave out."""
-    optional = [step for step in run.plan if step.optional]
+    optional = [step for step in reversed(run.plan) if step.optional]
     rest, held = run.pictures.parted(EVERY, MOST)
     with rest:
         trials = _Trials(run, rest, held, len(optional) + 1)
