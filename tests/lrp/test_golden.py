@@ -9,9 +9,10 @@ from torch import Tensor
 import vitq_core as vq
 
 GOLDEN = "lrp_tiny_vit.npz"
-# Relative to the greatest value. Sums that nearly cancel follow the last bits of float32: up to 1.1e-3 lies
-# between the authors' processor and one without AVX-512.
-TOLERANCE = 2e-3
+TOLERANCE = 1e-4  # relative to the greatest value
+# Relevance divides by sums that nearly cancel: up to 1.1e-3 lies between the authors'
+# processor and one without AVX-512.
+OF_RELEVANCE = 2e-3
 LAYERS = ("attn.qkv", "attn.matmul1", "attn.softmax", "attn.matmul2", "attn.proj", "mlp.fc1", "mlp.fc2")
 
 
@@ -39,7 +40,7 @@ def test_relevance_and_gradient(
 ) -> None:
     name = f"blocks.{block}.{layer}"
     relevance, gradient = found.tensors[name]
-    assert distance(relevance, golden[f"sample.R.{name}"]) < TOLERANCE
+    assert distance(relevance, golden[f"sample.R.{name}"]) < OF_RELEVANCE
     assert distance(gradient, golden[f"sample.G.{name}"]) < TOLERANCE
 
 
@@ -50,11 +51,11 @@ def test_every_published_tensor_is_compared(golden: dict[str, Tensor]) -> None:
 
 def test_heat_map(found: vq.Relevance, golden: dict[str, Tensor]) -> None:
     assert found.heatmaps.shape == (3, 4, 4)
-    assert distance(found.heatmaps.flatten(1), golden["sample.transformer_attribution"]) < TOLERANCE
+    assert distance(found.heatmaps.flatten(1), golden["sample.transformer_attribution"]) < OF_RELEVANCE
 
 
 def test_pixel_map(found: vq.Relevance, golden: dict[str, Tensor]) -> None:
-    assert distance(found.pixel_maps, golden["sample.pixel_relevance"]) < TOLERANCE
+    assert distance(found.pixel_maps, golden["sample.pixel_relevance"]) < OF_RELEVANCE
 
 
 def test_targets(found: vq.Relevance, golden: dict[str, Tensor]) -> None:
@@ -67,7 +68,7 @@ def test_scores_are_the_mean_positive_product(found: vq.Relevance, golden: dict[
     for name in (f"blocks.{block}.{layer}" for block in range(3) for layer in LAYERS):
         product = golden[f"sample.G.{name}"].double() * golden[f"sample.R.{name}"].double()
         each = [float(picture.clamp(min=0).mean()) for picture in product]
-        assert scores[name] == pytest.approx(sum(each) / 3, rel=TOLERANCE), name
+        assert scores[name] == pytest.approx(sum(each) / 3, rel=OF_RELEVANCE), name
         if name in found.layer_scores:
             error = np.std(each, ddof=1) / 3**0.5
             assert found.importance.standard_errors[name] == pytest.approx(error, rel=1e-3), name
