@@ -68,7 +68,7 @@ def main() -> None:
     found: dict[str, dict] = {}
     print(f"{'':<43} this  other  ratio  (lowest to highest of {arguments.rounds})", flush=True)
     for title in arguments.only or MEASURES:
-        found[title] = compare(title, arguments.against, arguments.rounds)
+        found[title] = compare(title, arguments.against, arguments.rounds, arguments.threads)
         print(row(title, found[title]), flush=True)
         if arguments.out:
             arguments.out.write_text(json.dumps({"about": about, "measured": found}, indent=1) + "\n")
@@ -80,12 +80,15 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--against", type=Path, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of processes for each measurement")
+    parser.add_argument("--threads", type=int, default=1, help="of each process; default: 1")
     parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="some measurements; default: all")
     parser.add_argument("--out", type=Path, help="JSON with every time, and where it comes from")
     parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)  # what a process is told
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {arguments.rounds}")
+    if arguments.threads < 1:
+        parser.error(f"--threads must be at least 1, got {arguments.threads}")
     if not arguments.measure and not (arguments.against and (arguments.against / "vitq_core").is_dir()):
         parser.error(
             f"--against must name another checkout, one that holds vitq_core, got {arguments.against}"
@@ -101,26 +104,26 @@ def about_run(arguments: argparse.Namespace) -> dict[str, object]:
         "commit": commit_of(ROOT),
         "against": commit_of(arguments.against),
         "machine": machine(),
-        "threads": 1,
+        "threads": arguments.threads,
         "rounds": arguments.rounds,
         "seed": SEED,
     }
 
 
-def compare(title: str, other: Path, rounds: int) -> dict[str, list[float]]:
+def compare(title: str, other: Path, rounds: int, threads: int) -> dict[str, list[float]]:
     """Seconds of ``this`` checkout and the ``other``, in turns, and their ``ratios``."""
-    pairs = [(in_process(title, ROOT), in_process(title, other)) for _ in range(rounds)]
+    pairs = [(in_process(title, ROOT, threads), in_process(title, other, threads)) for _ in range(rounds)]
     this, that = (list(times) for times in zip(*pairs, strict=True))
     return {"this": this, "other": that, "ratios": [a / b for a, b in pairs]}
 
 
-def in_process(title: str, checkout: Path) -> float:
+def in_process(title: str, checkout: Path, threads: int) -> float:
     """Seconds that a fresh process in ``checkout`` measured; SystemExit with what it said where it failed."""
     checkout = checkout.resolve()
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "VITQ_HOME": home}
+        own = {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads), "VITQ_HOME": home}
         command = [sys.executable, str(Path(__file__).resolve()), "--measure", title]
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=checkout, env={**os.environ, **own}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{title} in {checkout}: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -162,7 +165,6 @@ def in_turns(run: Callable[[], object], yardstick: Callable[[], object]) -> floa
 def pictures(count: int, size: int = 64) -> Tensor:
     import torch  # not above: a start is measured with its imports
 
-    torch.set_num_threads(1)
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(SEED))
 
 
@@ -178,11 +180,21 @@ def deit_small(fused: bool = True) -> nn.Module:
     return model
 
 
+def small_vit() -> nn.Module:
+    """Of demo-vit's shape with random weights: the bundled weights of two checkouts may differ."""
+    import timm
+    import torch
+
+    torch.manual_seed(SEED)
+    shape = {"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 8, "num_heads": 3, "num_classes": 10}
+    return timm.create_model("vit_tiny_patch16_224", **shape).eval()
+
+
 def quantizing(recipe: str, **options: object) -> Callable[[], object]:
-    """A run on demo-vit with 32 pictures."""
+    """A run on a small ViT with 32 pictures."""
     import vitq_core as vq
 
-    model, images, chosen = vq.load_model("demo-vit"), pictures(32), vq.recipe(recipe, 4, 4, **options)
+    model, images, chosen = small_vit(), pictures(32), vq.recipe(recipe, 4, 4, **options)
     return lambda: vq.quantize(model, images, chosen)
 
 
@@ -209,7 +221,7 @@ def forward() -> float:
 def relevance() -> float:
     import vitq_core as vq
 
-    model, images = vq.load_model("demo-vit"), pictures(16)
+    model, images = small_vit(), pictures(16)
     return repeated(lambda: vq.relevance(model, images))
 
 
