@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import stdev
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -19,17 +20,20 @@ sys.path.insert(0, str(ROOT))  # as a script, only docs/ is on the path
 from tests.benchmarks import (  # noqa: E402
     accuracy,
     block_deletion,
+    deletion,
+    error_sources,
+    features,
     features_ablation,
+    memory,
     mixed_precision,
     mutation,
     reconstruction,
     side_by_side,
     speed_ratios,
 )
+from tests.benchmarks.markdown import numbers, signed, table  # noqa: E402
 
-WIDTHS = ("8/8", "6/6", "4/4", "3/3")  # of features.json
-README_COLUMNS = ("token_cosine",)
-PAGE_COLUMNS = ("token_cosine", "token_min", "class_cosine", "class_min")
+NO_EFFORT = "none"
 MARKED = re.compile(r"(<!-- features -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(?P<row>.+) W\d+/A\d+ (?:seed|calibration) (?P<seed>\d+)")
 FORMER = {  # rows of decisions.json that today's tables no longer have
@@ -49,7 +53,9 @@ def page() -> str:
 
 def readme(text: str) -> str:
     """`text` with the README's table between its marks."""
-    return MARKED.sub(lambda found: f"{found[1]}{features(README_COLUMNS)}\n{found[2]}", text)
+    rows = [row for row in stored("features") if row["effort"] == NO_EFFORT]
+    shown = features.cosines_table(rows, features.README_COLUMNS)
+    return MARKED.sub(lambda found: f"{found[1]}{shown}\n{found[2]}", text)
 
 
 def stored(name: str) -> dict | list:
@@ -61,107 +67,6 @@ def if_stored(name: str, shown: Callable[[dict], str]) -> str:
     return shown(stored(name)) if (DOCS / f"{name}.json").exists() else "Not measured for this version."
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def features(columns: tuple[str, ...], effort: str = "none") -> str:
-    """A line for every recipe, a column for every width; means over seeds in the order of `columns`."""
-    cells: dict[str, dict[str, list[dict]]] = {}
-    for row in stored("features"):
-        if row["effort"] == effort:
-            width = f"{row['weight_bits']}/{row['act_bits']}"
-            cells.setdefault(row["recipe"], {}).setdefault(width, []).append(row)
-    head = ("recipe", *("W{}/A{}".format(*width.split("/")) for width in WIDTHS))
-    lines = [
-        (f"`{name}`", *(_cosines(found.get(width, []), columns) for width in WIDTHS))
-        for name, found in cells.items()
-    ]
-    return table(head, lines)
-
-
-def _cosines(rows: Sequence[Mapping], columns: tuple[str, ...]) -> str:
-    measured = [row for row in rows if "token_cosine" in row]
-    if not measured:
-        return "refused" if rows else ""
-    return " / ".join(f"{mean(row[name] for row in measured):.3f}" for name in columns)
-
-
-def features_with_sizes() -> str:
-    """A table for every effort with its seeds, the largest deviation over them and the sample sizes."""
-    parts = []
-    for effort in ("none", "quick", "standard"):
-        rows = [row for row in stored("features") if row["effort"] == effort and "n" in row]
-        if rows:
-            sizes, seeds = (_numbers(row[name] for row in rows) for name in ("n", "seed"))
-            about = f"Pictures judged: {sizes}; seeds: {seeds}{_deviations(rows)}."
-            parts.append(f"`effort={effort!r}`:\n\n{features(PAGE_COLUMNS, effort)}\n\n{about}")
-    return "\n\n".join(parts)
-
-
-def parts_of_features() -> str:
-    """A line for every row that was measured."""
-    titles = {name: row.title for name, row in features_ablation.ROWS.items()}
-    found = sorted(stored("features_ablation"), key=lambda row: list(titles).index(row["row"]))
-    lines = [
-        [titles[row["row"]], "W{weight_bits}/A{act_bits}".format(**row), _cosines([row], PAGE_COLUMNS)]
-        for row in found
-    ]
-    return table(["", "bits", "cosines"], lines)
-
-
-def error_sources(run: dict) -> str:
-    """For each width a row for every block: its error by each recipe, of all tokens / of class tokens; then
-    where the error of the last block lies."""
-    parts = []
-    for width, recipes in run["recipes"].items():
-        heads = [f"`{name}`" for name in recipes]
-        blocks = next(iter(recipes.values()))
-        errors = [
-            [
-                block,
-                *(
-                    f"{found[block]['all']:.1%} / {found[block]['class_token']:.1%}"
-                    for found in recipes.values()
-                ),
-            ]
-            for block in blocks
-        ]
-        last = list(blocks)[-1]
-        shares = [
-            [where.replace("_", " "), f"{blocks[last][f'size_in_{where}']:.0%}"]
-            + [f"{found[last][f'error_in_{where}']:.0%}" for found in recipes.values()]
-            for where in ("loud_tokens", "loud_channels")
-        ]
-        parts += [
-            "W{}/A{}".format(*width.split("/")) + ":",
-            table(["after", *heads], errors),
-            f"After `{last}`, the loudest {run['loud']:.0%} have of the squares, and of each recipe's error:",
-            table(["", "the squares themselves", *heads], shares),
-        ]
-    return "\n\n".join([*parts, f"Pictures judged: {run['n']}; seed {run['seed']}."])
-
-
-def _deviations(rows: Sequence[Mapping]) -> str:
-    """Over seeds, of the mean cosine of patches, the largest at each width."""
-    found: dict[str, list[float]] = {}
-    for width, _, group in _grouped(rows):
-        if len(group) > 1:
-            found.setdefault(width, []).append(stdev(row["token_cosine"] for row in group))
-    said = ", ".join(f"{max(values):.3f} at W{width}" for width, values in found.items())
-    return f"; largest deviation of the patches' mean over them: {said}" if said else ""
-
-
-def _grouped(rows: Sequence[Mapping]) -> list[tuple[str, str, list[Mapping]]]:
-    """(width, recipe, rows of all seeds)."""
-    groups: dict[tuple[str, str], list[Mapping]] = {}
-    for row in rows:
-        key = f"{row['weight_bits']}/A{row['act_bits']}", row["recipe"]
-        groups.setdefault(key, []).append(row)
-    return [(*key, group) for key, group in groups.items()]
-
-
 def by_model(name: str, table: Callable[[str, dict], str]) -> str:
     """A table for every model of a file, each with the seeds it was measured with."""
     models = sorted(stored(name).items())
@@ -171,11 +76,7 @@ def by_model(name: str, table: Callable[[str, dict], str]) -> str:
 def seeds_of(cells: Mapping[str, Mapping]) -> str:
     """The calibration seeds of a model's cells, and how many cells there are."""
     found = [match["seed"] for key in cells if (match := CELL.match(key))]
-    return f"Calibration seeds: {_numbers(int(seed) for seed in found)}; cells: {len(found)}."
-
-
-def _numbers(values: Iterable[int]) -> str:
-    return ", ".join(f"{value:,}" for value in sorted(set(values)))
+    return f"Calibration seeds: {numbers(int(seed) for seed in found)}; cells: {len(found)}."
 
 
 def of_reconstruction(name: str) -> str:
@@ -257,94 +158,18 @@ def _range(percents: Sequence[float]) -> str:
     return f"{signed(min(percents))} to {signed(max(percents))}; higher in {higher} of {len(percents)} runs"
 
 
-def signed(percent: float) -> str:
-    return f"{percent:+.1f} %".replace("-", "−")
-
-
-def deletion(run: dict) -> str:
-    models = sorted(run.items())
-    orders = list(models[0][1]["areas"])
-    rows = [[model, str(found["n"]), *map(_area, found["areas"].values())] for model, found in models]
-    return table(["model", "pictures", *orders], rows)
-
-
-def _area(found: Mapping[str, float]) -> str:
-    return f"{found['area']:+.3f} ± {found['error']:.3f}".replace("-", "−")
-
-
-def blocks(run: dict) -> str:
-    """For each model what it answers without each of its blocks."""
-    return "\n\n".join(
-        f"**{model}**: top-1 {found['top1']:.1%} of {found['n']:,} held-out pictures\n\n"
-        f"{block_deletion.table(found)}"
-        for model, found in sorted(run.items())
-    )
-
-
-def halves(run: dict) -> str:
-    rows = [
-        [model, name, *(side_by_side.describe(**figures) for figures in shares.values())]
-        for model, maps in run.items()
-        for name, shares in maps.items()
-    ]
-    return table(["model", "map", "all", f"both classes among the model's {side_by_side.BEST} best"], rows)
-
-
-def speed(run: dict) -> str:
-    about = run["about"]
-    rows = [[title, *_times(title, found)] for title, found in run["measured"].items()]
-    shown = table(["what", "now", "before", "ratio"], rows)
-    return (
-        f"{shown}\n\nCommit {about['commit']} against {about['against']}, {about['rounds']} pairs of "
-        f"processes, {about['threads']} thread, pictures of seed {about['seed']}. {about['machine']}."
-    )
-
-
-def _times(title: str, found: dict[str, list[float]]) -> list[str]:
-    now, before = (speed_ratios.spoken(title, median(found[name])) for name in ("this", "other"))
-    ratios = found["ratios"]
-    return [now, before, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"]
-
-
-def memory(run: dict) -> str:
-    """A row for each limit."""
-    counts = list(run["runs"][0]["megabytes"])
-    heads = ["limit, MB", "at start", "with the model", *(f"{count} results" for count in counts), "kept"]
-    rows = []
-    for limit in run["runs"]:
-        cells = [limit[name] for name in ("limit_mb", "at_start", "warm")]
-        cells += [*(limit["megabytes"][count] for count in counts), limit["kept"]]
-        rows.append([f"{cell:,}" for cell in cells])
-    return table(heads, rows)
-
-
-def mutants(run: dict) -> str:
-    """Killed of those tried, now and before; then of the mutants that both runs tried."""
-    before = (run["before"] or {}).get("targets", {})
-    rows = [_killed(name, found, before.get(name, {})) for name, found in run["targets"].items()]
-    about, then = run["about"], (run["before"] or {}).get("about")
-    against = f" against {then['commit']}" if then else ""
-    shown = table(["module", "killed now", "killed before", "of the same mutants, now and before"], rows)
-    return (
-        f"{shown}\n\nCommit {about['commit']}{against}, at most {about['mutants']} mutants a module, "
-        f"seed {about['seed']}. {about['machine']}."
-    )
-
-
-def _killed(name: str, now: dict[str, str], before: dict[str, str]) -> list[str]:
-    def killed(found: dict[str, str], of: Iterable[str]) -> int:
-        return sum(found[mutant] == mutation.KILLED for mutant in of)
-
-    shared = now.keys() & before.keys()
-    both = f"{killed(now, shared)} and {killed(before, shared)} of {len(shared)}" if shared else ""
-    old = f"{killed(before, before)} of {len(before)}" if before else ""
-    return [name, f"{killed(now, now)} of {len(now)}", old, both]
-
-
+SINGLE_RUNS = {
+    "error_sources": error_sources,
+    "deletion": deletion,
+    "blocks": block_deletion,
+    "side_by_side": side_by_side,
+    "speed": speed_ratios,
+    "memory": memory,
+    "mutation": mutation,
+}
 TABLES: dict[str, Callable[[], str]] = {
-    "features": features_with_sizes,
-    "features_ablation": parts_of_features,
-    "error_sources": lambda: if_stored("error_sources", error_sources),
+    "features": lambda: features.page(stored("features")),
+    "features_ablation": lambda: features_ablation.page(stored("features_ablation")),
     "accuracy": lambda: by_model("accuracy", accuracy.table),
     "mixed_precision": lambda: by_model("mixed_precision", mixed_precision.table),
     "reconstruction": lambda: of_reconstruction("reconstruction"),
@@ -352,12 +177,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation": lambda: of_reconstruction("ablation"),
     "quick": lambda: of_reconstruction("quick"),
     "decisions": decisions,
-    "deletion": lambda: if_stored("deletion", deletion),
-    "blocks": lambda: if_stored("blocks", blocks),
-    "side_by_side": lambda: if_stored("side_by_side", halves),
-    "speed": lambda: if_stored("speed", speed),
-    "memory": lambda: if_stored("memory", memory),
-    "mutation": lambda: if_stored("mutation", mutants),
+    **{name: partial(if_stored, name, benchmark.page) for name, benchmark in SINGLE_RUNS.items()},
 }
 FIGURES: dict[str, Callable[[], str]] = {  # in sentences, and tables made of a file that has another one
     "changes": changes,

@@ -97,5 +97,13 @@ def table(found: dict) -> str:
     )
 
 
+def page(run: dict) -> str:
+    """For each model what it answers without each of its blocks."""
+    return "\n\n".join(
+        f"**{model}**: top-1 {found['top1']:.1%} of {found['n']:,} held-out pictures\n\n{table(found)}"
+        for model, found in sorted(run.items())
+    )
+
+
 if __name__ == "__main__":
     main()

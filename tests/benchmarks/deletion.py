@@ -11,6 +11,7 @@ in share of probability: 0 would mean that relevance knows nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 import vitq_core as vq
 
 from .cells import models_parser, save, source_of, stacked
+from .markdown import table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "deletion.json"
 STEPS = 16
@@ -92,6 +94,18 @@ def report(model_id: str, curves: dict[str, Tensor], found: dict[str, dict[str, 
         print(f"  {name:<22} {shown}")
     for name, figures in found.items():
         print(f"  area between random and {name}: {figures['area']:+.3f} ± {figures['error']:.3f}")
+
+
+def page(run: dict) -> str:
+    """A row for every model."""
+    models = sorted(run.items())
+    orders = list(models[0][1]["areas"])
+    rows = [[model, str(found["n"]), *map(_area, found["areas"].values())] for model, found in models]
+    return table(["model", "pictures", *orders], rows)
+
+
+def _area(found: Mapping[str, float]) -> str:
+    return f"{found['area']:+.3f} ± {found['error']:.3f}".replace("-", "−")
 
 
 if __name__ == "__main__":

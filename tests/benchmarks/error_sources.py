@@ -21,7 +21,8 @@ from vitq_core.common.hooks import hooked
 from vitq_core.experiment.run import quantize_and_measure
 
 from .cells import stacked
-from .features import PICTURES, Bench, bits, parser
+from .features import PICTURES, Bench, bits, parser, titled
+from .markdown import table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "error_sources.json"
 RECIPES = ("minmax", "repq", "adfq", "vitq")
@@ -106,6 +107,38 @@ def main() -> None:
             found["recipes"].setdefault(width, {})[name] = rows
             print(width, name, json.dumps(rows[names[-1]]), flush=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def page(run: dict) -> str:
+    """For each width a row for every block: its error by each recipe, of all tokens / of class tokens; then
+    where the error of the last block lies."""
+    parts = []
+    for width, recipes in run["recipes"].items():
+        heads = [f"`{name}`" for name in recipes]
+        blocks = next(iter(recipes.values()))
+        errors = [
+            [
+                block,
+                *(
+                    f"{found[block]['all']:.1%} / {found[block]['class_token']:.1%}"
+                    for found in recipes.values()
+                ),
+            ]
+            for block in blocks
+        ]
+        last = list(blocks)[-1]
+        shares = [
+            [where.replace("_", " "), f"{blocks[last][f'size_in_{where}']:.0%}"]
+            + [f"{found[last][f'error_in_{where}']:.0%}" for found in recipes.values()]
+            for where in ("loud_tokens", "loud_channels")
+        ]
+        parts += [
+            f"{titled(width)}:",
+            table(["after", *heads], errors),
+            f"After `{last}`, the loudest {run['loud']:.0%} have of the squares, and of each recipe's error:",
+            table(["", "the squares themselves", *heads], shares),
+        ]
+    return "\n\n".join([*parts, f"Pictures judged: {run['n']}; seed {run['seed']}."])
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from statistics import mean, stdev
 
 import timm
 import torch
@@ -27,6 +28,7 @@ from vitq_core.experiment.samples import Sample
 from vitq_core.pictures import PictureFolder
 
 from .cells import samples_of
+from .markdown import numbers, table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features.json"
 ARCHITECTURE, SIDE = "vit_small_patch14_dinov2", 224
@@ -34,6 +36,8 @@ WIDTHS = ("8/8", "6/6", "4/4", "3/3")
 KEY = ("recipe", "weight_bits", "act_bits", "effort", "seed")  # what tells a row from the others
 PICTURES = 32  # calibrate, and as many judge
 EFFORTS = ("none", "quick", "standard")
+README_COLUMNS = ("token_cosine",)
+PAGE_COLUMNS = ("token_cosine", "token_min", "class_cosine", "class_min")
 
 
 def load(weights: str) -> vq.Model:
@@ -136,6 +140,61 @@ class Bench:
             "undone": [stage.stage for stage in found.result.report.stages if not stage.kept],
             "seconds": round(found.result.report.seconds, 1),
         }
+
+
+def cosines_table(rows: Sequence[Mapping], columns: tuple[str, ...]) -> str:
+    """A line for every recipe, a column for every width; means over seeds in the order of ``columns``."""
+    found: dict[str, dict[str, list[Mapping]]] = {}
+    for row in rows:
+        found.setdefault(row["recipe"], {}).setdefault(width_of(row), []).append(row)
+    lines = [
+        (f"`{name}`", *(cosines(cells.get(bits, []), columns) for bits in map(titled, WIDTHS)))
+        for name, cells in found.items()
+    ]
+    return table(("recipe", *map(titled, WIDTHS)), lines)
+
+
+def width_of(row: Mapping) -> str:
+    return "W{weight_bits}/A{act_bits}".format(**row)
+
+
+def titled(width: str) -> str:
+    """ "4/8" → "W4/A8"."""
+    return "W{}/A{}".format(*width.split("/"))
+
+
+def cosines(rows: Sequence[Mapping], columns: tuple[str, ...]) -> str:
+    """Means over ``rows``."""
+    measured = [row for row in rows if "token_cosine" in row]
+    if not measured:
+        return "refused" if rows else ""
+    return " / ".join(f"{mean(row[name] for row in measured):.3f}" for name in columns)
+
+
+def page(rows: Sequence[Mapping]) -> str:
+    """A table for every effort with its seeds, the largest deviation over them and the sample sizes."""
+    parts = []
+    for effort in EFFORTS:
+        found = [row for row in rows if row["effort"] == effort]
+        measured = [row for row in found if "n" in row]
+        if measured:
+            sizes, seeds = (numbers(row[name] for row in measured) for name in ("n", "seed"))
+            about = f"Pictures judged: {sizes}; seeds: {seeds}{_deviations(measured)}."
+            parts.append(f"`effort={effort!r}`:\n\n{cosines_table(found, PAGE_COLUMNS)}\n\n{about}")
+    return "\n\n".join(parts)
+
+
+def _deviations(rows: Sequence[Mapping]) -> str:
+    """Over seeds, of the mean cosine of patches, the largest at each width."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        groups.setdefault((width_of(row), row["recipe"]), []).append(row["token_cosine"])
+    found: dict[str, list[float]] = {}
+    for (bits, _), values in groups.items():
+        if len(values) > 1:
+            found.setdefault(bits, []).append(stdev(values))
+    said = ", ".join(f"{max(values):.3f} at {bits}" for bits, values in found.items())
+    return f"; largest deviation of the patches' mean over them: {said}" if said else ""
 
 
 if __name__ == "__main__":

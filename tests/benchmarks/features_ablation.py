@@ -10,6 +10,7 @@ equal bits and no comparison: it would only undo the budget's bits, which takes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,8 @@ import vitq_core as vq
 from vitq_core.recipes.recipe import Recipe
 
 from .cells import stacked
-from .features import PICTURES, Bench, bits, fill, parser
+from .features import PAGE_COLUMNS, PICTURES, Bench, bits, cosines, fill, parser, width_of
+from .markdown import table
 from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both, without
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features_ablation.json"
@@ -83,6 +85,13 @@ def main() -> None:
     names = ("row", "weight_bits", "act_bits", "seed")
     keys = (dict(zip(names, (row, *bits(width), seed), strict=True)) for seed, width, row in wanted)
     fill(arguments.out, keys, measured)
+
+
+def page(rows: Sequence[Mapping]) -> str:
+    """A line for every row that was measured."""
+    found = sorted(rows, key=lambda row: list(ROWS).index(row["row"]))
+    lines = [[ROWS[row["row"]].title, width_of(row), cosines([row], PAGE_COLUMNS)] for row in found]
+    return table(["", "bits", "cosines"], lines)
 
 
 if __name__ == "__main__":

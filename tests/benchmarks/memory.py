@@ -16,6 +16,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .markdown import table
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "memory.json"
 LIMITS_MB = (100_000, 1200)  # nothing is let go, and most is
@@ -79,6 +81,18 @@ def main() -> None:
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(RESULTS.read_text())
+
+
+def page(run: dict) -> str:
+    """A row for each limit."""
+    counts = list(run["runs"][0]["megabytes"])
+    heads = ["limit, MB", "at start", "with the model", *(f"{count} results" for count in counts), "kept"]
+    rows = []
+    for limit in run["runs"]:
+        cells = [limit[name] for name in ("limit_mb", "at_start", "warm")]
+        cells += [*(limit["megabytes"][count] for count in counts), limit["kept"]]
+        rows.append([f"{cell:,}" for cell in cells])
+    return table(heads, rows)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
+from .markdown import table
 from .provenance import commit_of, machine
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def main() -> None:
         if arguments.out:
             run = {"about": about_run(arguments), "targets": results, "before": before}
             arguments.out.write_text(json.dumps(run, indent=1) + "\n")
-    print("\n".join(table(results)))
+    print("\n".join(summary(results)))
     if before and not as_strict(results, before["targets"]):
         sys.exit(1)
 
@@ -242,7 +243,7 @@ def _run(copy: Path, tests: list[str]) -> None:
     os._exit(int(pytest.main([*options, *tests])))
 
 
-def table(results: dict[str, dict[str, str]]) -> Iterator[str]:
+def summary(results: dict[str, dict[str, str]]) -> Iterator[str]:
     """Lines: how many were killed of each target, then those that were not."""
     width = max(map(len, results))
     for name, found in results.items():
@@ -265,6 +266,29 @@ def as_strict(results: dict[str, dict[str, str]], before: dict[str, dict[str, st
                 strict = False
         strict = strict and bool(shared)
     return strict
+
+
+def page(run: dict) -> str:
+    """Killed of those tried, now and before; then of the mutants that both runs tried."""
+    before = (run["before"] or {}).get("targets", {})
+    rows = [_killed(name, found, before.get(name, {})) for name, found in run["targets"].items()]
+    about, then = run["about"], (run["before"] or {}).get("about")
+    against = f" against {then['commit']}" if then else ""
+    shown = table(["module", "killed now", "killed before", "of the same mutants, now and before"], rows)
+    return (
+        f"{shown}\n\nCommit {about['commit']}{against}, at most {about['mutants']} mutants a module, "
+        f"seed {about['seed']}. {about['machine']}."
+    )
+
+
+def _killed(name: str, now: dict[str, str], before: dict[str, str]) -> list[str]:
+    def killed(found: dict[str, str], of: Iterable[str]) -> int:
+        return sum(found[mutant] == KILLED for mutant in of)
+
+    shared = now.keys() & before.keys()
+    both = f"{killed(now, shared)} and {killed(before, shared)} of {len(shared)}" if shared else ""
+    old = f"{killed(before, before)} of {len(before)}" if before else ""
+    return [name, f"{killed(now, now)} of {len(now)}", old, both]
 
 
 if __name__ == "__main__":

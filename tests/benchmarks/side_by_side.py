@@ -18,6 +18,7 @@ from torch import Tensor
 import vitq_core as vq
 
 from .cells import save, source_of, stacked
+from .markdown import table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "side_by_side.json"
 MAPS = {"heatmaps": "heat map", "pixel_maps": "pixel map"}
@@ -88,6 +89,16 @@ def share(right: Tensor) -> dict[str, float]:
 
 def describe(share: float, error: float, n: int) -> str:
     return f"{share:.1%} ± {error:.1%} of {n} pictures"
+
+
+def page(run: dict) -> str:
+    """A row for every map of every model."""
+    rows = [
+        [model, name, *(describe(**figures) for figures in shares.values())]
+        for model, maps in run.items()
+        for name, shares in maps.items()
+    ]
+    return table(["model", "map", "all", f"both classes among the model's {BEST} best"], rows)
 
 
 if __name__ == "__main__":

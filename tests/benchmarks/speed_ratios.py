@@ -141,6 +141,25 @@ def spoken(title: str, value: float) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
+def page(run: dict) -> str:
+    """A row for every measurement."""
+    from .markdown import table  # not above: a process starts with this file
+
+    about = run["about"]
+    rows = [[title, *_times(title, found)] for title, found in run["measured"].items()]
+    shown = table(["what", "now", "before", "ratio"], rows)
+    return (
+        f"{shown}\n\nCommit {about['commit']} against {about['against']}, {about['rounds']} pairs of "
+        f"processes, threads: {about['threads']}, pictures of seed {about['seed']}. {about['machine']}."
+    )
+
+
+def _times(title: str, found: dict[str, list[float]]) -> list[str]:
+    now, before = (spoken(title, median(found[name])) for name in ("this", "other"))
+    ratios = found["ratios"]
+    return [now, before, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"]
+
+
 # -- what a process measures ----------------------------------------------------------------------------
 
 

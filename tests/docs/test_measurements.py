@@ -118,7 +118,7 @@ def test_a_run_stored_later_appears(name: str, tmp_path: Path, monkeypatch: pyte
 
 def test_a_mutation_run_without_an_earlier_one_is_shown() -> None:
     run = {**RUNS["mutation"], "before": None}
-    assert "| packing | 2 of 3 |  |  |" in measurements.mutants(run)
+    assert "| packing | 2 of 3 |  |  |" in measurements.mutation.page(run)
 
 
 def test_changes_are_counted_from_pairs_of_the_same_model_width_and_seed() -> None:
