@@ -21,7 +21,7 @@ from vitq_core.recipes.recipe import Recipe
 from .cells import stacked
 from .features import PAGE_COLUMNS, PICTURES, Bench, bits, cosines, fill, parser, width_of
 from .markdown import table
-from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both, without
+from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both, rules, without
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features_ablation.json"
 ANYTHING_ELSE = "*"
@@ -31,8 +31,8 @@ def at_8_bits(*roles: str) -> Change:
     """With 8 bits for these roles (``*:weight``: every weight)."""
 
     def change(recipe: Recipe) -> Recipe:
-        wide = {role: replace(recipe.rules.get(role, recipe.rules[ANYTHING_ELSE]), bits=8) for role in roles}
-        return replace(recipe, rules={**wide, **{k: use for k, use in recipe.rules.items() if k not in wide}})
+        uses = {role: recipe.rules.get(role, recipe.rules[ANYTHING_ELSE]) for role in roles}
+        return rules(**{role: replace(use, bits=8) for role, use in uses.items()})(recipe)
 
     return both(change, CALIBRATED)
 

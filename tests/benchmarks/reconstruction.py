@@ -85,7 +85,8 @@ def rules(**uses: Use) -> Change:
 
     def change(recipe: Recipe) -> Recipe:
         named = {"*:weight" if role == "weight" else role: use for role, use in uses.items()}
-        return replace(recipe, rules={**recipe.rules, **named})
+        known = {role: use for role, use in recipe.rules.items() if role not in named}
+        return replace(recipe, rules={**named, **known})  # a recipe's "*" comes last, or it would hide them
 
     return change
 

@@ -94,20 +94,25 @@ def test_held_rows_choose_the_ridge_or_to_leave_the_weight_alone(rows: int) -> N
         (steps, _), bias = grid(weight, 3), torch.ones(5)
         known, held = moments_of(x[:rows], t[:rows]), moments_of(x[rows:], t[rows:])
         found = compensated(weight, bias, steps, known, held)
-        errors = {None: output_error(x[rows:], t[rows:], steps.round(weight), bias)}
-        for ridge in RIDGES:
-            hard = rounded(regressed(weight, *known.products(True), ridge), known.products(True)[0], steps)
-            errors[ridge] = output_error(x[rows:], t[rows:], hard, known.bias(hard))
-        best = min(errors, key=errors.get)
-        chosen.add(best)
-        if best is None:
+
+        def held_error(weight: Tensor, bias: Tensor, x: Tensor = x, t: Tensor = t) -> float:
+            return output_error(x[rows:], t[rows:], weight, bias)
+
+        gram, cross = known.products(True)
+        wanted = {ridge: regressed(weight, gram, cross, ridge) for ridge in RIDGES}
+        best = min(RIDGES, key=lambda ridge: held_error(wanted[ridge], known.bias(wanted[ridge])))
+        hard = rounded(wanted[best], gram, steps)
+        if held_error(hard, known.bias(hard)) >= held_error(steps.round(weight), bias):
+            chosen.add(None)
             assert found is None
             continue
+        chosen.add(best)
         gram, cross = (known + held).products(True)
         expected = rounded(regressed(weight, gram, cross, best), gram, steps)
         torch.testing.assert_close(found.hard, expected)
         torch.testing.assert_close(found.bias, (known + held).bias(expected))
     assert (None in chosen) == (rows == 8)
+    assert (chosen == {RIDGES[-1]}) == (rows == 40)  # many rows are held less; few can only be left alone
 
 
 def test_without_rows_to_judge_the_weight_hardly_moves() -> None:

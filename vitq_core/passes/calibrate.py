@@ -19,7 +19,7 @@ from ..data.calibration_set import CalibrationPictures
 from ..data.store import ActivationStore
 from ..graph.segments import Paired, runs_in_sequence, stem, tail
 from ..graph.site import Layer, Site
-from ..quantized.samples import Factors, ProductSample, Rows, RowSample, even_rows, input_judges, sample_of
+from ..quantized.samples import Factors, ProductSample, Rows, RowSample, input_judges, sample_of
 from ..quantized.simulation import Simulation
 from ..quantizers.judges import Judge
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
@@ -90,7 +90,7 @@ class _Watcher:
             for quantizer, x in unfitted:
                 quantizer.observe(x, self.share)
             self._waiting = name
-            if _judged(self._simulation, self._simulation.layers[name]):
+            if self._sampled(self._simulation.layers[name]):
                 self._sample = self._sample or sample_of(layer, self._pictures)
                 self._sample.update(inputs)
             if self.stop_there:
@@ -98,6 +98,10 @@ class _Watcher:
             self.fit_waiting()
 
         return watch
+
+    def _sampled(self, layer: Layer) -> bool:
+        kept = any(site in self._keep for site in layer.inputs)
+        return kept or any(self._simulation.quantizer(site).judged for site in layer.sites)
 
     def fit_waiting(self) -> None:
         if self._waiting is None:
@@ -121,12 +125,8 @@ class _Watcher:
             judges = input_judges(kept, quantizers, weight)
         for site, quantizer, judge in zip(layer.inputs, quantizers, judges, strict=True):
             if site in self._keep:
-                self.rows[site] = kept or even_rows(quantizer.statistics.sample)
+                self.rows[site] = kept
             quantizer.finish(judge)
-
-
-def _judged(simulation: Simulation, layer: Layer) -> bool:
-    return any(simulation.quantizer(site).judged for site in layer.sites)
 
 
 def _rescaled_sites(simulation: Simulation) -> set[Site]:

@@ -136,12 +136,6 @@ def sample_of(layer: nn.Module, pictures: int) -> RowSample | ProductSample:
     return RowSample(layer, pictures) if hasattr(layer, "weight") else ProductSample(pictures)
 
 
-def even_rows(channels: Tensor) -> Rows:
-    """Of the even sample [channels, values] that a quantizer with a scale for each channel keeps."""
-    values = channels.T[:: -(-channels.shape[1] // ROWS)].clone()
-    return Rows(values, torch.ones_like(values[:, 0]))
-
-
 def input_judges(
     kept: Rows | Factors, quantizers: Sequence[Quantizer], weight: Tensor | None
 ) -> list[Judge | None]:

@@ -8,7 +8,6 @@ the number of pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +36,6 @@ class Grid:
     def round(self, weight: Tensor) -> Tensor:
         """[out, any] to the nearest step."""
         return (weight / self.scale).round_().clamp_(self.low, self.high).mul_(self.scale)
-
-    def repeated(self, times: int) -> Grid:
-        """For so many weights below each other."""
-        return Grid(
-            *(part.repeat(times if len(part) > 1 else 1, 1) for part in (self.scale, self.low, self.high))
-        )
 
     def beside(self, hard: Tensor, wanted: Tensor) -> Tensor:
         """The weight nearest to ``wanted`` that is rounded to ``hard``: where learning goes on from."""
@@ -117,22 +110,30 @@ def compensated(
     for. None where even that serves them worse than rounding to the nearest step.
     """
 
-    def made_up(moments: Moments, ridges: Sequence[float]) -> list[Compensated]:
+    def made_up(moments: Moments, ridge: float) -> Compensated:
         gram, cross = moments.products(centred=bias is not None)
-        wanted = [regressed(weight, gram, cross, ridge) for ridge in ridges]
-        hard = rounded(torch.cat(wanted), gram, grid.repeated(len(wanted))).split(len(weight))
-        return [
-            Compensated(each, soft, None if bias is None else moments.bias(each))
-            for each, soft in zip(hard, wanted, strict=True)
-        ]
+        wanted = regressed(weight, gram, cross, ridge)
+        hard = rounded(wanted, gram, grid)
+        return Compensated(hard, wanted, None if bias is None else moments.bias(hard))
 
     if not held:
-        return made_up(known, RIDGES[-1:])[0]
-    tried = made_up(known, RIDGES)
-    errors = [held.error(each.hard, each.bias) for each in tried]
-    if min(errors) >= held.error(grid.round(weight), bias):
+        return made_up(known, RIDGES[-1])
+    ridge = best_ridge(weight, bias is not None, known, held)
+    tried = made_up(known, ridge)
+    if held.error(tried.hard, tried.bias) >= held.error(grid.round(weight), bias):
         return None
-    return made_up(known + held, [RIDGES[errors.index(min(errors))]])[0]
+    return made_up(known + held, ridge)
+
+
+def best_ridge(weight: Tensor, with_bias: bool, known: Moments, held: Moments) -> float:
+    """The one that serves ``held`` best before rounding, which costs all about the same."""
+    gram, cross = known.products(centred=with_bias)
+
+    def error(ridge: float) -> float:
+        wanted = regressed(weight, gram, cross, ridge)
+        return held.error(wanted, known.bias(wanted) if with_bias else None)
+
+    return min(RIDGES, key=error)
 
 
 def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
@@ -146,22 +147,23 @@ def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tens
 def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
     """``weight`` [out, D] on ``grid``, so that the outputs for inputs of this ``gram`` [D, D] move little.
 
-    Columns that meet the loudest inputs come first. Rows know nothing of each other, so those of several
-    weights go together.
+    Columns that meet the loudest inputs come first.
     """
     order = gram.diagonal().argsort(descending=True)
     factor = _factor(gram[order][:, order]).to(weight.dtype)
-    left, done = weight[:, order], torch.empty_like(weight)
+    left = (weight / grid.scale).T.contiguous()[order]  # in steps; what was a column lies in one piece
+    low, high = grid.low.flatten(), grid.high.flatten()
     for start in range(0, len(order), COLUMNS):
         stop = min(start + COLUMNS, len(order))
-        errors = torch.empty_like(left[:, start:stop])
-        for j in range(start, stop):
-            done[:, j : j + 1] = grid.round(left[:, j : j + 1])
-            error = (left[:, j] - done[:, j]) / factor[j, j]
-            left[:, j:stop].addr_(error, factor[j, j:stop], alpha=-1)
-            errors[:, j - start] = error
-        left[:, stop:].addmm_(errors, factor[start:stop, stop:], alpha=-1)
-    return done[:, order.argsort()]
+        errors = torch.empty_like(left[start:stop])
+        for j, error in enumerate(errors, start):
+            column = left[j]
+            code = torch.minimum(torch.maximum(column.round(), low), high)
+            torch.sub(column, code, out=error).div_(factor[j, j])
+            left[j:stop].addr_(factor[j, j:stop], error, alpha=-1)
+            column.copy_(code)
+        left[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
+    return left[order.argsort()].T * grid.scale
 
 
 def _factor(gram: Tensor) -> Tensor:
