@@ -123,7 +123,9 @@ def in_process(title: str, checkout: Path, threads: int) -> float:
     with tempfile.TemporaryDirectory() as home:
         own = {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads), "VITQ_HOME": home}
         command = [sys.executable, str(Path(__file__).resolve()), "--measure", title]
-        done = subprocess.run(command, cwd=checkout, env={**os.environ, **own}, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=checkout, env={**os.environ, **own}, capture_output=True, text=True
+        )
     if done.returncode:
         sys.exit(f"{title} in {checkout}: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,6 @@
 """What is done to a model: a pass each. Importing this package registers them all."""
 
 # Each registers its own.
-from . import allocate, calibrate, compensate, reconstruct, reparameterize, rotate, stages
+from . import allocate, calibrate, compensate, heads, reconstruct, reparameterize, stages
 
-__all__ = ["allocate", "calibrate", "compensate", "reconstruct", "reparameterize", "rotate", "stages"]
+__all__ = ["allocate", "calibrate", "compensate", "heads", "reconstruct", "reparameterize", "stages"]

@@ -12,7 +12,7 @@ from typing import Any
 from ..common.registry import Registry
 
 # What a model can be on its way through the passes.
-FLOAT, ROTATED, ALLOCATED = "in full precision", "rotated", "given its bits"
+FLOAT, CENTRED, ROTATED, ALLOCATED = "in full precision", "centred", "rotated", "given its bits"
 CALIBRATED, RESCALED, COMPENSATED, RECONSTRUCTED = "calibrated", "rescaled", "compensated", "reconstructed"
 RECONSTRUCT = "reconstruct"  # the pass that an effort adds at the end
 

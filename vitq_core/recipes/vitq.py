@@ -21,9 +21,13 @@ RECIPES.register("vitq")(
             "query": HEADS,
             "key": HEADS,
             "value": HEADS,
+            "attention_output": Use("uniform", {"axis": -1, "range": "least_error"}),
             "*": Use("uniform", {"range": "least_error"}),
         },
-        passes=("compare_stages", "rotate_heads", "allocate_budget", "calibrate", "compensate"),
+        passes=(
+            *("centre_heads", "rotate_heads"),
+            *("compare_stages", "allocate_budget", "calibrate", "compensate"),
+        ),
         options=Options(
             effort="standard",
             importance="fisher",

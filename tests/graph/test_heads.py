@@ -1,4 +1,5 @@
-"""Rotating the heads: the same answers in full precision, and no channel of queries and keys sticks out."""
+"""Heads centred and rotated: the same answers in full precision; keys and values without means, and no
+channel of queries and keys that sticks out."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,7 +10,7 @@ from torch import nn
 
 import vitq_core as vq
 from vitq_core.graph import family_of
-from vitq_core.graph.rotation import rotate_heads, rotation
+from vitq_core.graph.heads import centre_heads, rotate_heads, rotation
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 12, 32, 48, 64, 80, 88])
@@ -32,11 +33,46 @@ def rotated(model: nn.Module) -> nn.Module:
     return turned
 
 
-def test_every_kind_of_model_answers_as_before(variant, pictures) -> None:
+def centred(model: nn.Module, *batches: torch.Tensor) -> nn.Module:
+    moved = rewritten(model)
+    centre_heads(moved, family_of(model), batches)
+    return moved
+
+
+@pytest.mark.parametrize("changed", [rotated, centred])
+def test_every_kind_of_model_answers_as_before(variant, pictures, changed) -> None:
     images = pictures(variant)
+    moved = changed(variant, *([images + 1] if changed is centred else []))
     with torch.no_grad():
-        wanted, given = variant(images), rotated(variant)(images)
+        wanted, given = variant(images), moved(images)
     assert torch.allclose(given, wanted, atol=1e-5 * max(1, float(wanted.abs().max())))
+
+
+def test_keys_and_values_lose_their_means_where_a_bias_makes_up_for_it(mixture, pictures) -> None:
+    images = pictures(mixture) + 1
+    moved = centred(mixture, images[:1], images[1:])
+    before, after = (outputs(module, images) for module in (rewritten(mixture), moved))
+    for heads in family_of(mixture).heads(moved):
+        attention = heads.qkv.removesuffix(".qkv")
+        old, new = before[attention], after[attention]
+        has_bias, proj = moved.get_submodule(heads.qkv).bias is not None, moved.get_submodule(heads.proj)
+        keys, values = (has_bias and heads.scores, has_bias and heads.values and proj.bias is not None)
+        assert torch.equal(old[0], new[0])
+        for part, asked in ((1, keys), (2, values)):
+            mean = old[part].mean((0, 2), keepdim=True) if asked else torch.zeros(())
+            torch.testing.assert_close(new[part], old[part] - mean, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_bias_nothing_is_centred(tiny, pictures) -> None:
+    model = tiny(qkv_bias=False)
+    moved, images = centred(model, pictures(model)), pictures(model)
+    assert torch.equal(moved(images), rewritten(model)(images))
+
+
+def test_how_pictures_come_in_batches_does_not_matter(model, images) -> None:
+    one, two = centred(model, images), centred(model, images[:1], images[1:])
+    for (name, a), b in zip(one.named_parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, msg=name)
 
 
 def test_queries_keys_and_values_turn_where_nothing_looks_at_single_channels(mixture, pictures) -> None:
