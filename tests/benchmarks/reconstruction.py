@@ -114,7 +114,13 @@ MAIN = {
 ONE_SCALE = rules(post_layernorm=Use("uniform", {"range": "least_error"}))
 ABLATION = {
     "all": Row("`vitq`", "vitq"),
+    "no-centring": Row("without centring keys and values", "vitq", without("centre_heads")),
     "no-rotation": Row("without the rotation of queries, keys and values", "vitq", without("rotate_heads")),
+    "one-scale-averages": Row(
+        "with one scale for the averaged values, not one per channel",
+        "vitq",
+        rules(attention_output=Use("uniform", {"range": "least_error"})),
+    ),
     "equal-bits": Row("without the budget policy: equal bits", "vitq", without("allocate_budget")),
     "fixed-base": Row(
         "with log bases of √2 in place of fitted ones",
@@ -174,7 +180,8 @@ PARTS = {
 CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
     for name in (
-        *("all", "no-rotation", "equal-bits", "relevance-bits", "fixed-base", "uniform-gelu"),
+        *("all", "no-centring", "no-rotation", "one-scale-averages", "equal-bits", "relevance-bits"),
+        *("fixed-base", "uniform-gelu"),
         *("uniform-softmax", "percentiles", "no-compensation", "no-comparison"),
         *("residual-rotation", "one-scale", "one-scale-rotated", "smoothing", "kept-outliers", "crl"),
     )

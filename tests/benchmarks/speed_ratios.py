@@ -36,7 +36,8 @@ SEED = 1  # of the pictures
 FEW, MANY = 4, 24  # iterations: their difference leaves out what a run costs beside its iterations
 Measure = Callable[[], float]  # seconds; for the titles in RATIOS, times what the float model takes
 MEASURES: dict[str, Measure] = {}
-RATIOS: set[str] = set()
+LONG = "DeiT-S: calibrate vitq, bits included / forward"
+RATIOS = {LONG}
 
 
 def measure(title: str) -> Callable[[Measure], Measure]:
@@ -176,11 +177,13 @@ def repeated(run: Callable[[], object]) -> float:
     return median(took(run) for _ in range(REPEATS))
 
 
-def in_turns(run: Callable[[], object], yardstick: Callable[[], object]) -> float:
-    """How many times longer ``run`` takes: the median of pairs in a row."""
+def in_turns(run: Callable[[], object], yardstick: Callable[[], object], repeats: int = REPEATS) -> float:
+    """How many times longer ``run`` takes: the median of pairs in a row. One that is not repeated is long
+    enough to need no warm-up."""
     yardstick()
-    run()
-    return median(took(run) / took(yardstick) for _ in range(REPEATS))
+    if repeats > 1:
+        run()
+    return median(took(run) / took(yardstick) for _ in range(repeats))
 
 
 def pictures(count: int, size: int = 64) -> Tensor:
@@ -255,15 +258,23 @@ def iteration() -> float:
 
 @ratio("DeiT-S: calibrate repq / forward")
 def calibration_in_forwards(fused: bool) -> float:
+    return quantizing_in_forwards("repq", fused)
+
+
+@measure(LONG)
+def calibration_of_vitq_in_forwards() -> float:
+    return quantizing_in_forwards("vitq", fused=True, repeats=1)
+
+
+def quantizing_in_forwards(recipe: str, fused: bool, repeats: int = REPEATS) -> float:
     import torch
 
     import vitq_core as vq
 
     images, model, float_model = pictures(32, 224), deit_small(), deit_small(fused)
+    chosen = vq.recipe(recipe, 4, 4, effort="none")
     with torch.inference_mode():
-        return in_turns(
-            lambda: vq.quantize(model, images, vq.recipe("repq", 4, 4)), lambda: float_model(images)
-        )
+        return in_turns(lambda: vq.quantize(model, images, chosen), lambda: float_model(images), repeats)
 
 
 @ratio("DeiT-S: repq's forward / forward")
