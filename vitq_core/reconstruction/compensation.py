@@ -139,9 +139,15 @@ def best_ridge(weight: Tensor, with_bias: bool, known: Moments, held: Moments) -
 def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
     """``W`` [out, D] that makes ``‖T − X̂Wᵀ‖² + λ‖W − weight‖²`` least; λ: ``ridge`` mean second moments."""
     hold = ridge * gram.diagonal().mean().clamp_min(1e-30)
-    damped = gram + hold * torch.eye(len(gram)).to(gram)
-    factor = torch.linalg.cholesky(damped)
-    return torch.cholesky_solve((cross + hold * weight.double()).T, factor).T.to(weight.dtype)
+    damped = _damped(gram, hold, weight.dtype)
+    return torch.cholesky_solve((cross / hold + weight).to(weight.dtype).T, torch.linalg.cholesky(damped)).T
+
+
+def _damped(gram: Tensor, hold: Tensor, dtype: torch.dtype) -> Tensor:
+    """``gram / hold + 1``: single precision is enough for a factor of it, and takes half as long."""
+    damped = (gram / hold).to(dtype)
+    damped.diagonal().add_(1)
+    return damped
 
 
 def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
@@ -150,7 +156,7 @@ def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
     Columns that meet the loudest inputs come first.
     """
     order = gram.diagonal().argsort(descending=True)
-    factor = _factor(gram[order][:, order]).to(weight.dtype)
+    factor = _factor(gram[order][:, order], weight.dtype)
     left = (weight / grid.scale).T.contiguous()[order]  # in steps; what was a column lies in one piece
     low, high = grid.low.flatten(), grid.high.flatten()
     for start in range(0, len(order), COLUMNS):
@@ -166,7 +172,7 @@ def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
     return left[order.argsort()].T * grid.scale
 
 
-def _factor(gram: Tensor) -> Tensor:
-    """The upper Cholesky factor of the inverse."""
-    gram = gram + DAMPING * gram.diagonal().mean().clamp_min(1e-30) * torch.eye(len(gram)).to(gram)
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
+def _factor(gram: Tensor, dtype: torch.dtype) -> Tensor:
+    """The upper Cholesky factor of the inverse, but for a number that all of it is multiplied with."""
+    damped = _damped(gram, DAMPING * gram.diagonal().mean().clamp_min(1e-30), dtype)
+    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
