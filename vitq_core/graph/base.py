@@ -53,7 +53,7 @@ class Family(ABC):
 
     @abstractmethod
     def heads(self, module: nn.Module) -> list[Heads]:
-        """The attentions of a rewritten module whose queries, keys or values may be rotated."""
+        """The attentions of a rewritten module whose queries, keys or values may be centred and rotated."""
 
     @abstractmethod
     def blocks(self, module: nn.Module) -> list[str]:

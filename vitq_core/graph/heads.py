@@ -36,20 +36,21 @@ def centre_heads(module: nn.Module, family: Family, pictures: Iterable[Tensor]) 
 
 def _means(module: nn.Module, names: list[str], pictures: Iterable[Tensor]) -> dict[str, Tensor]:
     """What the linear layers ``names`` read, in the mean over all tokens: [channels], float64."""
-    sums: dict[str, list[Tensor]] = {name: [] for name in names}
+    sums: dict[str, Tensor | int] = dict.fromkeys(names, 0)
+    tokens = dict.fromkeys(names, 0)
 
     def watch(name: str) -> Hook:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             rows = inputs[0].flatten(0, -2)
-            sums[name].append(torch.cat((rows.sum(0), rows.new_tensor([len(rows)]))).double())
+            sums[name] += rows.sum(0).double()
+            tokens[name] += len(rows)
 
         return module.get_submodule(name), add
 
     with evaluating(module), torch.no_grad(), hooked(*map(watch, names)):
         for chunk in pictures:
             module(chunk)
-    totals = {name: torch.stack(parts).sum(0) for name, parts in sums.items()}
-    return {name: total[:-1] / total[-1] for name, total in totals.items()}
+    return {name: sums[name] / tokens[name] for name in names}
 
 
 def _centre(qkv: nn.Linear, proj: nn.Linear, heads: Heads, entering: Tensor) -> None:

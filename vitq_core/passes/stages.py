@@ -27,7 +27,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import RECONSTRUCT, Pass, add_pass
 from .base import Run
 
-EVERY = 2  # pictures, the second is held back
+EVERY = 2  # of so many pictures one is held back
 MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
 FEWEST = 8  # with fewer pictures nothing is tried
 
