@@ -33,7 +33,6 @@ from tests.benchmarks import (  # noqa: E402
 )
 from tests.benchmarks.markdown import numbers, signed, table  # noqa: E402
 
-NO_EFFORT = "none"
 MARKED = re.compile(r"(<!-- features -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(?P<row>.+) W\d+/A\d+ (?:seed|calibration) (?P<seed>\d+)")
 FORMER = {  # rows of decisions.json that today's tables no longer have
@@ -53,9 +52,7 @@ def page() -> str:
 
 def readme(text: str) -> str:
     """`text` with the README's table between its marks."""
-    rows = [row for row in stored("features") if row["effort"] == NO_EFFORT]
-    shown = features.cosines_table(rows, features.README_COLUMNS)
-    return MARKED.sub(lambda found: f"{found[1]}{shown}\n{found[2]}", text)
+    return MARKED.sub(lambda found: f"{found[1]}{features.readme(stored('features'))}\n{found[2]}", text)
 
 
 def stored(name: str) -> dict | list:

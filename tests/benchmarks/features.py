@@ -142,6 +142,25 @@ class Bench:
         }
 
 
+def readme(rows: Sequence[Mapping]) -> str:
+    """What nothing was learned for, the patches' mean alone."""
+    return cosines_table(comparable(rows, EFFORTS[0]), README_COLUMNS)
+
+
+def comparable(rows: Sequence[Mapping], effort: str) -> list[Mapping]:
+    """Those of an effort and of the seeds that every recipe was measured with at every width: means of other
+    seeds would compare draws of photographs."""
+    found = [row for row in rows if row["effort"] == effort]
+    cells = {(row["recipe"], width_of(row)) for row in found}
+    seeds = {row["seed"] for row in found}
+    whole = {
+        seed
+        for seed in seeds
+        if cells == {(row["recipe"], width_of(row)) for row in found if row["seed"] == seed}
+    }
+    return [row for row in found if row["seed"] in whole]
+
+
 def cosines_table(rows: Sequence[Mapping], columns: tuple[str, ...]) -> str:
     """A line for every recipe, a column for every width; means over seeds in the order of ``columns``."""
     found: dict[str, dict[str, list[Mapping]]] = {}
@@ -175,7 +194,7 @@ def page(rows: Sequence[Mapping]) -> str:
     """A table for every effort with its seeds, the largest deviation over them and the sample sizes."""
     parts = []
     for effort in EFFORTS:
-        found = [row for row in rows if row["effort"] == effort]
+        found = comparable(rows, effort)
         measured = [row for row in found if "n" in row]
         if measured:
             sizes, seeds = (numbers(row[name] for row in measured) for name in ("n", "seed"))

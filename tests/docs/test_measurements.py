@@ -116,6 +116,20 @@ def test_a_run_stored_later_appears(name: str, tmp_path: Path, monkeypatch: pyte
     assert all(part in shown for part in SHOWN[name])
 
 
+def test_only_seeds_that_every_recipe_has_are_compared() -> None:
+    def row(recipe: str, bits: int, seed: int, cosine: float) -> dict:
+        same = {"weight_bits": bits, "act_bits": bits, "effort": "none", "n": 32}
+        cosines = dict.fromkeys(measurements.features.PAGE_COLUMNS, cosine)
+        return {"recipe": recipe, "seed": seed, **same, **cosines}
+
+    both = [row(name, 4, seed, 0.1 * (seed + 1)) for name in ("one", "two") for seed in (0, 1)]
+    assert "| `one` |  |  | 0.150 |  |" in measurements.features.readme(both)
+    for more in (row("one", 8, 0, 0.9), row("three", 4, 0, 0.9)):  # seed 1 lacks a width, or a recipe
+        shown = measurements.features.readme([*both, more])
+        assert "0.150" not in shown and "0.100" in shown
+        assert "seeds: 0." in measurements.features.page([*both, more])
+
+
 def test_a_mutation_run_without_an_earlier_one_is_shown() -> None:
     run = {**RUNS["mutation"], "before": None}
     assert "| packing | 2 of 3 |  |  |" in measurements.mutation.page(run)
