@@ -36,8 +36,8 @@ SEED = 1  # of the pictures
 FEW, MANY = 4, 24  # iterations: their difference leaves out what a run costs beside its iterations
 Measure = Callable[[], float]  # seconds; for the titles in RATIOS, times what the float model takes
 MEASURES: dict[str, Measure] = {}
-LONG = "DeiT-S: calibrate vitq, bits included / forward"
-RATIOS = {LONG}
+VITQ_IN_FORWARDS = "DeiT-S: calibrate vitq, bits included / forward"
+RATIOS = {VITQ_IN_FORWARDS}
 
 
 def measure(title: str) -> Callable[[Measure], Measure]:
@@ -261,7 +261,7 @@ def calibration_in_forwards(fused: bool) -> float:
     return quantizing_in_forwards("repq", fused)
 
 
-@measure(LONG)
+@measure(VITQ_IN_FORWARDS)
 def calibration_of_vitq_in_forwards() -> float:
     return quantizing_in_forwards("vitq", fused=True, repeats=1)
 
