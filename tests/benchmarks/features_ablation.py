@@ -49,10 +49,10 @@ WIDE = {
     "wide-averages": Row("8 bits: the averaged values", "vitq", at_8_bits("attention_output")),
 }
 PARTS = (
-    *("equal-bits", "no-centring", "no-rotation", "one-scale-averages"),
+    *("equal-bits", "no-centring", "no-rotation"),
     *("fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
     *("no-compensation", "residual-rotation", "one-scale", "one-scale-rotated"),
-    *("smoothing", "kept-outliers", "crl"),
+    *("smoothing", "kept-outliers", "scaled-averages", "crl"),
 )
 
 

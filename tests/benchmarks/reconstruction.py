@@ -116,11 +116,6 @@ ABLATION = {
     "all": Row("`vitq`", "vitq"),
     "no-centring": Row("without centring keys and values", "vitq", without("centre_heads")),
     "no-rotation": Row("without the rotation of queries, keys and values", "vitq", without("rotate_heads")),
-    "one-scale-averages": Row(
-        "with one scale for the averaged values, not one per channel",
-        "vitq",
-        rules(attention_output=Use("uniform", {"range": "least_error"})),
-    ),
     "equal-bits": Row("without the budget policy: equal bits", "vitq", without("allocate_budget")),
     "fixed-base": Row(
         "with log bases of √2 in place of fitted ones",
@@ -151,6 +146,11 @@ ABLATION = {
         "vitq",
         rules(post_layernorm=RECIPES["adfq"].rules["post_layernorm"]),
     ),
+    "scaled-averages": Row(
+        "tried: a scale for each channel of the averaged values",
+        "vitq",
+        rules(attention_output=Use("uniform", {"axis": -1, "range": "least_error"})),
+    ),
     "crl": Row("tried: CRL", "vitq", after("calibrate", "reparameterize_clip")),
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
@@ -180,10 +180,18 @@ PARTS = {
 CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
     for name in (
-        *("all", "no-centring", "no-rotation", "one-scale-averages", "equal-bits", "relevance-bits"),
+        *("all", "no-centring", "no-rotation", "equal-bits", "relevance-bits"),
         *("fixed-base", "uniform-gelu"),
         *("uniform-softmax", "percentiles", "no-compensation", "no-comparison"),
-        *("residual-rotation", "one-scale", "one-scale-rotated", "smoothing", "kept-outliers", "crl"),
+        *(
+            "residual-rotation",
+            "one-scale",
+            "one-scale-rotated",
+            "smoothing",
+            "kept-outliers",
+            "scaled-averages",
+            "crl",
+        ),
     )
 }
 # What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.

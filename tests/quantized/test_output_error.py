@@ -61,8 +61,7 @@ def judges_of(part: nn.Module, inputs: list[Tensor], roles: list[str]) -> list[J
     met = weight.square().sum(0)
     channel, tensor = Weighted(rows.T, torch.ones(())), Weighted(rows.reshape(1, -1), met.repeat(len(rows)))
     moments = Weighted(weight, rows.square().sum(0))
-    by_channel = roles[0] in ("post_layernorm", "attention_output")
-    return [channel if by_channel else tensor, moments]
+    return [channel if roles == ["post_layernorm"] else tensor, moments]
 
 
 def ratio(actual: Tensor, expected: Tensor) -> list[float]:

@@ -110,32 +110,6 @@ def test_the_ends_of_a_minmax_range_and_zero_are_levels() -> None:
     assert torch.equal(quantizer.levels(), torch.arange(-5.0, 11.0))
 
 
-@pytest.mark.parametrize("bits", [3, 4, 8])
-def test_steps_of_a_narrow_group_are_widened_about_its_middle(bits: int) -> None:
-    x = noise(4, 3000) * torch.tensor([[40.0], [1.0], [0.1], [0.0]]) + torch.tensor(
-        [[0.0], [7.0], [7.0], [7.0]]
-    )
-    plain, wide = Uniform(bits, 0, "minmax").fit(x), Uniform(bits, 0, "minmax", least_step=1 / 255).fit(x)
-    least = float(x.max() - x.min()) / 255
-    torch.testing.assert_close(wide.scale, plain.scale.clamp_min(least))
-    same = plain.scale >= least
-    assert torch.equal(wide.zero_point[same], plain.zero_point[same]) and (same.sum() < 4)
-
-    def ends(quantizer: Uniform) -> Tensor:
-        return torch.stack([limit * quantizer.scale for limit in quantizer.limits()])
-
-    middles = [ends(quantizer).mean(0) for quantizer in (plain, wide)]
-    assert ((middles[0] - middles[1]).abs() <= wide.scale / 2 + plain.scale / 2).all()
-    assert (ends(wide)[0] <= ends(plain)[0] + wide.scale).all()
-    power, error = x.square().mean(), (wide(x) - x).square().mean()
-    assert wide.sqnr_db == pytest.approx(float(10 * torch.log10(power / error)), abs=0.1)
-
-
-def test_a_least_step_is_a_share() -> None:
-    with pytest.raises(ValueError, match="least_step must be a number from 0 to 1"):
-        Uniform(4, least_step=2)
-
-
 @pytest.mark.parametrize(("axis", "bits", "seed"), all_pairs([None, 0, -1], [2, 3, 4, 8], range(3)))
 def test_the_range_of_least_error_is_never_worse_than_the_extremes(axis: int | None, bits: int, seed: int):
     x = noise(12, 300, 4, seed=seed) * torch.tensor([0.1, 1.0, 3.0, 40.0]) + 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..common.checks import check_share
 from .base import QUANTIZERS, Quantizer
 from .judges import Judge
 from .kernels import uniform as kernels
@@ -24,9 +23,6 @@ class Uniform(Quantizer):
     same error: where the channels of one token are cut off together, their errors add up at the output, which
     an error of single channels does not know, so it must not cut off much.
 
-    ``least_step``: of every group, as a share of the whole tensor's range; a narrow group's range is widened
-    to that, so that wide codes do not cut off what calibration did not show.
-
     A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
     then cuts between codes, and the codes number 2^b + 1.
     """
@@ -35,16 +31,12 @@ class Uniform(Quantizer):
     WHOLE = ("zero_point",)
     SETTINGS = (*Quantizer.SETTINGS, "axis", "range")
 
-    def __init__(
-        self, bits: int, axis: int | None = None, range: str = "percentile", least_step: float = 0.0
-    ) -> None:
+    def __init__(self, bits: int, axis: int | None = None, range: str = "percentile") -> None:
         super().__init__(bits)
         if range not in kernels.RANGES:
             raise ValueError(f"range must be one of {', '.join(kernels.RANGES)}, got {range!r}")
-        check_share("least_step", least_step)
         self.axis = axis
         self.range = range
-        self._least_step = least_step
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return () if self.axis is None else (self.axis,)
@@ -54,7 +46,7 @@ class Uniform(Quantizer):
         return self.range in kernels.JUDGED
 
     def _solve(self, statistics: Statistics, judge: Judge | None = None) -> None:
-        scale, zero_point, error = kernels.search(statistics, self.bits, self.range, judge, self._least_step)
+        scale, zero_point, error = kernels.search(statistics, self.bits, self.range, judge)
         self.set_parameters(statistics.unflatten(scale), statistics.unflatten(zero_point))
         self._note_error(statistics.sample, error)
 

@@ -5,8 +5,6 @@ from .options import Options
 from .recipe import RECIPES, Recipe, Use
 
 HEADS = Use("uniform", {"axis": 1, "range": "least_error"})  # [pictures, heads, …]: a range for each head
-# A channel's step need not be finer than that of one scale for all channels at 8 bits.
-AVERAGES = Use("uniform", {"axis": -1, "range": "least_error", "least_step": 1 / 255})
 
 RECIPES.register("vitq")(
     Recipe(
@@ -23,7 +21,6 @@ RECIPES.register("vitq")(
             "query": HEADS,
             "key": HEADS,
             "value": HEADS,
-            "attention_output": AVERAGES,
             "*": Use("uniform", {"range": "least_error"}),
         },
         passes=(

@@ -107,24 +107,13 @@ RANGES = {
 
 
 def search(
-    statistics: Statistics, bits: int, ranges: str, judge: Judge | None = None, least_step: float = 0.0
+    statistics: Statistics, bits: int, ranges: str, judge: Judge | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Per group, the (scale, zero point, mean squared error) of the candidate with the least error.
 
     ``judge``: what ranks the shrunk extremes, and the percentiles too, which cut one end alone; None: the
-    mean squared error ranks the shrunk extremes. ``least_step``: of a scale, as a share of the whole range.
+    mean squared error ranks the shrunk extremes.
     """
-    scale, zero_point, error = _searched(statistics, bits, ranges, judge)
-    if least_step:
-        low, high = statistics.range()
-        scale, zero_point = widened(scale, zero_point, bits, least_step * float(high.max() - low.min()))
-        error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
-    return scale, zero_point, error
-
-
-def _searched(
-    statistics: Statistics, bits: int, ranges: str, judge: Judge | None
-) -> tuple[Tensor, Tensor, Tensor]:
     lows, highs = RANGES[ranges](statistics)
     if judge is None:
         if ranges != LEAST_ERROR:
@@ -152,13 +141,6 @@ def _shrunk(rank: Rank, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tens
     near = torch.arange(1 - COARSE, COARSE, device=low.device)[:, None]
     factors = SHRINK ** (powers[best, 0] + near).clamp(0, SHRINKS - 1)
     return rank(low * factors, high * factors)
-
-
-def widened(scale: Tensor, zero_point: Tensor, bits: int, least: float) -> tuple[Tensor, Tensor]:
-    """With steps of ``least`` where they are smaller, about the same middle."""
-    half = (2**bits - 1) / 2
-    wide = scale.clamp_min(least)
-    return wide, torch.where(wide > scale, (half - (half - zero_point) * scale / wide).round(), zero_point)
 
 
 def _best(scales: Tensor, zero_points: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
