@@ -20,7 +20,7 @@ from vitq_core.recipes.recipe import Recipe
 
 from .cells import stacked
 from .features import PAGE_COLUMNS, PICTURES, Bench, bits, cosines, fill, parser, width_of
-from .markdown import table
+from .markdown import numbers, table
 from .reconstruction import CALIBRATED, CALIBRATING, Change, Row, both, rules, without
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features_ablation.json"
@@ -89,10 +89,15 @@ def main() -> None:
 
 
 def page(rows: Sequence[Mapping]) -> str:
-    """A line for every row that was measured."""
-    found = sorted(rows, key=lambda row: list(ROWS).index(row["row"]))
-    lines = [[ROWS[row["row"]].title, width_of(row), cosines([row], PAGE_COLUMNS)] for row in found]
-    return table(["", "bits", "cosines"], lines)
+    """A line for every row and width that was measured; means over seeds."""
+    groups: dict[tuple[str, str], list[Mapping]] = {}
+    for row in sorted(rows, key=lambda row: list(ROWS).index(row["row"])):
+        groups.setdefault((row["row"], width_of(row)), []).append(row)
+    lines = [
+        [ROWS[name].title, width, cosines(found, PAGE_COLUMNS), numbers(row["seed"] for row in found)]
+        for (name, width), found in groups.items()
+    ]
+    return table(["", "bits", "cosines", "seeds"], lines)
 
 
 if __name__ == "__main__":
