@@ -3,7 +3,7 @@
 What helps small models may harm a large one. So the model is calibrated on a part of the pictures, first
 without any optional pass, then with each in turn beside those that helped; the answers to held-back pictures
 are compared with those in full precision. A pass that made them worse is struck from the plan and reported.
-Few pictures are held back, so "worse" means by more than chance.
+Few pictures are held back, so some passes that help a little are struck too: a model is simpler without.
 
 The last pass is tried first: a budget's bits may look good only as long as nothing makes up for rounding.
 """
@@ -47,20 +47,12 @@ def compare(run: Run) -> None:
         kept: list[Pass] = []
         for step in optional:
             after, given = trials.damage([*kept, step], recipe)
-            keep = not worse(before, after)
-            run.stages += (
-                StageRow(step.name, step.optional, float(before.mean()), float(after.mean()), keep),
-            )
+            keep = after <= before
+            run.stages += (StageRow(step.name, step.optional, before, after, keep),)
             if keep:
                 kept, before, recipe = [*kept, step], after, given
     run.recipe = recipe
     run.plan = [step for step in run.plan if step in kept or not step.optional]
-
-
-def worse(before: Tensor, after: Tensor) -> bool:
-    """Whether the damage to each of n pictures rose by more than one standard error, not by chance."""
-    rise = after - before
-    return bool(rise.mean() > rise.std() / len(rise) ** 0.5)
 
 
 @dataclass
@@ -77,8 +69,8 @@ class _Trials:
     def __post_init__(self) -> None:
         self.reference = self._outputs(self.run.prepared.module)
 
-    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[Tensor, Recipe]:
-        """To each held-back picture by a model with the ``chosen`` optional passes, and the recipe with the
+    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[float, Recipe]:
+        """To the held-back pictures by a model with the ``chosen`` optional passes, and the recipe with the
         bits they gave out.
 
         Where they only go on from what was tried last, that is what they go on from. Learning is not tried:
@@ -112,13 +104,12 @@ class _Trials:
         with evaluating(module), torch.no_grad():
             return [task.run(module, Batch((picture,))) for picture in self.held.split(1)]
 
-    def _measured(self, module: nn.Module) -> Tensor:
-        task, damages = self.run.prepared.task, []
+    def _measured(self, module: nn.Module) -> float:
+        task = self.run.prepared.task
+        metrics = task.metrics()
         for found, expected in zip(self._outputs(module), self.reference, strict=True):
-            metrics = task.metrics()
             metrics.add(found, None, expected)
-            damages.append(task.damage(metrics.result()))
-        return torch.tensor(damages)
+        return task.damage(metrics.result())
 
 
 def _copied(prepared: PreparedModel) -> PreparedModel:
