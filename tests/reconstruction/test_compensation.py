@@ -175,3 +175,5 @@ def test_learning_goes_on_from_a_weight_that_is_rounded_to_the_codes(bits: int) 
     torch.testing.assert_close(quantizer(beside), hard)
     assert ((beside - weight).abs() <= (hard - weight).abs()).all()
     assert not torch.equal(beside, hard)
+    pushed = beside + 0.3 * steps.scale * torch.randn_like(beside).sign()
+    torch.testing.assert_close(quantizer(pushed), hard)  # codes chosen together are not lost at once

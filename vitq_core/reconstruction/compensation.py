@@ -17,6 +17,7 @@ from ..quantizers import Uniform
 
 RIDGES = (1.0, 3.0, 10.0, 100.0)  # of the mean second moment: how much weights hold on to where they were
 DAMPING = 0.01  # of the same, so that a factor exists
+ASIDE = 0.1  # of a step: how far from its code learning finds a weight
 COLUMNS = 64  # rounded before the errors reach all others
 
 
@@ -38,8 +39,12 @@ class Grid:
         return (weight / self.scale).round_().clamp_(self.low, self.high).mul_(self.scale)
 
     def beside(self, hard: Tensor, wanted: Tensor) -> Tensor:
-        """The weight nearest to ``wanted`` that is rounded to ``hard``: where learning goes on from."""
-        step = 0.499 * self.scale
+        """``hard``, a little towards ``wanted``: where learning goes on from, and may round the other way.
+
+        Not half a step towards it: codes were chosen together, so that their errors make up for each other,
+        and a weight half way between two would lose its own at the first push.
+        """
+        step = ASIDE * self.scale
         return hard + torch.minimum(torch.maximum(wanted - hard, -step), step)
 
 
