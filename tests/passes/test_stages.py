@@ -9,7 +9,6 @@ import vitq_core as vq
 from vitq_core.data.calibration_set import CalibrationPictures
 from vitq_core.passes import calibrate, stages
 from vitq_core.recipes.steps import CALIBRATED, PASSES, Pass
-from vitq_core.tasks import TASKS
 
 
 def weights(model) -> list[torch.Tensor]:
@@ -85,13 +84,44 @@ def test_a_pass_goes_on_from_the_trial_before_it(model, pictures, monkeypatch) -
     assert len(fitted) == 2, "the trials' and the run's own"
 
 
-@pytest.mark.parametrize(("rise", "kept"), [(1e-6, False), (0.0, True), (-1e-6, True)])
-def test_what_is_worse_in_the_mean_is_struck(model, pictures, monkeypatch, rise: float, kept: bool) -> None:
-    damages = iter((0.5, 0.5 + rise))
-    monkeypatch.setattr(stages._Trials, "_measured", lambda trials, module: next(damages))
+@pytest.mark.parametrize(
+    ("rise", "is_worse", "beyond_doubt"),
+    [
+        ([0.02, 0.03, 0.02, 0.03], True, True),
+        ([0.0, 0.0, 0.0, 0.0], False, False),
+        ([1.5, -0.5, -0.5, -0.4], True, False),  # one picture of four
+        ([-0.2, -0.1, -0.3, 0.1], False, False),
+        ([0.3, -0.1, 0.3, 0.2], True, True),
+    ],
+)
+def test_few_pictures_do_not_decide_by_chance(rise: list[float], is_worse: bool, beyond_doubt: bool) -> None:
+    before = torch.tensor([-5.0, 1.0, -0.4, 2.0])
+    after = before + torch.tensor(rise)
+    assert [stages.worse(before, after, doubt) for doubt in (0.0, 1.0)] == [is_worse, beyond_doubt]
+
+
+@pytest.mark.parametrize(("step", "kept"), [("compensate", True), ("allocate_budget", False)])
+def test_what_judged_itself_has_the_benefit_of_the_doubt(
+    model, pictures, monkeypatch, step: str, kept: bool
+) -> None:
+    logs = torch.tensor([0.1, -0.2, 0.3, -0.1, 0.2, -0.3])
+    measured = iter((logs, logs + torch.tensor([1.5, -0.5, -0.5, -0.4, 0.1, 0.1])))
+    monkeypatch.setattr(stages._Trials, "_measured", lambda trials, module: next(measured))
+    plan = ("calibrate", step) if step == "compensate" else (step, "calibrate")
+    (row,) = vq.quantize(model, pictures(model, 12), compared(*plan)).report.stages
+    assert row.kept is kept
+
+
+def test_an_error_is_the_geometric_mean_over_held_back_pictures(model, pictures, monkeypatch) -> None:
+    seen = []
+    worse = stages.worse
+    monkeypatch.setattr(stages, "worse", lambda *both: seen.extend(both[:2]) or worse(*both))
     found = vq.quantize(model, pictures(model, 12), compared("calibrate", "compensate"))
     (row,) = found.report.stages
-    assert (row.before, row.after, row.kept) == (0.5, 0.5 + rise, kept)
+    assert [len(logs) for logs in seen] == [6, 6]  # half of them, one number each
+    means = [float(logs.exp().prod() ** (1 / 6)) for logs in seen]
+    assert [row.before, row.after] == pytest.approx(means)
+    assert row.kept is not worse(*seen, 1.0)
 
 
 def test_the_run_itself_uses_all_pictures_and_leaves_the_model_alone(model, pictures) -> None:
@@ -148,11 +178,3 @@ def test_pictures_are_held_back_evenly_however_they_came(count: int, batch: int)
     most = min(count, 128)
     assert held[:, 0, 0, 0].tolist() == list(range(3, most, 4))
     assert sorted([*calibrating.tolist(), *held[:, 0, 0, 0].tolist()]) == list(range(most))
-
-
-def test_equal_answers_are_no_damage() -> None:
-    equal = vq.Evaluation(None, None, 1, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0)
-    worse = vq.Evaluation(None, None, 1, 0.5, 0.3, 0.9, 0.8, 0.6, 0.1)
-    for task in TASKS.values():
-        assert task.damage(equal) == pytest.approx(0)
-        assert task.damage(worse) > 0.1

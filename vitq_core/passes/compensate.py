@@ -28,7 +28,7 @@ PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, b
 
 @add_pass(
     "compensate", needs=(CALIBRATED,), gives=(COMPENSATED,), weight=20.0,
-    optional="making weights up for rounding",
+    optional="making weights up for rounding", doubt=1.0,
 )  # fmt: skip
 def compensate(run: Run) -> None:
     """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""

@@ -3,7 +3,8 @@
 What helps small models may harm a large one. So the model is calibrated on a part of the pictures, first
 without any optional pass, then with each in turn beside those that helped; the answers to held-back pictures
 are compared with those in full precision. A pass that made them worse is struck from the plan and reported.
-Few pictures are held back, so some passes that help a little are struck too: a model is simpler without.
+Few pictures are held back, so the logarithms of their errors are compared: among the errors themselves a few
+pictures would decide. In doubt a model is simpler without.
 
 The last pass is tried first: a budget's bits may look good only as long as nothing makes up for rounding.
 """
@@ -29,6 +30,7 @@ from .base import Run
 
 EVERY = 2  # of so many pictures one is held back
 MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
+TINY = 1e-12  # an error that is none
 FEWEST = 8  # with fewer pictures nothing is tried
 
 
@@ -43,16 +45,23 @@ def compare(run: Run) -> None:
     rest, held = run.pictures.parted(EVERY, MOST)
     with rest:
         trials = _Trials(run, rest, held, len(optional) + 1)
-        before, recipe = trials.damage([], run.recipe)
+        before, recipe = trials.errors([], run.recipe)
         kept: list[Pass] = []
         for step in optional:
-            after, given = trials.damage([*kept, step], recipe)
-            keep = after <= before
-            run.stages += (StageRow(step.name, step.optional, before, after, keep),)
+            after, given = trials.errors([*kept, step], recipe)
+            keep = not worse(before, after, step.doubt)
+            errors = (float(logs.mean().exp()) for logs in (before, after))
+            run.stages += (StageRow(step.name, step.optional, *errors, keep),)
             if keep:
                 kept, before, recipe = [*kept, step], after, given
     run.recipe = recipe
     run.plan = [step for step in run.plan if step in kept or not step.optional]
+
+
+def worse(before: Tensor, after: Tensor, doubt: float = 0.0) -> bool:
+    """Whether the logarithms of n pictures' errors rose, and by more than ``doubt`` standard errors."""
+    rise = after - before
+    return bool(rise.mean() > doubt * rise.std() / len(rise) ** 0.5)
 
 
 @dataclass
@@ -69,9 +78,9 @@ class _Trials:
     def __post_init__(self) -> None:
         self.reference = self._outputs(self.run.prepared.module)
 
-    def damage(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[float, Recipe]:
-        """To the held-back pictures by a model with the ``chosen`` optional passes, and the recipe with the
-        bits they gave out.
+    def errors(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[Tensor, Recipe]:
+        """Logarithms of the task's loss, one for each held-back picture, of a model with the ``chosen``
+        optional passes; and the recipe with the bits they gave out.
 
         Where they only go on from what was tried last, that is what they go on from. Learning is not tried:
         it takes far longer than all trials, and undoes by itself what does not help.
@@ -104,12 +113,10 @@ class _Trials:
         with evaluating(module), torch.no_grad():
             return [task.run(module, Batch((picture,))) for picture in self.held.split(1)]
 
-    def _measured(self, module: nn.Module) -> float:
-        task = self.run.prepared.task
-        metrics = task.metrics()
-        for found, expected in zip(self._outputs(module), self.reference, strict=True):
-            metrics.add(found, None, expected)
-        return task.damage(metrics.result())
+    def _measured(self, module: nn.Module) -> Tensor:
+        task, answers = self.run.prepared.task, self._outputs(module)
+        losses = [task.loss(*pair) for pair in zip(answers, self.reference, strict=True)]
+        return torch.stack(losses).double().clamp_min(TINY).log()
 
 
 def _copied(prepared: PreparedModel) -> PreparedModel:

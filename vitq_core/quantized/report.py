@@ -61,7 +61,8 @@ class UnitRow(Record):
 @dataclass(frozen=True)
 class StageRow(Record):
     """One optional pass, tried on calibration pictures: how far held-back answers lay from full precision's
-    without it and with it (``Task.damage``), and whether it was kept. ``does``: what it is for, for people.
+    without it and with it (geometric mean of ``Task.loss``), and whether it was kept. ``does``: what it is
+    for, for people.
     """
 
     stage: str

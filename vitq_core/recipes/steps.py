@@ -26,7 +26,9 @@ class Pass:
     ``weight``: its share of a run's time, beside the other passes'. ``Options``: its own, a dataclass of
     ``common.options``. ``keeps_rows``: it weighs candidates on activation rows, which calibration then keeps.
     ``optional``: what it is for, for people, where a recipe is whole without it, so that it may be compared
-    with doing without. ``when(run)``: is there anything for it to do; None: always.
+    with doing without. ``doubt``: by how many standard errors it may then seem to harm and is kept: more than
+    none for what has judged itself already, layer by layer on held-back pictures. ``when(run)``: is there
+    anything for it to do; None: always.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Pass:
     check: Callable[[Any], None] | None = None
     keeps_rows: bool = False
     optional: str = ""
+    doubt: float = 0.0
     when: Callable[[Any], bool] | None = None
 
     def wanted(self, run: Any) -> bool:

@@ -100,10 +100,6 @@ class Task(ABC):
         """Fresh ones, with no picture seen."""
 
     @abstractmethod
-    def damage(self, found: Evaluation) -> float:
-        """How far answers lie from the reference's, as one number: 0 for equal ones, more for worse."""
-
-    @abstractmethod
     def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
         """How far a batch's answers lie from the ``expected`` ones, a mean over its pictures, to be
         differentiated: what a whole model learns by. 0 for equal ones; that of zeros is what others are

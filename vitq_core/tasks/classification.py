@@ -37,10 +37,6 @@ class Classification(Task):
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics()
 
-    def damage(self, found: Evaluation) -> float:
-        """Mean KL(reference ‖ module) in nats."""
-        return found.kl
-
     def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
         """‖z − ẑ‖² of the logits, as units learn too."""
         error = functional.mse_loss(outputs[LOGITS], expected[LOGITS], reduction="sum")

@@ -52,12 +52,6 @@ class Features(Task):
     def metrics(self) -> FeatureMetrics:
         return FeatureMetrics()
 
-    def damage(self, found: Evaluation) -> float:
-        """1 minus the mean cosine: of patch tokens and class token; of the features where none are shown."""
-        shown = [found.token_cosine, found.class_token_cosine]
-        known = [cosine for cosine in shown if cosine is not None] or [found.cosine]
-        return 1 - sum(known) / len(known)
-
     def loss(self, outputs: Outputs, expected: Outputs) -> Tensor:
         """1 minus the mean cosine: of the patch tokens, and of the class token as much as of all patches.
 
