@@ -80,6 +80,7 @@ OPTIONS = {
     "affine": {"affine_lr": 1e-3},
     "weight scales": {"weight_scales": True},
     "fisher": {"weighting": "fisher"},
+    "tokens": {"weighting": "tokens"},
     "no divergence": {"kl_lambda": None},
     "bfloat16": {"autocast": True},
     "a short way": {"scale_travel": 0.01},

@@ -1,4 +1,4 @@
-"""Fisher information of every output element, against a fp_model that takes one picture at a time."""
+"""Shares of each token's own square; Fisher information, against a model that takes one picture at a time."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ import torch
 import vitq_core as vq
 from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
-from vitq_core.reconstruction.weighting import fisher_weights
+from vitq_core.reconstruction.losses import output_error, output_loss
+from vitq_core.reconstruction.weighting import PREFIX, by_token, fisher_weights, weights_of
 
 UNITS = [Unit("blocks.0.attn", ("blocks.0.attn.softmax",)), Unit("blocks.1.mlp"), Unit("head")]
 
@@ -62,3 +63,57 @@ def test_a_classifier_without_pooling_cannot_be_weighed(images) -> None:
         rows.append(images)
         with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[\d+, 48, 4\]"):
             fisher_weights(Tokens(), [Unit("head")], rows, 0, torch.device("cpu"))
+
+
+# -- tokens --------------------------------------------------------------------------------------------
+def tokens(loud: float) -> torch.Tensor:
+    drawn = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
+    drawn[1, 4] *= loud
+    return drawn
+
+
+@pytest.mark.parametrize("loud", [1.0, 30.0, 1000.0])
+def test_a_tokens_error_counts_as_a_share_of_its_own_square(loud: float) -> None:
+    """So the loud one counts as much as any other, and a class token as several."""
+    target = tokens(loud)
+    weights = by_token(target, prefix=1)
+    shares = (weights[..., 0] * target.square().mean(-1)) / weights.mul(target.square()).mean()
+    assert shares[:, 0] / shares[:, 1] == pytest.approx([PREFIX, PREFIX], rel=0.3)
+    assert shares[1, 4] / shares[1, 3] == pytest.approx(1.0, rel=0.3)
+
+
+def test_a_silent_token_does_not_count_without_bound() -> None:
+    target = tokens(1e-6)
+    weights = by_token(target, prefix=0)
+    assert weights.isfinite().all()
+    assert weights[1, 4] <= 20 * weights.median()
+    assert by_token(torch.zeros(1, 3, 4), prefix=1).isfinite().all()
+
+
+def test_maps_of_tokens_have_no_first_one() -> None:
+    target = tokens(5.0)
+    assert torch.equal(by_token(target.view(2, 2, 3, 16), 1), by_token(target, 0).view(2, 2, 3, 1))
+
+
+def test_loss_and_error_are_weighed_alike() -> None:
+    target = tokens(30.0)
+    found = target + 0.1 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
+    weights = by_token(target, 1)
+    error, signal = output_error(found, target, weights)
+    slow = sum(
+        float(w) * float((a - b).square().sum())
+        for w, a, b in zip(weights.flatten(), found.flatten(0, 1), target.flatten(0, 1), strict=True)
+    )
+    assert error == pytest.approx(slow, rel=1e-4)
+    assert float(output_loss(found, target, weights)) == pytest.approx(slow / (2 * 16), rel=1e-4)
+    assert output_error(found, target)[1] > 10 * output_error(found[:1], target[:1])[1], "one token is loud"
+    assert signal == pytest.approx(float((weights * target.square()).sum()), rel=1e-5)
+
+
+def test_tokens_are_weighed_inside_of_blocks_alone(model, images) -> None:
+    units = [Unit("patch_embed.proj"), Unit("blocks.0"), Unit("blocks.1.mlp"), Unit("head")]
+    found = weights_of("tokens", model, units, ["blocks.0", "blocks.1"], None, 0)
+    assert set(found) == {"blocks.0", "blocks.1.mlp"}
+    assert weights_of("none", model, units, ["blocks.0", "blocks.1"], None, 0) == {}
+    target = tokens(3.0)
+    assert torch.equal(found["blocks.0"](target), by_token(target, model.num_prefix_tokens))

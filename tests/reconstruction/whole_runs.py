@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.data.store import ActivationStore, Scratch
+from vitq_core.graph.site import Unit
 from vitq_core.quantized.audit import audit
 from vitq_core.quantized.report import UnitRow
+from vitq_core.reconstruction.weighting import weights_of
 
 CHUNK = 32
 QUICK = {"effort": "quick", "iterations": 3, "batch_size": 8, "autocast": False}
@@ -49,10 +52,25 @@ def output_of(model: nn.Module, unit: str, images: Tensor) -> Tensor:
 
 
 def error_of(result: vq.QuantizeResult, model: nn.Module, unit: str, images: Tensor) -> float:
-    """``‖O − Ô‖² / ‖O‖²`` in whole forwards of the model that was given and of the result."""
+    """``‖O − Ô‖² / ‖O‖²`` in whole forwards of the model that was given and of the result, weighed as the
+    recipe says."""
     target = output_of(model, unit, images).double()
     noise = output_of(result.model, unit, images) - target
-    return float(noise.square().sum() / target.square().sum())
+    weights = weights_in(result, model, unit, images, target)
+    return float((weights * noise.square()).sum() / (weights * target.square()).sum())
+
+
+def weights_in(
+    result: vq.QuantizeResult, model: nn.Module, unit: str, images: Tensor, target: Tensor
+) -> Tensor:
+    schedule = result.recipe.options.schedule
+    weighting = schedule.weighting if schedule and unit else "none"
+    blocks = result.model.vitq.family.blocks(result.model)
+    with Scratch() as scratch:
+        pictures = ActivationStore(scratch, len(images))
+        pictures.append(images)
+        found = weights_of(weighting, model, [Unit(unit)], blocks, pictures, 0).get(unit)
+    return torch.ones(()) if found is None else found(target)
 
 
 def assert_reported(result: vq.QuantizeResult, model: nn.Module, images: Tensor) -> None:

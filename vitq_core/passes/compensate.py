@@ -19,11 +19,11 @@ from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, COMPENSATED, add_pass
 from ..reconstruction.compensation import Grid, Moments, compensated
 from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
+from ..reconstruction.weighting import PREFIX
 from .base import Run
 
 MOST = 128  # pictures: more would hardly change the moments
 EVERY = 4  # picture judges what making up for the others does
-PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
 
 
 @add_pass(

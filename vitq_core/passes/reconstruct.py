@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..common.errors import Cancelled
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
-from ..data.store import ActivationStore, Scratch
+from ..data.store import Scratch
 from ..graph.site import Unit
 from ..quantized.cost import cost_of
 from ..quantized.report import RECONSTRUCTED as LEARNED
@@ -31,7 +31,7 @@ from ..reconstruction.optimize import Diverged, hard_error, learn, pieces
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
 from ..reconstruction.unit_inputs import UnitData, UnitInputs
-from ..reconstruction.weighting import fisher_weights
+from ..reconstruction.weighting import Weigh, weights_of
 from .base import Run
 
 WHOLE = Unit("")
@@ -75,7 +75,7 @@ def learn_units(
         blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
-        weights = cache(lambda: _weights(fp_model, units, kept, schedule, seed))
+        weights = cache(lambda: weights_of(schedule.weighting, fp_model, units, blocks, kept, seed))
         learning = _Learning(
             simulation, plan, Reporter(simulation, plan, len(kept), monitor, watch), seed, state, weights
         )
@@ -126,14 +126,6 @@ def check_enough(pictures: int, schedule: Schedule | None) -> None:
         )
 
 
-def _weights(
-    fp_model: nn.Module, units: list[Unit], pictures: ActivationStore, schedule: Schedule, seed: int
-) -> dict[str, Tensor]:
-    if schedule.weighting == "none":
-        return {}
-    return fisher_weights(fp_model, units, pictures, seed, next(fp_model.parameters()).device)
-
-
 @dataclass
 class _Learning:
     """The pass over the units: what they have in common, and the rows of those done."""
@@ -143,7 +135,7 @@ class _Learning:
     reporter: Reporter
     seed: int
     state: RunState
-    weights: Callable[[], dict[str, Tensor]]
+    weights: Callable[[], dict[str, Weigh]]
     rows: list[UnitRow] = field(default_factory=list)
 
     def take(self, gather: Callable[[], UnitData]) -> None:

@@ -42,8 +42,8 @@ LEARNING, RECONSTRUCTED = "learning", "reconstructed"
 
 @dataclass(frozen=True)
 class UnitRow(Record):
-    """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good;
-    of the whole model its task's loss, as a share of that of zeros.
+    """One unit of the reconstruction: ‖O − Ô‖² / ‖O‖² of its output before and after, rounded for good, each
+    element weighed as the schedule says; of the whole model its task's loss, as a share of that of zeros.
 
     ``outcome``: RECONSTRUCTED, or why it was kept as it was; LEARNING while it is not over. ``losses``: what
     was minimized, in order, means of equally many iterations.

@@ -12,7 +12,7 @@ PUBLISHED_ITERATIONS = 3000
 # Of the last stage: the best of four pairs of steps on cifar10-vit at W3/A3, and of ways for a scale there
 # and on demo-vit at W4/A4, where 1.0 made the error nine times what it was.
 FINISH_SCALE_LR, FINISH_AFFINE_LR, FINISH_TRAVEL = 1e-4, 3e-5, 0.1
-WEIGHTINGS = ("none", "fisher")
+WEIGHTINGS = ("none", "tokens", "fisher")
 # What a picture costs, in forward passes of a unit: to be put through it before and after, and an iteration.
 GATHER, STEP = 4, 5
 
@@ -34,10 +34,10 @@ class Schedule:
     given ``scale_lr`` too;
     ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
-    weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, a name
-    of ``WEIGHTINGS``; ``finish``: after the units the whole model learns, for so many times the iterations
-    and in steps of its own, what is no code of a weight; ``finish_bits``: only where weights have at most so
-    many bits on average, None: always.
+    weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, one of
+    ``WEIGHTINGS`` (tokens: each as a share of its own square, class tokens more); ``finish``: after the units
+    the whole model learns, for so many times the iterations and in steps of its own, what is no code of a
+    weight; ``finish_bits``: only where weights have at most so many bits on average, None: always.
     """
 
     iterations: int = PUBLISHED_ITERATIONS

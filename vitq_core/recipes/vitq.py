@@ -36,6 +36,7 @@ RECIPES.register("vitq")(
                 "weight_scales": True,
                 "kl_lambda": None,
                 "drop": 0.0,
+                "weighting": "tokens",
                 "finish": 0.5,
             },
         ),

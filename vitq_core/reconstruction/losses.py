@@ -12,7 +12,7 @@ from torch.nn import functional
 def output_loss(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """``‖O − Ô‖²``, summed over dimension 1, mean over the rest (as ADFQ-ViT's code has it).
 
-    ``weights``: of the elements of one output, of mean 1.
+    ``weights``: of the elements, as many as there are or fewer, to be multiplied with.
     """
     positions = target.numel() / target.shape[1]
     if weights is None:
@@ -20,9 +20,11 @@ def output_loss(output: Tensor, target: Tensor, weights: Tensor | None = None) -
     return ((output - target).square() * weights).sum() / positions
 
 
-def output_error(output: Tensor, target: Tensor) -> tuple[float, float]:
-    """(‖O − Ô‖², ‖O‖²), summed over everything."""
-    return float((output - target).square().sum()), float(target.square().sum())
+def output_error(output: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[float, float]:
+    """(‖O − Ô‖², ‖O‖²), summed over everything, each square times its weight."""
+    squares = ((output - target).square(), target.square())
+    error, signal = squares if weights is None else (weights * each for each in squares)
+    return float(error.sum()), float(signal.sum())
 
 
 def tempered(maps: Tensor, temperature: float) -> Tensor:

@@ -235,7 +235,8 @@ def _answered(module: nn.Module, data: UnitData, x: Tensor) -> Tensor | Outputs:
 
 def _distance(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> Tensor:
     if data.task is None:
-        return output_loss(output.float(), target.to(output.device), data.weights)
+        target = target.to(output.device)
+        return output_loss(output.float(), target, data.weights and data.weights(target))
     answers = {name: part.float() for name, part in output.items()}
     return data.task.loss(answers, {name: part.to(answers[name].device) for name, part in target.items()})
 
@@ -250,7 +251,8 @@ def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
 
 
 def hard_error(module: nn.Module, data: UnitData) -> float:
-    """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input.
+    """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input; elements
+    are weighed as in its loss.
 
     Of a whole model: its task's loss, as a share of that of zeros (the same for logits). Infinite where it
     answers with what is no number.
@@ -270,7 +272,8 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
 def _errors(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> tuple[float, float]:
     """(error, what it is compared with), summed over the pictures."""
     if data.task is None:
-        return output_error(output, target.to(output.device))
+        target = target.to(output.device)
+        return output_error(output, target, data.weights and data.weights(target))
     zeros = {name: torch.zeros_like(part) for name, part in output.items()}
     count = len(next(iter(target.values())))
     error, signal = (float(_distance(answer, target, data)) * count for answer in (output, zeros))

@@ -23,6 +23,7 @@ from ..graph.segments import runs_in_sequence, stem, tail
 from ..graph.site import Unit
 from ..tasks import Outputs, Task
 from .losses import tempered
+from .weighting import Weigh
 
 CHUNK = 32  # pictures that run through a unit at a time where its error is measured
 Run = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, pictures, stream) → the segment's output
@@ -43,7 +44,7 @@ class UnitData:
 
     ``quant_input``: its input in the quantized model, ``fp_input``: in the float one, ``target``: the float
     output, ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other
-    arguments of its forward; ``weights``: how much each element of an output counts; None: all the same.
+    arguments of its forward; ``weights``: of a target, how much each element counts; None: all the same.
 
     ``task``: of a whole model, whose loss counts; ``target`` then holds its answers by name.
     """
@@ -53,7 +54,7 @@ class UnitData:
     target: ActivationStore | NamedStores
     maps: list[ActivationStore]
     options: dict[str, Any] = field(default_factory=dict)
-    weights: Tensor | None = None
+    weights: Weigh | None = None
     task: Task | None = None
 
     @property

@@ -1,6 +1,9 @@
-"""How much each element of a unit's output matters to the answer: the diagonal of the Fisher information."""
+"""How much each element of a unit's output matters: what its squared errors are weighed by."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,50 @@ from ..common.hooks import hooked
 from ..data.store import ActivationStore
 from ..graph.site import Unit
 from ..tasks import task_of
+
+PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
+QUIET = 0.1  # of the median square: a token that is next to nothing does not count without bound
+TINY = 1e-30
+Weigh = Callable[[Tensor], Tensor]  # a target [B, …] → weights that it can be multiplied with, about 1 each
+
+
+def weights_of(
+    weighting: str,
+    model: nn.Module,
+    units: list[Unit],
+    blocks: list[str],
+    pictures: ActivationStore,
+    seed: int,
+) -> dict[str, Weigh]:
+    """{unit: its weights}, for those that have any; ``weighting``: one of ``recipes.schedule.WEIGHTINGS``.
+
+    Tokens are weighed in ``blocks`` alone: what is before and after them need not give tokens.
+    """
+    if weighting == "tokens":
+        prefix = getattr(model, "num_prefix_tokens", 0)
+        inside = [unit.name for unit in units if any(Unit(block).holds(unit.name) for block in blocks)]
+        return dict.fromkeys(inside, partial(by_token, prefix=prefix))
+    if weighting == "fisher":
+        device = next(model.parameters()).device
+        found = fisher_weights(model, units, pictures, seed, device)
+        return {name: partial(_whatever_the_target, weights) for name, weights in found.items()}
+    return {}
+
+
+def _whatever_the_target(weights: Tensor, target: Tensor) -> Tensor:
+    return weights
+
+
+def by_token(target: Tensor, prefix: int) -> Tensor:
+    """[B, T, 1] for tokens [B, T, D], [B, h, w, 1] for [B, h, w, D]: a token's error counts as a share of its
+    own square, as the next norm hears it. Few tokens of a real model are hundreds of times as loud as the
+    others, and would count alone. The first ``prefix`` of T tokens count `PREFIX` times.
+    """
+    squares = target.square().mean(-1, keepdim=True)
+    shares = squares.mean() / (squares + QUIET * squares.median()).clamp_min(TINY)
+    if target.ndim == 3:
+        shares[:, :prefix] *= PREFIX
+    return shares
 
 
 def fisher_weights(
