@@ -17,7 +17,7 @@ from pathlib import Path
 
 import vitq_core as vq
 
-from .cells import Bench, Cells, fill, parser_of, width
+from .cells import Bench, Cells, fill, or_refused, parser_of, width
 
 RESULTS = Path(__file__).parents[2] / "docs" / "accuracy.json"
 WIDTHS = ((4, 4), (3, 3), (6, 6), (8, 8))
@@ -39,7 +39,10 @@ def parse() -> argparse.Namespace:
 def cells(bench: Bench, arguments: argparse.Namespace) -> Cells:
     for bits, seed, name in product(arguments.widths, arguments.seeds, arguments.recipes):
         recipe = vq.recipe(name, *bits, effort="none")
-        yield f"{name} W{bits[0]}/A{bits[1]} seed {seed}", partial(bench.cell, recipe, seed, FIGURES)
+        yield (
+            f"{name} W{bits[0]}/A{bits[1]} seed {seed}",
+            partial(or_refused, partial(bench.cell, recipe, seed, FIGURES)),
+        )
 
 
 def markdown(results: dict) -> str:
@@ -63,14 +66,17 @@ def table(model_id: str, cells: dict) -> str:
         ]
         if any(row):
             lines.append(f"| `{recipe}` | " + " | ".join(row) + " |")
-    sizes = [next((c["size_mb"] for key, c in cells.items() if f" W{w}/A" in key), None) for w in widths]
-    full = next(c["fp32_size_mb"] for key, c in cells.items() if key != "float")
+    sized = {key: cell for key, cell in cells.items() if "size_mb" in cell}
+    sizes = [next((c["size_mb"] for key, c in sized.items() if f" W{w}/A" in key), None) for w in widths]
+    full = next(iter(sized.values()))["fp32_size_mb"]
     shown = " | ".join("" if size is None else f"{size:.2f}" for size in sizes)
     return "\n".join([*lines, f"| size, MB (float {full:.1f}) | {shown} |"])
 
 
 def describe(cells: list[dict]) -> str:
     """``top-1 (agreement)`` in percent, with the deviation over calibration sets where there are several."""
+    if any("refused" in cell for cell in cells):
+        return "refused"
     if not cells:
         return ""
     top1 = [100 * cell["top1"] for cell in cells]

@@ -139,6 +139,14 @@ def fill(
     print(markdown(results))
 
 
+def or_refused(measure: Callable[[], dict]) -> dict:
+    """What ``measure`` gives, or {"refused": why}: the paper's policy has no bits above 8 to give."""
+    try:
+        return measure()
+    except ValueError as error:
+        return {"refused": str(error)}
+
+
 def save(results: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, sort_keys=True))

@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -27,7 +28,7 @@ from vitq_core.experiment.run import quantize_and_measure, refer
 from vitq_core.experiment.samples import Sample
 from vitq_core.pictures import PictureFolder
 
-from .cells import samples_of
+from .cells import or_refused, samples_of
 from .markdown import numbers, table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "features.json"
@@ -90,11 +91,7 @@ def fill(out: Path, keys: Iterable[dict], measure: Callable[[dict], dict]) -> No
     rows = json.loads(out.read_text()) if out.exists() else []
     for key in keys:
         if not any(key.items() <= row.items() for row in rows):
-            try:
-                found = measure(key)
-            except ValueError as error:  # the paper's policy has no bits above 8 to give
-                found = {"refused": str(error)}
-            rows.append(key | found)
+            rows.append(key | or_refused(partial(measure, key)))
             print(json.dumps(rows[-1]), flush=True)
             out.write_text(json.dumps(rows, indent=1) + "\n")
 

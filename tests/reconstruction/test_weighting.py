@@ -82,6 +82,12 @@ def test_a_tokens_error_counts_as_a_share_of_its_own_square(loud: float) -> None
     assert shares[1, 4] / shares[1, 3] == pytest.approx(1.0, rel=0.3)
 
 
+def test_weights_are_those_of_a_picture_alone() -> None:
+    """Pictures that are learned together, or in pieces as large as memory allows, do not change them."""
+    target = tokens(30.0)
+    assert torch.equal(by_token(target, 1), torch.cat([by_token(part, 1) for part in target.split(1)]))
+
+
 def test_a_silent_token_does_not_count_without_bound() -> None:
     target = tokens(1e-6)
     weights = by_token(target, prefix=0)

@@ -53,7 +53,13 @@ def by_token(target: Tensor, prefix: int) -> Tensor:
     others, and would count alone. The first ``prefix`` of T tokens count `PREFIX` times.
     """
     squares = target.square().mean(-1, keepdim=True)
-    shares = squares.mean() / (squares + QUIET * squares.median()).clamp_min(TINY)
+    of_picture = squares.flatten(
+        1
+    )  # by itself, or a weight would depend on how pictures are cut into batches
+    mean, median = (
+        each.view(-1, *[1] * (squares.ndim - 1)) for each in (of_picture.mean(1), of_picture.median(1)[0])
+    )
+    shares = mean / (squares + QUIET * median).clamp_min(TINY)
     if target.ndim == 3:
         shares[:, :prefix] *= PREFIX
     return shares
