@@ -73,7 +73,7 @@ class Page:
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results
-        run = self.quantizing.connect(form.inputs, form.inputs, self.outputs, form.validate, self._title)
+        run = self.quantizing.connect(form.inputs, self.outputs, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         connect_download(results.download, self.bench, self.shown)
 

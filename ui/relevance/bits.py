@@ -42,9 +42,7 @@ class BitsSection(BitsView):
 
     def connect(self) -> Any:
         """The events after which there is another table."""
-        run = self.run.connect(
-            self.inputs | {self.score.scores}, self.inputs, self.outputs, self._validate, self._name
-        )
+        run = self.run.connect(self.inputs | {self.score.scores}, self.outputs, self._validate, self._name)
         policy = self.fields["policy"]
         policy.change(_policy_chosen, policy, [self.note, self.paper, self.budget], **LIGHT)
         given = {self.table, *self.inputs}

@@ -93,9 +93,8 @@ class QuantizeSection:
 
     def connect(self, tables: list[Any]) -> Any:
         """The event of a finished run. `tables`: the events after which there is another table."""
-        fields = set(self.fields.values())
-        given = fields | self.bits.inputs | {self.bits.table}
-        run = self.run.connect(given, fields, self.outputs, self._validate, self._name)
+        given = set(self.fields.values()) | self.bits.inputs | {self.bits.table}
+        run = self.run.connect(given, self.outputs, self._validate, self._name)
         run.success(self.settle, given | {self.done}, self.status, **LIGHT)
         connect_download(self.download, self.bench, self.shown)
         chosen = [self.own["method"], self.own["effort"]]

@@ -82,7 +82,7 @@ class ScoreSection:
 
     def connect(self) -> Any:
         """The event of a finished run."""
-        run = self.run.connect(self.inputs, self.inputs, self.outputs, self._validate, self._name)
+        run = self.run.connect(self.inputs, self.outputs, self._validate, self._name)
         run.success(self.settle, self.inputs | {self.scores, self.status}, self.status, **LIGHT)
         self.upload.upload(
             self.read, self.inputs | {self.upload}, self.outputs, show_progress="hidden", **HEAVY

@@ -35,11 +35,11 @@ Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 class Run:
     """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps their job (what ends it, and its progress log) and, while that is the last word,
-    with which inputs a run failed. `failed`: shown too where the work did not end well. `live`: shows what is
-    being learned. A run that has learned something finishes with that when it is cancelled; cancelled once
-    more, or any other run, it is abandoned. `kept`: the settings of the result on the page, which stays there
-    where a run does not end well, and is then named. `busy`: whether another run goes first.
+    Of a visitor it keeps their job (what ends it, and its progress log) and, until a run ends well, what it
+    was asked for. `failed`: shown too where the work did not end well. `live`: shows what is being learned. A
+    run that has learned something finishes with that when it is cancelled; cancelled once more, or any other
+    run, it is abandoned. `kept`: the settings of the result on the page, which stays there where a run does
+    not end well, and is then named. `busy`: whether another run goes first.
     """
 
     start: gr.Button
@@ -52,22 +52,22 @@ class Run:
     kept: gr.State | None = None
     busy: Callable[[], bool] = lambda: False
     jobs: Jobs = field(default_factory=Jobs)
-    _failed_with: dict[str, dict] = field(default_factory=dict)
+    _asked_for: dict[str, dict] = field(default_factory=dict)
     _name: Callable[[Data], str] = lambda data: "That"
 
     def connect(
         self,
         inputs: set[Component],
-        checked: set[Component],
         outputs: set[Component],
         validate: Callable[[Data], list[dict]],
         name: Callable[[Data], str],
     ) -> Any:
-        """The event of the run. `validate` judges the values of `checked`; `name` says what is run."""
+        """The event of the run. `validate` judges the values of `inputs`; `name` says what is run."""
         self._name = name
 
         def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
             self.jobs.start(request.session_hash)
+            self._asked_for[request.session_hash] = dict(data)
             said = WAITING if self.busy() else "Starting …"
             return (
                 markup.banner("busy", said, name(data)),
@@ -77,7 +77,7 @@ class Run:
 
         bar = [self.status, self.start, self.stop]
         begun = self.start.click(
-            begin, checked, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
+            begin, inputs, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
         run = begun.success(
@@ -101,10 +101,10 @@ class Run:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
         job = self.jobs.begun(request.session_hash)
-        self._failed_with[request.session_hash] = dict(data)
+        self._asked_for[request.session_hash] = dict(data)
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)
-            self._failed_with.pop(request.session_hash, None)
+            self._asked_for.pop(request.session_hash, None)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
@@ -139,18 +139,18 @@ class Run:
     def leave(self, request: gr.Request) -> None:
         """Nobody waits for the run of a page that was closed."""
         self.jobs.abandon(request.session_hash)
-        self._failed_with.pop(request.session_hash, None)
+        self._asked_for.pop(request.session_hash, None)
 
     def running(self, request: gr.Request) -> bool:
         return self.jobs.running(request.session_hash)
 
     def has_last_word(self, data: Data, request: gr.Request) -> bool:
-        """Whether the banner is the run's: it is under way, or failed with these very inputs.
+        """Whether the banner is the run's: under way, or failed or cancelled with these very inputs.
 
         An answer to a change of the form that was asked before the button was pressed comes after both.
         """
-        failed = self._failed_with.get(request.session_hash, {})
-        same = bool(failed) and all(data.get(item) == value for item, value in failed.items() if item in data)
+        asked = self._asked_for.get(request.session_hash, {})
+        same = bool(asked) and all(data.get(item) == value for item, value in asked.items() if item in data)
         return self.running(request) or same
 
     def idle_buttons(self) -> Updates:

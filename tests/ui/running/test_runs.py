@@ -133,12 +133,25 @@ def test_what_a_run_said_at_its_end_is_not_talked_over_by_a_late_answer_about_th
     assert not run.has_last_word({"folder": "a"}, ME)
 
 
+def begun(**settings):
+    """A run on a page, and the handler of its button."""
+    with gr.Blocks() as page:
+        run = Run(gr.Button(), gr.Button(), gr.HTML(), None, STOPPED, **settings)
+        run.connect(set(), set(), lambda data: [], lambda data: "ViT")
+    return run, next(event.fn for event in page.fns.values() if event.fn.__name__ == "begin")
+
+
+def test_a_run_cancelled_before_its_turn_is_not_talked_over_either():
+    run, begin = begun()
+    begin({"pictures": 1024}, ME)
+    assert run.cancel(ME)[run.status] == STOPPED
+    assert run.has_last_word({"pictures": 1024}, ME)
+    assert not run.has_last_word({"pictures": 32}, ME)
+
+
 def test_a_run_says_whether_another_one_goes_first():
     busy = [True]
-    with gr.Blocks() as page:
-        run = Run(gr.Button(), gr.Button(), gr.HTML(), None, STOPPED, busy=lambda: bool(busy))
-        run.connect(set(), set(), set(), lambda data: [], lambda data: "ViT")
-    begin = next(event.fn for event in page.fns.values() if event.fn.__name__ == "begin")
+    _, begin = begun(busy=lambda: bool(busy))
     said = begin({}, ME)[0]
     assert "Waiting: another run is before yours." in said and "ViT" in said
     busy.clear()
