@@ -18,7 +18,7 @@ from ..quantized.simulation import Simulation, quantize_inputs
 from ..quantizers import Uniform
 from ..recipes.steps import CALIBRATED, COMPENSATED, add_pass
 from ..reconstruction.compensation import Grid, Moments, compensated
-from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
+from ..reconstruction.unit_inputs import UnitData, UnitInputs
 from ..reconstruction.weighting import PREFIX
 from .base import Run
 
@@ -34,7 +34,7 @@ def compensate(run: Run) -> None:
     """Uniform weights of linear layers and convolutions, and their biases; other layers stay as they are."""
     simulation, units = run.simulation, [Unit(name) for name in compensable(run.simulation)]
     with Scratch() as scratch, torch.no_grad():
-        pictures = run.pictures.kept(_most(run), scratch)
+        pictures = run.pictures.kept(MOST, scratch)
         blocks = simulation.family.blocks(simulation.module)
         inputs = UnitInputs(simulation.module, run.fp_model, units, blocks, pictures)
         for index, (unit, gather) in enumerate(inputs):
@@ -43,12 +43,6 @@ def compensate(run: Run) -> None:
             )
             with closing(gather()) as data:
                 _compensate(simulation, unit.name, data)
-
-
-def _most(run: Run) -> int:
-    """Where learning follows, without the pictures that it measures on."""
-    schedule = run.recipe.options.schedule
-    return MOST if schedule is None else min(MOST, trained_of(min(run.pictures.count, schedule.pictures)))
 
 
 def compensable(simulation: Simulation) -> list[str]:
