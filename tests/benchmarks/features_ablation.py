@@ -52,7 +52,7 @@ PARTS = (
     *("equal-bits", "no-centring", "no-rotation"),
     *("fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
     *("no-compensation", "residual-rotation", "one-scale", "one-scale-rotated"),
-    *("smoothing", "kept-outliers", "scaled-averages", "crl"),
+    *("smoothing", "kept-outliers", "scaled-averages", "no-rescaling", "crl"),
 )
 
 

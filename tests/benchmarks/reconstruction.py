@@ -151,7 +151,14 @@ ABLATION = {
         "vitq",
         rules(attention_output=Use("uniform", {"axis": -1, "range": "least_error"})),
     ),
-    "crl": Row("tried: CRL", "vitq", after("calibrate", "reparameterize_clip")),
+    "no-rescaling": Row(
+        "without moving spread between channels into weights", "vitq", without("reparameterize_judged")
+    ),
+    "crl": Row(
+        "tried: CRL at every norm",
+        "vitq",
+        both(without("reparameterize_judged"), after("calibrate", "reparameterize_clip")),
+    ),
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
     "no-weight-scales": Row("without learning the weights' scales", "vitq", settings(weight_scales=False)),
@@ -190,6 +197,7 @@ CALIBRATING = {
             "smoothing",
             "kept-outliers",
             "scaled-averages",
+            "no-rescaling",
             "crl",
         ),
     )

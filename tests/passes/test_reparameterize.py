@@ -1,6 +1,7 @@
 """Reparameterization changes no float output, and follows the formulas of RepQ-ViT and CRL."""
 
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 import vitq_core as vq
 from tests.conftest import VARIANTS
 from tests.pairs import in_turn
+from vitq_core.models.outliers import spread_channels
 from vitq_core.passes import reparameterize
 from vitq_core.quantizers import Uniform
 
@@ -286,3 +288,56 @@ def test_weights_are_fitted_again(model, images) -> None:
             weight = simulation.float_weight(layer.name)
             again = deepcopy(simulation.quantizer(layer.weight)).fit(weight)
             assert torch.equal(again(weight), simulation.layer(layer.name).weight)
+
+
+JUDGED = replace(vq.recipe("crl"), passes=("calibrate", "reparameterize_judged"))
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.24, 0.26, 0.9])
+def test_a_norm_is_rescaled_where_that_takes_a_quarter_off_the_error(
+    model, images, watched: list, monkeypatch, gain: float
+) -> None:
+    seen = []
+
+    def made_up(simulation, site, target, tokens) -> float:
+        seen.append(target)
+        as_it_is = target is simulation.quantizer(site)
+        return 1.0 if as_it_is else 1.0 - gain / (1 + abs(len(seen) % 7 - 3))
+
+    monkeypatch.setattr(reparameterize, "_output_error", made_up)
+    vq.quantize(model, images, JUDGED)
+    rescaled = gain > reparameterize.LEAST_GAIN
+    assert len(watched) == (4 if rescaled else 0)
+    for (*_, target), best in zip(watched, seen[2::7], strict=False):
+        assert torch.equal(target.scale, best.scale)
+
+
+def test_only_spread_that_the_weights_bear_is_moved_into_them(tiny, pictures, watched: list) -> None:
+    plain, spread = tiny(8, depth=2), tiny(8, depth=2)
+    spread_channels(spread)
+    images = pictures(plain)
+    as_it_is = replace(JUDGED, passes=("calibrate",))
+    assert torch.equal(*(vq.quantize(plain, images, recipe).model(images) for recipe in (JUDGED, as_it_is)))
+    assert not watched
+    with torch.no_grad():
+        expected = spread(images)
+    errors = [
+        float((vq.quantize(spread, images, recipe).model(images) - expected).norm())
+        for recipe in (JUDGED, as_it_is)
+    ]
+    assert len(watched) == 4
+    assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.parametrize("gate_bits", [4, 6])
+def test_readers_of_other_bits_keep_their_norm_as_it_is(
+    tiny, pictures, watched: list, gate_bits: int
+) -> None:
+    """Only together could they be rescaled."""
+    model = tiny(8, gated=True)
+    spread_channels(model)
+    bits = {"blocks.0.attn.qkv": (None, 4), "blocks.0.attn.gate": (None, gate_bits)}
+    vq.quantize(model, pictures(model), replace(JUDGED, bits=bits))
+    rescaled = [pair.norm for pair, *_ in watched]
+    assert ("blocks.0.norm1" in rescaled) == (gate_bits == 4)
+    assert "blocks.0.norm2" in rescaled

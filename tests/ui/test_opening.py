@@ -39,11 +39,18 @@ def test_other_settings_have_none(bench, monkeypatch, tmp_path):
 
 
 def test_the_engine_computes_the_same_today(bench):
-    """Another machine's rounding may move an answer; bits and sizes stay."""
+    """Another machine's rounding may move an answer, and decide a comparison of stages that is in doubt."""
     opening, fresh = bench.opening(), Workbench()
     today = fresh.quantize(opening_settings())
     assert not today.stored
-    assert today.result.bits == opening.result.bits
-    assert today.result.report.size_mb == opening.result.report.size_mb
+    stored, found = opening.result.report, today.result.report
+    assert [(stage.stage, stage.does) for stage in found.stages] == [
+        (stage.stage, stage.does) for stage in stored.stages
+    ]
+    if [stage.kept for stage in found.stages] == [stage.kept for stage in stored.stages]:
+        assert today.result.bits == opening.result.bits
+        assert found.size_mb == stored.size_mb
+    assert found.avg_weight_bits == pytest.approx(stored.avg_weight_bits, rel=0.02)
+    assert found.size_mb == pytest.approx(stored.size_mb, rel=0.02)
     assert today.reference.evaluation.top1 == pytest.approx(opening.reference.evaluation.top1, abs=0.005)
     assert today.evaluation.top1 == pytest.approx(opening.evaluation.top1, abs=0.02)

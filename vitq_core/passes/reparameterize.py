@@ -1,12 +1,12 @@
 """LayerNorm reparameterization: move the spread between channels from the activation into the next weights.
 
-RepQ-ViT (arXiv 2212.08254) leaves one scale per layer; CRL (LRP-QViT, arXiv 2401.11243) clips the scales.
-In floating point the block computes what it computed before.
+RepQ-ViT (arXiv 2212.08254) leaves one scale per layer; CRL (LRP-QViT, arXiv 2401.11243) clips the scales;
+ours does that only where it pays. In floating point the block computes what it computed before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -23,24 +23,26 @@ from ..recipes.steps import CALIBRATED, RESCALED, add_pass
 from .base import Run
 
 CLIP_CANDIDATES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # 0 is RepQ-ViT's mean, so CRL is never below it
+LEAST_GAIN = 0.25  # of the error of a layer's output: less comes and goes with the weights' rounding
 CLIP_CHOICES = {f"{k:g}": k for k in CLIP_CANDIDATES}
 
 
 def _check_shared_bits(run: Run) -> None:
     """Layers behind one norm are rescaled together, so their common input has one width."""
     for names in run.prepared.shared:
-        sites = [run.prepared.layers[name].inputs[0] for name in names]
-        if len({run.recipe.use_for(site).bits for site in sites}) > 1:
+        if not _one_width(run, names):
             raise ValueError(
                 f"{' and '.join(names)} read the same tensor: recipe {run.recipe.name!r} needs the same "
                 "activation bits for them"
             )
 
 
-TRAITS = {
-    "needs": (CALIBRATED,), "gives": (RESCALED,), "weight": 2.0, "keeps_rows": True,
-    "check": _check_shared_bits,
-}  # fmt: skip
+def _one_width(run: Run, names: Iterable[str]) -> bool:
+    """Whether what these layers read has as many bits in each."""
+    return len({run.recipe.use_for(run.prepared.layers[name].inputs[0]).bits for name in names}) == 1
+
+
+TRAITS = {"needs": (CALIBRATED,), "gives": (RESCALED,), "weight": 2.0, "keeps_rows": True}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ClipOptions:
         check_given(self)
 
 
-@add_pass("reparameterize_mean", **TRAITS)
+@add_pass("reparameterize_mean", check=_check_shared_bits, **TRAITS)
 def to_layer_scale(run: Run) -> None:
     """RepQ-ViT: ``s̃ = mean(s)``, ``z̃ = mean(z)`` over the channels of every pair."""
     simulation = run.simulation
@@ -70,7 +72,7 @@ def to_layer_scale(run: Run) -> None:
         _apply(run, pair, target)
 
 
-@add_pass("reparameterize_clip", Options=ClipOptions, optional="clipping extreme channels", **TRAITS)
+@add_pass("reparameterize_clip", Options=ClipOptions, check=_check_shared_bits, **TRAITS)
 def to_clipped_scales(run: Run) -> None:
     """CRL: ``s̃ = clip(s, μ ± kσ)``, the same for z; the activation stays quantized per channel.
 
@@ -78,13 +80,30 @@ def to_clipped_scales(run: Run) -> None:
     calibration pictures. With ``collapse`` the clipped parameters are averaged: one scale per layer.
     """
     simulation, options = run.simulation, run.options(ClipOptions)
+    candidates = CLIP_CANDIDATES if options.clip_k is None else (options.clip_k,)
     for pair, site in _progress(run):
-        candidates = CLIP_CANDIDATES if options.clip_k is None else (options.clip_k,)
-        current = simulation.quantizer(site)
-        targets = [_clipped(current, k, options.collapse) for k in candidates]
+        targets = [_clipped(simulation.quantizer(site), k, options.collapse) for k in candidates]
         if len(targets) > 1:
             targets.sort(key=lambda target: _output_error(simulation, site, target, run.rows[site]))
         _apply(run, pair, targets[0])
+
+
+@add_pass("reparameterize_judged", **TRAITS)
+def to_scales_that_help(run: Run) -> None:
+    """CRL's best candidate where it takes `LEAST_GAIN` off the error of the layer's output; other norms, and
+    those whose readers want different bits, stay as they are.
+
+    Spread between channels that the weights already even out cannot be rounded away with them.
+    """
+    simulation = run.simulation
+    for pair, site in _progress(run):
+        if not _one_width(run, pair.linears):
+            continue
+        current = simulation.quantizer(site)
+        targets = [current, *(_clipped(current, k, collapse=False) for k in CLIP_CANDIDATES)]
+        as_it_is, *errors = (_output_error(simulation, site, target, run.rows[site]) for target in targets)
+        if min(errors) < (1 - LEAST_GAIN) * as_it_is:
+            _apply(run, pair, targets[1 + errors.index(min(errors))])
 
 
 def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:

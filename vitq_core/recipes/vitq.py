@@ -25,7 +25,7 @@ RECIPES.register("vitq")(
         },
         passes=(
             *("centre_heads", "rotate_heads"),
-            *("compare_stages", "allocate_budget", "calibrate", "compensate"),
+            *("compare_stages", "allocate_budget", "calibrate", "reparameterize_judged", "compensate"),
         ),
         options=Options(
             effort="standard",
