@@ -112,11 +112,6 @@ def _former(model: str, cells: Mapping[str, Mapping]) -> str:
     return "\n".join(lines)
 
 
-def top1(name: str, model: str, key: str) -> str:
-    """Percent of a cell."""
-    return f"{100 * stored(name)[model][key]['top1']:.1f}"
-
-
 def kl_deviation() -> float:
     """Of `vitq` at W3/A3 on cifar10-vit over its calibration sets, thousandths of a nat."""
     cells = stored("reconstruction")["cifar10-vit"]
@@ -180,8 +175,6 @@ FIGURES: dict[str, Callable[[], str]] = {  # in sentences, and tables made of a 
     "changes": changes,
     "kl_deviation": lambda: f"{kl_deviation():.1f}",
     "kl_noise": lambda: f"{2 * kl_deviation():.0f}",
-    "crl_weights_wide": lambda: top1("accuracy", "demo-vit-outliers", "crl W8/A4 seed 0"),
-    "crl_weights_narrow": lambda: top1("accuracy", "demo-vit-outliers", "crl W4/A8 seed 0"),
     "adfq_bits": lambda: "{effective_act_bits:.2f}".format(
         **stored("accuracy")["demo-vit-outliers"]["adfq W4/A4 seed 0"]
     ),
