@@ -35,11 +35,11 @@ Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 class Run:
     """`work(data, progress, job)` returns what to show, the banner included, or raises.
 
-    Of a visitor it keeps their job (what ends it, and its progress log) and, until a run ends well, what it
-    was asked for. `failed`: shown too where the work did not end well. `live`: shows what is being learned. A
-    run that has learned something finishes with that when it is cancelled; cancelled once more, or any other
-    run, it is abandoned. `kept`: the settings of the result on the page, which stays there where a run does
-    not end well, and is then named. `busy`: whether another run goes first.
+    Of a visitor it keeps their job (what ends it, and its progress log) and, until the form asks for another,
+    what their last run was asked for. `failed`: shown too where the work did not end well. `live`: shows what
+    is being learned. A run that has learned something finishes with that when it is cancelled; cancelled once
+    more, or any other run, it is abandoned. `kept`: the settings of the result on the page, which stays there
+    where a run does not end well, and is then named. `busy`: whether another run goes first.
     """
 
     start: gr.Button
@@ -104,7 +104,6 @@ class Run:
         self._asked_for[request.session_hash] = dict(data)
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)
-            self._asked_for.pop(request.session_hash, None)
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
@@ -145,13 +144,18 @@ class Run:
         return self.jobs.running(request.session_hash)
 
     def has_last_word(self, data: Data, request: gr.Request) -> bool:
-        """Whether the banner is the run's: under way, or failed or cancelled with these very inputs.
+        """Whether the banner is the run's: under way, or over with these very inputs.
 
-        An answer to a change of the form that was asked before the button was pressed comes after both.
+        An answer to a change of the form that was asked before the button was pressed comes after both. With
+        other inputs the run's word is the last no more, whatever comes back.
         """
+        if self.running(request):
+            return True
         asked = self._asked_for.get(request.session_hash, {})
         same = bool(asked) and all(data.get(item) == value for item, value in asked.items() if item in data)
-        return self.running(request) or same
+        if not same:
+            self._asked_for.pop(request.session_hash, None)
+        return same
 
     def idle_buttons(self) -> Updates:
         return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
