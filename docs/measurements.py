@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import stdev
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -112,12 +111,6 @@ def _former(model: str, cells: Mapping[str, Mapping]) -> str:
     return "\n".join(lines)
 
 
-def kl_deviation() -> float:
-    """Of `vitq` at W3/A3 on cifar10-vit over its calibration sets, thousandths of a nat."""
-    cells = stored("reconstruction")["cifar10-vit"]
-    return stdev(1000 * cell["kl"] for key, cell in cells.items() if key.startswith("vitq W3/A3 "))
-
-
 def changes() -> str:
     """A row for each part, a column for each commit: the KL's change, in how many runs it is higher."""
     commits = {title: shifts(models) for title, models in stored("decisions").items()}
@@ -165,7 +158,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": lambda: by_model("accuracy", accuracy.table),
     "mixed_precision": lambda: by_model("mixed_precision", mixed_precision.table),
     "reconstruction": lambda: of_reconstruction("reconstruction"),
-    "parts": lambda: of_reconstruction("parts"),
     "ablation": lambda: of_reconstruction("ablation"),
     "quick": lambda: of_reconstruction("quick"),
     "decisions": decisions,
@@ -173,8 +165,6 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 FIGURES: dict[str, Callable[[], str]] = {  # in sentences, and tables made of a file that has another one
     "changes": changes,
-    "kl_deviation": lambda: f"{kl_deviation():.1f}",
-    "kl_noise": lambda: f"{2 * kl_deviation():.0f}",
     "adfq_bits": lambda: "{effective_act_bits:.2f}".format(
         **stored("accuracy")["demo-vit-outliers"]["adfq W4/A4 seed 0"]
     ),

@@ -5,7 +5,6 @@
     python -m tests.benchmarks.reconstruction --table ablation --limit 2000 …
     python -m tests.benchmarks.reconstruction --table calibrating --limit 2000 …
     python -m tests.benchmarks.reconstruction --table quick --calibration 128 …
-    python -m tests.benchmarks.reconstruction --table parts …
     python -m tests.benchmarks.reconstruction --print
 
 All rows of a seed are calibrated, and reconstructed, on the same pictures.
@@ -170,19 +169,7 @@ ABLATION = {
     "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
     "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
-# Why `adfq`, calibrated alone, is not above `repq` everywhere: its parts, one by one.
 CALIBRATED = options(effort="none")
-PER_CHANNEL = both(
-    rules(post_layernorm=Use("uniform", {"axis": -1})), after("calibrate", "reparameterize_mean")
-)
-PARTS = {
-    "repq": MAIN["repq"],
-    "adfq-calibrated": MAIN["adfq-calibrated"],
-    "adfq-norms": Row("… with `repq`'s LayerNorm inputs", "adfq", both(CALIBRATED, PER_CHANNEL)),
-    "adfq-gelu": Row(
-        "… with `repq`'s GELU outputs", "adfq", both(CALIBRATED, rules(post_gelu=Use("uniform")))
-    ),
-}
 # What the ablation's calibrating ingredients are worth where nothing is learned: minutes, so on many seeds.
 CALIBRATING = {
     name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
@@ -215,7 +202,6 @@ TABLES = {
     "reconstruction": MAIN,
     "ablation": ABLATION,
     "calibrating": CALIBRATING,
-    "parts": PARTS,
     "quick": QUICK,
 }
 
@@ -307,7 +293,6 @@ DETAILS = {
     "reconstruction": ("bits", bits),
     "ablation": ("KL", divergence),
     "calibrating": ("KL", divergence),
-    "parts": ("bits", bits),
     "quick": ("KL", divergence),
 }
 
