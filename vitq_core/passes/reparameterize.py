@@ -93,7 +93,8 @@ def to_scales_that_help(run: Run) -> None:
     """CRL's best candidate where it takes `LEAST_GAIN` off the error of the layer's output; other norms, and
     those whose readers want different bits, stay as they are.
 
-    Spread between channels that the weights already even out cannot be rounded away with them.
+    A weight that divides by what its channel is multiplied with is small where the input is large, and loses
+    most on the grid of its row.
     """
     simulation = run.simulation
     for pair, site in _progress(run):
