@@ -72,7 +72,8 @@ def test_the_error_is_that_of_the_outputs(with_bias: bool) -> None:
     """Up to a constant: so the difference between two weights."""
     x, t, weight = drawn(5)
     moments, biases = moments_of(x, t), (torch.ones(5), torch.full((5,), -0.3)) if with_bias else (None, None)
-    found = [moments.error(w, b) for w, b in zip((weight, 0.9 * weight), biases, strict=True)]
+    error = moments.error_beside(weight)
+    found = [error(w, b) for w, b in zip((weight, 0.9 * weight), biases, strict=True)]
     naive = [
         float((t - x @ w.T - (0 if b is None else b)).double().square().sum())
         for w, b in zip((weight, 0.9 * weight), biases, strict=True)

@@ -36,7 +36,7 @@ def compensate(run: Run) -> None:
     with Scratch() as scratch, torch.no_grad():
         pictures = run.pictures.kept(MOST, scratch)
         blocks = simulation.family.blocks(simulation.module)
-        inputs = UnitInputs(simulation.module, run.fp_model, units, blocks, pictures)
+        inputs = UnitInputs(simulation.module, run.fp_model, units, blocks, pictures, fp_inputs=False)
         for index, (unit, gather) in enumerate(inputs):
             run.monitor.report(
                 index / len(units), f"Making up for rounding ({index + 1} of {len(units)} layers)"

@@ -24,6 +24,7 @@ from .base import Run
 
 CLIP_CANDIDATES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # 0 is RepQ-ViT's mean, so CRL is never below it
 LEAST_GAIN = 0.25  # of the error of a layer's output: less comes and goes with the weights' rounding
+PROBES = (0.0, 1.0)  # where neither gains half as much, no other candidate will
 CLIP_CHOICES = {f"{k:g}": k for k in CLIP_CANDIDATES}
 
 
@@ -101,10 +102,17 @@ def to_scales_that_help(run: Run) -> None:
         if not _one_width(run, pair.linears):
             continue
         current = simulation.quantizer(site)
-        targets = [current, *(_clipped(current, k, collapse=False) for k in CLIP_CANDIDATES)]
-        as_it_is, *errors = (_output_error(simulation, site, target, run.rows[site]) for target in targets)
-        if min(errors) < (1 - LEAST_GAIN) * as_it_is:
-            _apply(run, pair, targets[1 + errors.index(min(errors))])
+        as_it_is = _output_error(simulation, site, current, run.rows[site])
+        errors: dict[float, float] = {}
+        for candidates, gain in ((PROBES, LEAST_GAIN / 2), (CLIP_CANDIDATES, LEAST_GAIN)):
+            for k in sorted(set(candidates) - errors.keys()):
+                target = _clipped(current, k, collapse=False)
+                errors[k] = _output_error(simulation, site, target, run.rows[site])
+            best = min(errors, key=errors.__getitem__)
+            if errors[best] >= (1 - gain) * as_it_is:
+                break
+        else:
+            _apply(run, pair, _clipped(current, best, collapse=False))
 
 
 def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:

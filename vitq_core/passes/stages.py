@@ -26,10 +26,12 @@ from ..graph.prepared import PreparedModel
 from ..quantized.report import StageRow
 from ..recipes.recipe import Recipe
 from ..recipes.steps import RECONSTRUCT, Pass, add_pass
+from ..tasks import Outputs
 from .base import Run
 
 EVERY = 2  # of so many pictures one is held back
 MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
+TOGETHER = 16  # held-back pictures that run through a model at a time
 TINY = 1e-12  # an error that is none
 FEWEST = 8  # with fewer pictures nothing is tried
 
@@ -108,10 +110,16 @@ class _Trials:
         self.done += 1
         return part
 
-    def _outputs(self, module: nn.Module) -> list[dict[str, Tensor]]:
+    def _outputs(self, module: nn.Module) -> list[Outputs]:
+        """Of each picture alone."""
         task = self.run.prepared.task
         with evaluating(module), torch.no_grad():
-            return [task.run(module, Batch((picture,))) for picture in self.held.split(1)]
+            batches = [task.run(module, Batch((pictures,))) for pictures in self.held.split(TOGETHER)]
+        return [
+            {name: part[row : row + 1] for name, part in outputs.items()}
+            for outputs in batches
+            for row in range(len(next(iter(outputs.values()))))
+        ]
 
     def _measured(self, module: nn.Module) -> Tensor:
         task, answers = self.run.prepared.task, self._outputs(module)

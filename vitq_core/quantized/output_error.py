@@ -19,7 +19,7 @@ from ..recipes.recipe import Recipe
 from .samples import input_judges, sample_of
 from .simulation import make_quantizer
 
-RANKED = 2**17  # values that a quantizer's range is chosen on
+RANKED = 2**16  # values that a quantizer's range is chosen on
 OutputError = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
 
 

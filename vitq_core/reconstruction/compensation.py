@@ -8,7 +8,9 @@ the number of pictures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ RIDGES = (1.0, 3.0, 10.0, 100.0)  # of the mean second moment: how much weights 
 DAMPING = 0.01  # of the same, so that a factor exists
 ASIDE = 0.1  # of a step: how far from its code learning finds a weight
 COLUMNS = 64  # rounded before the errors reach all others
+Error = Callable[[Tensor, Tensor | None], float]  # of a weight [out, D] and its bias [out]
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,11 @@ class Moments:
             counts @ outputs,
             counts.sum(),
         )
-        doubles = [part.double() for part in parts]
-        self._sums = [a + b for a, b in zip(self._sums, doubles, strict=True)] if self._sums else doubles
+        if self._sums:
+            for total, part in zip(self._sums, parts, strict=True):
+                total += part
+        else:
+            self._sums = [part.double() for part in parts]
 
     def __bool__(self) -> bool:
         return bool(self._sums)
@@ -85,15 +91,25 @@ class Moments:
         both._sums = [a + b for a, b in zip(self._sums, other._sums, strict=True)]
         return both
 
-    def error(self, weight: Tensor, bias: Tensor | None) -> float:
-        """``‖T − X̂Wᵀ − b‖²``, up to a constant; of the outputs' own mean where the layer has no bias."""
+    def error_beside(self, base: Tensor) -> Error:
+        """A function of a weight not far from ``base`` [out, D] and its bias: ``‖T − X̂Wᵀ − b‖²`` up to a
+        constant; of the outputs' own mean where the layer has no bias.
+
+        Only the difference is multiplied with the second moments, so that single precision is enough.
+        """
         gram, cross, inputs, outputs, count = self._sums
-        weight = weight.double()
-        error = ((weight @ gram) * weight).sum() - 2 * (weight * cross).sum()
-        if bias is not None:
-            bias = bias.double()
-            error += 2 * bias @ (weight @ inputs - outputs) + count * bias @ bias
-        return float(error)
+        gram = gram.to(base.dtype)
+        slope = 2 * (base @ gram).sub_(cross)
+
+        def error(weight: Tensor, bias: Tensor | None) -> float:
+            moved = weight - base
+            found = (moved @ gram).add_(slope).mul_(moved).sum(dtype=torch.double)
+            if bias is not None:
+                bias = bias.double()
+                found += 2 * bias @ (weight.double() @ inputs - outputs) + count * bias @ bias
+            return float(found)
+
+        return error
 
     def products(self, centred: bool) -> tuple[Tensor, Tensor]:
         """``X̂ᵀX̂`` [D, D] and ``TᵀX̂`` [out, D]; ``centred``: about their means, which a bias takes care of."""
@@ -123,22 +139,30 @@ def compensated(
 
     if not held:
         return made_up(known, RIDGES[-1])
-    ridge = best_ridge(weight, bias is not None, known, held)
+    error = held.error_beside(weight)
+    ridge = best_ridge(weight, bias is not None, known, error)
     tried = made_up(known, ridge)
-    if held.error(tried.hard, tried.bias) >= held.error(grid.round(weight), bias):
+    if error(tried.hard, tried.bias) >= error(grid.round(weight), bias):
         return None
     return made_up(known + held, ridge)
 
 
-def best_ridge(weight: Tensor, with_bias: bool, known: Moments, held: Moments) -> float:
-    """The one that serves ``held`` best before rounding, which costs all about the same."""
+def best_ridge(weight: Tensor, with_bias: bool, known: Moments, error: Error) -> float:
+    """The one with the least ``error`` on other rows before rounding, which costs all about the same.
+
+    The error falls up to the best one and rises from there on, so not all need be tried.
+    """
     gram, cross = known.products(centred=with_bias)
 
-    def error(ridge: float) -> float:
-        wanted = regressed(weight, gram, cross, ridge)
-        return held.error(wanted, known.bias(wanted) if with_bias else None)
+    @cache
+    def of_ridge(index: int) -> float:
+        wanted = regressed(weight, gram, cross, RIDGES[index])
+        return error(wanted, known.bias(wanted) if with_bias else None)
 
-    return min(RIDGES, key=error)
+    place = 1
+    while place + 1 < len(RIDGES) and of_ridge(place + 1) < of_ridge(place):
+        place += 1
+    return RIDGES[0] if place == 1 and of_ridge(0) <= of_ridge(1) else RIDGES[place]
 
 
 def regressed(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
@@ -164,20 +188,23 @@ def rounded(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
     factor = _factor(gram[order][:, order], weight.dtype)
     left = (weight / grid.scale).T.contiguous()[order]  # in steps; what was a column lies in one piece
     low, high = grid.low.flatten(), grid.high.flatten()
+    code = torch.empty_like(left[0])
     for start in range(0, len(order), COLUMNS):
         stop = min(start + COLUMNS, len(order))
         errors = torch.empty_like(left[start:stop])
         for j, error in enumerate(errors, start):
-            column = left[j]
-            code = torch.minimum(torch.maximum(column.round(), low), high)
-            torch.sub(column, code, out=error).div_(factor[j, j])
+            torch.round(left[j], out=code)
+            torch.minimum(torch.maximum(code, low, out=code), high, out=code)
+            torch.sub(left[j], code, out=error)
             left[j:stop].addr_(factor[j, j:stop], error, alpha=-1)
-            column.copy_(code)
         left[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
-    return left[order.argsort()].T * grid.scale
+    return left.round_()[order.argsort()].T * grid.scale
 
 
 def _factor(gram: Tensor, dtype: torch.dtype) -> Tensor:
-    """The upper Cholesky factor of the inverse, but for a number that all of it is multiplied with."""
+    """The upper Cholesky factor of the inverse, each row divided by its diagonal: how much of a column's
+    error the columns after it take up."""
     damped = _damped(gram, DAMPING * gram.diagonal().mean().clamp_min(1e-30), dtype)
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    lower = torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)  # the gram is upper times its transpose
+    inverse = torch.linalg.solve_triangular(lower, torch.eye(len(gram)).to(lower), upper=True)
+    return inverse.div_(inverse.diagonal()[:, None].clone())

@@ -7,7 +7,7 @@ not reached through all those before it. A model whose blocks do not run one aft
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -87,13 +87,15 @@ class UnitInputs:
         blocks: list[str],
         pictures: ActivationStore,
         temperature: float | None = None,
+        fp_inputs: bool = True,
     ) -> None:
         """``quantized`` and ``fp_model`` name their modules alike; ``pictures``: rows [C, H, W].
 
         Pictures run through a segment as many at a time as they were appended. ``temperature``: of the
-        attention maps; without one, none are kept.
+        attention maps; without one, none are kept. ``fp_inputs``: whether a unit's input in the float model
+        is wanted too.
         """
-        self._temperature = temperature
+        self._temperature, self._fp_inputs = temperature, fp_inputs
         self._quantized, self._fp_model, self._pictures = quantized, fp_model, pictures
         self._scratch: Scratch = pictures.scratch
         self._device = next(quantized.parameters()).device
@@ -103,13 +105,14 @@ class UnitInputs:
     def __iter__(self) -> Iterator[tuple[Unit, Callable[[], UnitData]]]:
         fp_input = quant_input = self._pictures
         for units, run in self._segments:
+            expected = _Expected(self, units, run, fp_input, last=run is self._segments[-1][1])
             for unit in units:
-                yield unit, lambda unit=unit, run=run: self._gather(unit, run, fp_input, quant_input)  # noqa: B023
+                yield unit, lambda unit=unit, expected=expected: self._gather(unit, expected, quant_input)  # noqa: B023
             if run is not self._segments[-1][1]:
-                fp_input, quant_input = (
-                    self._through(self._fp_model, run, fp_input),
-                    self._through(self._quantized, run, quant_input),
-                )
+                entered = quant_input
+                fp_input, quant_input = expected.following(), self._through(self._quantized, run, entered)
+                self._close(entered)
+            expected.close()
         for stream in (fp_input, quant_input):
             self._close(stream)
 
@@ -133,32 +136,77 @@ class UnitInputs:
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
                 outputs.append(run(model, pictures, chunk))
-        self._close(stream)
         return outputs
 
     def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Tensor, Tensor]]:
         for pictures, chunk in zip(self._pictures, stream, strict=True):
             yield pictures.to(self._device), chunk.to(self._device)
 
-    def _gather(
-        self, unit: Unit, run: Run, fp_input: ActivationStore, quant_input: ActivationStore
-    ) -> UnitData:
-        count = len(self._pictures)
-        watched = _Watched(self._fp_model, unit, self._scratch, count, self._temperature)
-        with watched.until_output():
-            self._run_all(self._fp_model, run, fp_input)
-        entering = _Watched(self._quantized, unit, self._scratch, count)
+    def _gather(self, unit: Unit, expected: _Expected, quant_input: ActivationStore) -> UnitData:
+        watched = expected.of(unit)
+        entering = _Watched(self._quantized, unit, self._scratch, len(self._pictures))
         with entering.until_input():
-            self._run_all(self._quantized, run, quant_input)
+            self._run_all(self._quantized, expected.run, quant_input)
         return UnitData(entering.inputs, watched.inputs, watched.outputs, watched.maps, watched.options)
 
     def _run_all(self, model: nn.Module, run: Run, stream: ActivationStore) -> None:
+        """Up to where a hook says that all was seen."""
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
-                try:
+                with suppress(_Reached):
                     run(model, pictures, chunk)
-                except _Reached:
-                    continue
+
+    def _watched(self, model: nn.Module, unit: Unit) -> _Watched:
+        count, temperature = len(self._pictures), self._temperature
+        return _Watched(model, unit, self._scratch, count, temperature, self._fp_inputs)
+
+
+class _Expected:
+    """What the float model gives in one segment. It runs when it is first asked for, once for all units, and
+    where there are several also for the segment after it."""
+
+    def __init__(
+        self, inputs: UnitInputs, units: list[Unit], run: Run, stream: ActivationStore, last: bool
+    ) -> None:
+        self.run = run
+        self._inputs, self._units, self._stream, self._last = inputs, units, stream, last
+        self._watched: dict[Unit, _Watched] = {}
+        self._output: ActivationStore | None = None
+
+    def of(self, unit: Unit) -> _Watched:
+        """What enters and leaves it; the caller closes that."""
+        if not self._watched:
+            self._watch(self._units[self._units.index(unit) :])
+        return self._watched.pop(unit)
+
+    def _watch(self, units: list[Unit]) -> None:
+        inputs = self._inputs
+        self._watched = {unit: inputs._watched(inputs._fp_model, unit) for unit in units}
+        *others, final = self._watched.values()
+        go_on = bool(others) and not self._last
+        with ExitStack() as stack:
+            for watched in others:
+                stack.enter_context(watched.throughout())
+            stack.enter_context(final.throughout() if go_on else final.until_output())
+            if go_on:
+                self._output = inputs._through(inputs._fp_model, self.run, self._stream)
+            else:
+                inputs._run_all(inputs._fp_model, self.run, self._stream)
+
+    def following(self) -> ActivationStore:
+        """What the segment gives; what it was given is closed."""
+        output, self._output = self._output, None
+        if output is None:
+            output = self._inputs._through(self._inputs._fp_model, self.run, self._stream)
+        self._inputs._close(self._stream)
+        return output
+
+    def close(self) -> None:
+        """What nobody asked for."""
+        for watched in self._watched.values():
+            watched.close()
+        if self._output is not None:
+            self._output.close()
 
 
 class _Reached(Exception):
@@ -166,12 +214,19 @@ class _Reached(Exception):
 
 
 class _Watched:
-    """Collects what enters and leaves a unit, then stops the forward."""
+    """Collects what enters and leaves a unit."""
 
     def __init__(
-        self, model: nn.Module, unit: Unit, scratch: Scratch, count: int, temperature: float | None = None
+        self,
+        model: nn.Module,
+        unit: Unit,
+        scratch: Scratch,
+        count: int,
+        temperature: float | None = None,
+        keep_inputs: bool = True,
     ) -> None:
         self._model, self._unit, self._temperature = model, unit, temperature
+        self._keep_inputs = keep_inputs
         self._module = model.get_submodule(unit.name)
         self.inputs, self.outputs = ActivationStore(scratch, count), ActivationStore(scratch, count)
         self._softmaxes = () if temperature is None else unit.softmaxes
@@ -182,17 +237,24 @@ class _Watched:
         return hooked(before=[(self._module, self._enter_and_stop)], with_kwargs=True)
 
     def until_output(self) -> AbstractContextManager:
+        return self._hooked(self._leave_and_stop)
+
+    def throughout(self) -> AbstractContextManager:
+        return self._hooked(self._leave)
+
+    def _hooked(self, leave: Callable) -> AbstractContextManager:
         maps = [
             (self._model.get_submodule(name), partial(self._keep_map, store))
             for name, store in zip(self._softmaxes, self.maps, strict=True)
         ]
-        hooks = [(self._module, self._leave), *maps]
+        hooks = [(self._module, leave), *maps]
         return hooked(*hooks, before=[(self._module, self._enter)], with_kwargs=True)
 
     def _enter(self, _: nn.Module, inputs: tuple, options: dict[str, Any]) -> None:
         if len(inputs) != 1 or any(isinstance(value, Tensor) for value in options.values()):
             raise VitqError(f"{self._unit.name} takes more than one tensor, so it cannot be reconstructed")
-        self.inputs.append(inputs[0])
+        if self._keep_inputs:
+            self.inputs.append(inputs[0])
         self.options = options
 
     def _enter_and_stop(self, *call: Any) -> None:
@@ -204,7 +266,14 @@ class _Watched:
 
     def _leave(self, _: nn.Module, __: tuple, output: Tensor) -> None:
         self.outputs.append(output)
+
+    def _leave_and_stop(self, *call: Any) -> None:
+        self._leave(*call)
         raise _Reached
+
+    def close(self) -> None:
+        for store in (self.inputs, self.outputs, *self.maps):
+            store.close()
 
 
 def _segments(
