@@ -74,14 +74,14 @@ def test_the_clock_ends_training_before_the_epochs(tmp_path):
 def test_patches_are_dropped_only_until_the_last_part(trainer):
     for seconds, expected in ((0, 0.5), (60 * 80, 0.0)):
         trainer.seconds = seconds
-        trainer._follow_schedule()
+        trainer.follow_schedule()
         assert trainer.model.patch_drop.prob == expected
 
 
 def test_every_block_learns_from_the_first_step(tmp_path):
     trainer = Trainer(TrainConfig("colors", batch_size=16, patch_drop=0.0), _colors(), _colors(), tmp_path)
     before = [block.mlp.fc2.weight.clone() for block in trainer.model.blocks]
-    trainer._train_step(torch.arange(16))
+    trainer.learn(torch.arange(16))
     changes = [
         (block.mlp.fc2.weight - old).norm() for block, old in zip(trainer.model.blocks, before, strict=True)
     ]
@@ -97,7 +97,7 @@ def test_bfloat16_products_learn_float32_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(
         torch.nn.functional, "linear", lambda *given: (products.append(linear(*given)), products[-1])[1]
     )
-    losses = [trainer._train_step(torch.arange(16)) for trainer in (rounded, exact)]
+    losses = [trainer.learn(torch.arange(16)) for trainer in (rounded, exact)]
     half = len(products) // 2
     assert {product.dtype for product in products[:half]} == {torch.bfloat16}
     assert {product.dtype for product in products[half:]} == {torch.float32}
@@ -119,20 +119,22 @@ def test_naming_patches_learns_where_the_label_stands(tmp_path):
     assert trainer.patch_head.weight.grad.abs().sum() > 0
 
 
+def steps(trainer: Trainer, count: int) -> None:
+    for _ in range(count):
+        trainer.follow_schedule()
+        trainer.train_step()
+        trainer.step += 1
+
+
 def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path):
     config = TrainConfig("colors", epochs=2, batch_size=16, patch_drop=0.0)
     whole = Trainer(config, _colors(), _colors(), tmp_path / "whole")
     halves = [Trainer(config, _colors(), _colors(), tmp_path) for _ in range(2)]
-    batches, first = whole._batches(), halves[0]._batches()
-    for i in range(8):
-        whole._train_step(next(batches))
-        if i < 5:
-            halves[0]._train_step(next(first))
+    steps(whole, 8)
+    steps(halves[0], 5)
     halves[0].save()
     halves[1].resume()
-    rest = halves[1]._batches()
-    for _ in range(3):
-        halves[1]._train_step(next(rest))
+    steps(halves[1], 3)
     assert halves[1].step == whole.step
     for ours, theirs in zip(halves[1].model.parameters(), whole.model.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
@@ -157,7 +159,7 @@ def test_the_command_trains_and_exports_a_folder_that_timm_loads(tmp_path, threa
     assert tuple(model.pretrained_cfg["std"]) == NORM[1]
     assert tuple(model.pretrained_cfg["input_size"]) == (3, 16, 16)
     assert model.pretrained_cfg["label_names"] == ["red", "green", "blue"]
-    saved = torch.load(out / "checkpoint.pt", weights_only=True)["model"]
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)["parts"]["model"]
     assert all(torch.equal(v, saved[k].half().float()) for k, v in model.state_dict().items())
     assert "tiny" in (folder / "README.md").read_text(encoding="utf-8")
 
@@ -183,7 +185,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
 
 def test_the_card_tells_the_command_without_where_the_data_was():
     config = TrainConfig("cifar10", data=str(Path("some") / "where" / "cifar10.zip"), seed=3)
-    assert command(config).endswith("train cifar10 --out training --data cifar10.zip --seed 3")
+    assert command(config).endswith("train cifar10 --out training --seed 3 --data cifar10.zip")
 
 
 def test_the_card_says_where_the_clock_ended_the_training(tmp_path):
@@ -240,7 +242,8 @@ def test_muon_steps_are_orthogonal_and_skip_embeddings(colors_task):
     assert sigma.min() > 0.5 and sigma.max() < 1.3
     model = build(colors_task, 3)
     extra = torch.nn.Linear(4, 3)
-    muon, adamw = optimizers(model, extra, 1e-3, 0.1)
+    matrices = [f"model.{name}" for name, p in model.named_parameters() if "blocks" in name and p.ndim == 2]
+    muon, adamw = optimizers({"model": model, "extra": extra}, matrices, 1e-3, 0.1)
     assert isinstance(muon, Muon)
     counts = [sum(len(g["params"]) for g in o.param_groups) for o in (muon, adamw)]
     assert counts[0] == 8

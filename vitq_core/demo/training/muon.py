@@ -3,7 +3,7 @@
 timm and torch both have Muon, but iterate in bfloat16: on CPUs without AMX that takes three times as long.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -55,25 +55,23 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(
-    model: nn.Module, extra: nn.Module, lr: float, weight_decay: float
+    parts: Mapping[str, nn.Module], matrices: Collection[str], lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for the rest and for `extra`.
+    """Muon for the weights of the `parts` named in `matrices` (``part.name``), AdamW for all others.
 
     Biases, norms and embeddings do not decay.
     """
-    named = dict(model.named_parameters())
-    matrices = {n for n, p in named.items() if n.startswith("blocks.") and p.ndim == 2}
-    decayed = {
-        n
-        for n, p in named.items()
-        if p.ndim > 1 and n not in matrices and "embed" not in n and "token" not in n
-    }
-    rest = [*(p for n, p in named.items() if n not in matrices | decayed), *extra.parameters()]
+    named = {f"{part}.{name}": p for part in parts for name, p in parts[part].named_parameters()}
+    decayed = {n for n, p in named.items() if p.ndim > 1 and n not in matrices and not _is_embedding(n)}
     groups = [
         {"params": [named[n] for n in named if n in decayed], "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+        {"params": [p for n, p in named.items() if n not in decayed.union(matrices)], "weight_decay": 0.0},
     ]
     return [
         Muon([named[n] for n in named if n in matrices], lr, weight_decay),
         torch.optim.AdamW(groups, lr, betas=(0.9, 0.98)),
     ]
+
+
+def _is_embedding(name: str) -> bool:
+    return any(word in name for word in ("embed", "token", "rel_pos"))

@@ -11,19 +11,18 @@ was started with, and may be repeated. With `--minutes` out of reach the number 
 how fast or busy the machine is. `--export FOLDER` writes the checkpoint as a folder that timm loads.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 
 from .card import Result, write_card
+from .command import add_options, configured
 from .export import accuracy, export, load
 from .tasks import TASKS
 from .trainer import TrainConfig, Trainer
-
-SWITCHES = ("out", "resume", "export")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,45 +31,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", choices=list(TASKS))
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and drawn scenes")
     parser.add_argument(
         "--data", help="cifar10: folder or zip with train/<class>/<file> and test/<class>/<file>"
     )
-    for field in fields(TrainConfig)[2:]:
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, default=field.default)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument(
-        "--export", type=Path, help="write the checkpoint in --out to this folder; no training"
-    )
+    add_options(parser, TrainConfig, skip=("task", "data"))
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     options = parse(arguments)
-    config = _config(options)
+    config = configured(options, TrainConfig)
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, *TASKS[config.task].load(options.out, config.data), options.out)
-    if options.export:
-        trainer.load()
-        print(export_model(trainer, options.export))
-        return
-    if options.resume:
-        trainer.resume()
-    trainer.run()
-
-
-def _config(options: argparse.Namespace) -> TrainConfig:
-    """The configuration from the command line, or the stored one of the run that goes on or is exported."""
-    stored = options.out / "config.json"
     if options.resume or options.export:
-        if not stored.exists():
-            raise ValueError(f"there is no training in {options.out} to go on from")
-        return TrainConfig(**json.loads(stored.read_text(encoding="utf-8")))
-    config = TrainConfig(**{k: v for k, v in vars(options).items() if k not in SWITCHES})
-    options.out.mkdir(parents=True, exist_ok=True)
-    stored.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-    return config
+        trainer.resume()
+    if options.export:
+        print(export_model(trainer, options.export))
+    else:
+        trainer.run()
 
 
 def export_model(trainer: Trainer, folder: Path) -> Result:
