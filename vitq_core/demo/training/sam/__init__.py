@@ -1,0 +1,1 @@
+"""Trains the bundled Segment Anything, ``demo-sam``, on scenes."""
