@@ -1,49 +1,63 @@
-"""Stem, blocks and tail one after the other compute what the whole model computes."""
+"""Segments one after the other compute what the whole model computes."""
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 
 import vitq_core as vq
 from vitq_core.graph import family_of
-from vitq_core.graph.segments import Paired, runs_in_sequence, stem, tail
+from vitq_core.graph.segments import Segment, segments
 
 from ..conftest import Interleaved
+
+
+def run(found: list[Segment], model: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    stream = None
+    with torch.no_grad():
+        for segment in found:
+            stream = segment.run(model, pictures, stream)
+    return stream
 
 
 def test_pieces_make_the_whole(mixture: VisionTransformer, pictures) -> None:
     family, x = family_of(mixture), pictures(mixture)
     family.rewrite(mixture)
-    blocks = [mixture.get_submodule(name) for name in family.blocks(mixture)]
+    blocks = family.blocks(mixture)
+    found = segments(mixture, blocks, x[:1])
+    assert len(found) == len(blocks) + 2 and [segment.last for segment in found].count(True) == 1
     with torch.no_grad():
-        activation = stem(mixture, blocks)(x)
-        for module in blocks:
-            activation = module(activation)
-        assert torch.equal(tail(mixture, blocks)((x, activation)), mixture(x))
-        assert torch.equal(mixture(x), mixture(x)), "both leave the model as it was"
-    assert not any("forward" in vars(module) for module in blocks)
+        assert torch.equal(run(found, mixture, x), mixture(x))
+        assert torch.equal(mixture(x), mixture(x)), "they leave the model as it was"
+    assert not any("forward" in vars(module) for module in mixture.modules())
 
 
 def test_the_model_is_whole_again_after_an_error(model: VisionTransformer, images) -> None:
-    blocks = list(model.blocks)
+    blocks = [f"blocks.{index}" for index in range(len(model.blocks))]
+    first, *_, last = segments(model, blocks, images[:1])
     hooks = [len(module._forward_pre_hooks) for module in model.modules()]
     with pytest.raises(RuntimeError):
-        stem(model, blocks)(images[:, :1])
+        first.run(model, images[:, :1], None)
     with pytest.raises(RuntimeError):
-        tail(model, blocks)((images, torch.zeros(1, 2, 3)))
+        last.run(model, images, torch.zeros(1, 2, 3))
     assert hooks == [len(module._forward_pre_hooks) for module in model.modules()]
-    assert not any("forward" in vars(module) for module in blocks)
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
-def test_a_blocks_that_is_not_run_is_noticed(images) -> None:
+def test_a_model_that_stops_running_its_blocks_is_noticed(model: VisionTransformer, images) -> None:
+    first = segments(model, [f"blocks.{index}" for index in range(len(model.blocks))], images[:1])[0]
     with pytest.raises(RuntimeError, match="does not run the blocks"):
-        stem(nn.Flatten(), [nn.Linear(1, 1)])(images)
+        first.run(Unrun(model), images, None)
 
 
-def test_pairs_can_be_read_twice() -> None:
-    pairs = Paired([1, 2], [3, 4])
-    assert list(pairs) == list(pairs) == [(1, 3), (2, 4)]
+class Unrun(torch.nn.Module):
+    """Has blocks and does not run them."""
+
+    def __init__(self, model: VisionTransformer) -> None:
+        super().__init__()
+        self.blocks = model.blocks
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
 
 
 def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pictures():
@@ -51,8 +65,9 @@ def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pic
     size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 4}
     plain, own = VisionTransformer(**size).eval(), Interleaved(**size).eval()
     picture = torch.randn(1, 3, 16, 16)
-    assert runs_in_sequence(plain, list(plain.blocks), picture)
-    assert not runs_in_sequence(own, list(own.blocks), picture)
+    blocks = ["blocks.0", "blocks.1"]
+    assert [len(segments(module, blocks, picture)) for module in (plain, own)] == [4, 1]
+    assert len(segments(plain, [], picture)) == 1
     pictures = torch.randn(40, 3, 16, 16)
     result = vq.quantize(own, pictures, vq.recipe("repq", weight_bits=8, act_bits=8))
     with torch.no_grad():

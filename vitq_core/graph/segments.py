@@ -1,63 +1,121 @@
-"""A model cut into its stem, its blocks and its tail, each runnable alone on stored activations."""
+"""A model cut into segments that run one after the other, each alone on what the one before gave."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..common.hooks import hooked
 
+Stream = Any  # what a segment hands on: a tensor, or tensors in tuples and dicts
+Run = Callable[[nn.Module, Tensor, Stream], Stream]  # (model, pictures, what the segment before gave)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """``run`` takes any model with the same names. The first segment passes its stream over; the last gives
+    what the model gives."""
+
+    run: Run
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Of a block, in one forward."""
+
+    block: str
+    args: tuple
+    kwargs: dict[str, Any]
+    output: Any
+
 
 class _Captured(Exception):
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
+    def __init__(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.stream = args[0] if _is_single(args, kwargs) else (args, kwargs)
 
 
-def runs_in_sequence(module: nn.Module, blocks: list[nn.Module], picture: Tensor) -> bool:
-    """Whether each block runs once, on nothing but what the one before returned."""
-    passed: list[tuple[nn.Module, tuple, Tensor]] = []
-    with hooked(*((block, lambda *call: passed.append(call)) for block in blocks)):
-        module(picture)
-    order = [block for block, _, _ in passed] == blocks
-    handed_on = all(len(inputs) == 1 for _, inputs, _ in passed) and all(
-        after[1][0] is before[2] for before, after in pairwise(passed)
-    )
-    return bool(blocks) and order and handed_on
+def segments(module: nn.Module, blocks: list[str], pictures: Tensor) -> list[Segment]:
+    """What is before the ``blocks``, each block, and what is after or between them.
+
+    ``pictures``: one or more that show in which order blocks run. Where they do not run once each, in their
+    order, on nothing but what the one before returned, the whole model is one segment.
+    """
+    calls = _calls(module, blocks, pictures)
+    handed_on = all(_hands_on(*pair) for pair in pairwise(calls))
+    if [call.block for call in calls] != blocks or not blocks or not handed_on:
+        return [Segment(lambda model, pictures, _: model(pictures), last=True)]
+    return [
+        Segment(lambda model, pictures, _: _stem(model, blocks[0], pictures)),
+        *(Segment(partial(_block, name)) for name in blocks),
+        Segment(lambda model, pictures, stream: _tail(model, blocks, pictures, stream), last=True),
+    ]
 
 
-def stem(module: nn.Module, blocks: list[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """Pictures → input of the first block."""
+def _calls(module: nn.Module, blocks: list[str], pictures: Tensor) -> list[_Call]:
+    """Of the ``blocks``, as they come in a forward."""
+    calls: list[_Call] = []
+    given: dict[str, tuple[tuple, dict]] = {}
 
-    def capture(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        raise _Captured(inputs[0])
+    def enter(name: str) -> Callable:
+        return lambda _, args, kwargs: given.__setitem__(name, (args, kwargs))
 
-    def run(pictures: Tensor) -> Tensor:
-        try:
-            with hooked(before=[(blocks[0], capture)]):
-                module(pictures)
-        except _Captured as captured:
-            return captured.value
-        raise RuntimeError("the model's forward does not run the blocks its family names")
+    def leave(name: str) -> Callable:
+        return lambda _, __, output: calls.append(_Call(name, *given[name], output))
 
-    return run
+    parts = {name: module.get_submodule(name) for name in blocks}
+    before = [(part, enter(name)) for name, part in parts.items()]
+    after = [(part, leave(name)) for name, part in parts.items()]
+    with torch.no_grad(), hooked(*after, before=before, with_kwargs=True):
+        module(pictures)
+    return calls
 
 
-def tail(module: nn.Module, blocks: list[nn.Module]) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
-    """(pictures, output of the last block) → output of the model; the blocks are not run."""
+def _hands_on(call: _Call, following: _Call) -> bool:
+    """Whether the output of one is all that the other is given."""
+    return _is_single(following.args, following.kwargs) and following.args[0] is call.output
 
-    def run(item: tuple[Tensor, Tensor]) -> Tensor:
-        pictures, activation = item
-        with _bypassed(blocks, activation):
-            return module(pictures)
 
-    return run
+def _is_single(args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a call has one tensor, its first argument."""
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    return len(tensors) == 1 and bool(args) and args[0] is tensors[0]
+
+
+def _stem(model: nn.Module, block: str, pictures: Tensor) -> Stream:
+    """What the first block is given."""
+
+    def capture(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        raise _Captured(args, kwargs)
+
+    try:
+        with hooked(before=[(model.get_submodule(block), capture)], with_kwargs=True):
+            model(pictures)
+    except _Captured as captured:
+        return captured.stream
+    raise RuntimeError("the model's forward does not run the blocks its family names")
+
+
+def _block(name: str, model: nn.Module, _: Tensor, stream: Stream) -> Stream:
+    return model.get_submodule(name)(stream)
+
+
+def _tail(model: nn.Module, blocks: list[str], pictures: Tensor, stream: Stream) -> Any:
+    with _bypassed([model.get_submodule(name) for name in blocks], stream):
+        return model(pictures)
 
 
 @contextmanager
-def _bypassed(blocks: list[nn.Module], output: Tensor) -> Iterator[None]:
+def _bypassed(blocks: list[nn.Module], output: Stream) -> Iterator[None]:
+    """The last of the ``blocks`` gives ``output``; none of them is run."""
     for block in blocks:
         block.forward = lambda x, *_, **__: x
     blocks[-1].forward = lambda *_, **__: output
@@ -66,13 +124,3 @@ def _bypassed(blocks: list[nn.Module], output: Tensor) -> Iterator[None]:
     finally:
         for block in blocks:
             del block.forward
-
-
-class Paired(Iterable):
-    """Two streams side by side, restartable."""
-
-    def __init__(self, first: Iterable, second: Iterable) -> None:
-        self._first, self._second = first, second
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self._first, self._second, strict=True)

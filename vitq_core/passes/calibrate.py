@@ -8,7 +8,7 @@ that every site sees all pictures, memory does not grow with their number, and t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..data.store import ActivationStore
-from ..graph.segments import Paired, runs_in_sequence, stem, tail
+from ..graph.segments import Segment, segments
 from ..graph.site import Layer, Site
 from ..quantized.samples import Factors, ProductSample, Rows, RowSample, input_judges, sample_of
 from ..quantized.simulation import Simulation
@@ -51,16 +51,13 @@ def fit_all(
         simulation.fit_weight(name)
     watcher = _Watcher(simulation, pictures.count, monitor.part(0.3, 1.0), keep)
     with torch.no_grad():
-        blocks = [simulation.layer(name) for name in simulation.family.blocks(simulation.module)]
-        in_sequence = len(pictures) > 1 and runs_in_sequence(simulation.module, blocks, pictures.first)
-        with watcher.watching():
-            if len(pictures) == 1:
+        if len(pictures) == 1:
+            with watcher.watching():
                 simulation.module(next(iter(pictures)))
-            elif in_sequence:
-                _by_module(simulation.module, blocks, pictures, watcher)
-            else:  # a forward of its own between the blocks: start from the pictures for every layer
-                watcher.stop_there = True
-                _run_segment(simulation.module, pictures, pictures.count, watcher).close()
+        else:
+            found = segments(simulation.module, simulation.family.blocks(simulation.module), pictures.first)
+            with watcher.watching():
+                _by_segment(simulation.module, found, pictures, watcher)
     return watcher.rows
 
 
@@ -137,28 +134,30 @@ def _rescaled_sites(simulation: Simulation) -> set[Site]:
     return {site for site in sites if getattr(simulation.quantizer(site), "axis", None) == -1}
 
 
-def _by_module(
-    module: nn.Module, blocks: list[nn.Module], pictures: CalibrationPictures, watcher: _Watcher
+def _by_segment(
+    module: nn.Module, found: list[Segment], pictures: CalibrationPictures, watcher: _Watcher
 ) -> None:
+    """A model of one segment starts from the pictures for every layer."""
     watcher.stop_there = True
-    activations = _run_segment(stem(module, blocks), pictures, pictures.count, watcher)
-    for block in blocks:
-        with activations:
-            following = _run_segment(block, activations, pictures.count, watcher)
-        activations = following
-    with activations:
-        _run_segment(tail(module, blocks), Paired(pictures, activations), pictures.count, watcher).close()
+    stream: Iterable = [None] * len(pictures)
+    with ExitStack() as held:
+        for segment in found:
+            following = _run_segment(segment, module, pictures, stream, watcher)
+            held.close()
+            stream = held.enter_context(following)
 
 
-def _run_segment(run: Callable, inputs: Iterable, count: int, watcher: _Watcher) -> ActivationStore:
-    """Run over all inputs until nothing in the segment is left to fit; the outputs of that last round."""
+def _run_segment(
+    segment: Segment, module: nn.Module, pictures: CalibrationPictures, stream: Iterable, watcher: _Watcher
+) -> ActivationStore:
+    """Run over all pictures until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
         outputs, reached = ActivationStore(), False
         try:
-            for chunk in inputs:
-                watcher.share = len(chunk[0] if isinstance(chunk, tuple) else chunk) / count
+            for chunk, given in zip(pictures, stream, strict=True):
+                watcher.share = len(chunk) / pictures.count
                 try:
-                    outputs.append(run(chunk))
+                    outputs.append(segment.run(module, chunk, given))
                 except _Reached:
                     reached = True
         except BaseException:

@@ -19,14 +19,13 @@ from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
 from ..data.store import ActivationStore, NamedStores, Scratch
-from ..graph.segments import runs_in_sequence, stem, tail
+from ..graph.segments import Segment, segments
 from ..graph.site import Unit
 from ..tasks import Outputs, Task
 from .losses import tempered
 from .weighting import Weigh
 
 CHUNK = 32  # pictures that run through a unit at a time where its error is measured
-Run = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, pictures, stream) → the segment's output
 
 
 def trained_of(count: int) -> int:
@@ -100,17 +99,17 @@ class UnitInputs:
         self._scratch: Scratch = pictures.scratch
         self._device = next(quantized.parameters()).device
         first = pictures[torch.tensor([0])].to(self._device)
-        self._segments = _segments(fp_model, units, blocks, first)
+        self._segments = _units_by_segment(fp_model, units, blocks, first)
 
     def __iter__(self) -> Iterator[tuple[Unit, Callable[[], UnitData]]]:
         fp_input = quant_input = self._pictures
-        for units, run in self._segments:
-            expected = _Expected(self, units, run, fp_input, last=run is self._segments[-1][1])
+        for segment, units in self._segments:
+            expected = _Expected(self, units, segment, fp_input)
             for unit in units:
                 yield unit, lambda unit=unit, expected=expected: self._gather(unit, expected, quant_input)  # noqa: B023
-            if run is not self._segments[-1][1]:
+            if not segment.last:
                 entered = quant_input
-                fp_input, quant_input = expected.following(), self._through(self._quantized, run, entered)
+                fp_input, quant_input = expected.following(), self._through(self._quantized, segment, entered)
                 self._close(entered)
             expected.close()
         for stream in (fp_input, quant_input):
@@ -131,11 +130,11 @@ class UnitInputs:
         if stream is not self._pictures:
             stream.close()
 
-    def _through(self, model: nn.Module, run: Run, stream: ActivationStore) -> ActivationStore:
+    def _through(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> ActivationStore:
         outputs = ActivationStore(self._scratch, len(stream))
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
-                outputs.append(run(model, pictures, chunk))
+                outputs.append(segment.run(model, pictures, chunk))
         return outputs
 
     def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Tensor, Tensor]]:
@@ -146,15 +145,15 @@ class UnitInputs:
         watched = expected.of(unit)
         entering = _Watched(self._quantized, unit, self._scratch, len(self._pictures))
         with entering.until_input():
-            self._run_all(self._quantized, expected.run, quant_input)
+            self._run_all(self._quantized, expected.segment, quant_input)
         return UnitData(entering.inputs, watched.inputs, watched.outputs, watched.maps, watched.options)
 
-    def _run_all(self, model: nn.Module, run: Run, stream: ActivationStore) -> None:
+    def _run_all(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> None:
         """Up to where a hook says that all was seen."""
         with torch.no_grad():
             for pictures, chunk in self._chunks(stream):
                 with suppress(_Reached):
-                    run(model, pictures, chunk)
+                    segment.run(model, pictures, chunk)
 
     def _watched(self, model: nn.Module, unit: Unit) -> _Watched:
         count, temperature = len(self._pictures), self._temperature
@@ -166,10 +165,10 @@ class _Expected:
     where there are several also for the segment after it."""
 
     def __init__(
-        self, inputs: UnitInputs, units: list[Unit], run: Run, stream: ActivationStore, last: bool
+        self, inputs: UnitInputs, units: list[Unit], segment: Segment, stream: ActivationStore
     ) -> None:
-        self.run = run
-        self._inputs, self._units, self._stream, self._last = inputs, units, stream, last
+        self.segment = segment
+        self._inputs, self._units, self._stream = inputs, units, stream
         self._watched: dict[Unit, _Watched] = {}
         self._output: ActivationStore | None = None
 
@@ -183,21 +182,21 @@ class _Expected:
         inputs = self._inputs
         self._watched = {unit: inputs._watched(inputs._fp_model, unit) for unit in units}
         *others, final = self._watched.values()
-        go_on = bool(others) and not self._last
+        go_on = bool(others) and not self.segment.last
         with ExitStack() as stack:
             for watched in others:
                 stack.enter_context(watched.throughout())
             stack.enter_context(final.throughout() if go_on else final.until_output())
             if go_on:
-                self._output = inputs._through(inputs._fp_model, self.run, self._stream)
+                self._output = inputs._through(inputs._fp_model, self.segment, self._stream)
             else:
-                inputs._run_all(inputs._fp_model, self.run, self._stream)
+                inputs._run_all(inputs._fp_model, self.segment, self._stream)
 
     def following(self) -> ActivationStore:
         """What the segment gives; what it was given is closed."""
         output, self._output = self._output, None
         if output is None:
-            output = self._inputs._through(self._inputs._fp_model, self.run, self._stream)
+            output = self._inputs._through(self._inputs._fp_model, self.segment, self._stream)
         self._inputs._close(self._stream)
         return output
 
@@ -276,39 +275,17 @@ class _Watched:
             store.close()
 
 
-def _segments(
+def _units_by_segment(
     model: nn.Module, units: list[Unit], blocks: list[str], picture: Tensor
-) -> list[tuple[list[Unit], Run]]:
-    """The units of each stretch that runs alone, in forward order, with the function that runs it."""
-    modules = [model.get_submodule(name) for name in blocks]
-    with torch.no_grad():
-        in_sequence = runs_in_sequence(model, modules, picture)
-    if not in_sequence:
-        return [(units, lambda model, pictures, _: model(pictures))]
-
-    def of(model: nn.Module) -> list[nn.Module]:
-        return [model.get_submodule(name) for name in blocks]
-
-    inside = {name: [unit for unit in units if Unit(name).holds(unit.name)] for name in blocks}
-    outside = [unit for unit in units if not any(unit in held for held in inside.values())]
-    early = _reached_before(model, modules[0], outside, picture)
-    return [
-        (early, lambda model, pictures, _: stem(model, of(model))(pictures)),
-        *((held, _block(name)) for name, held in inside.items()),
-        (
-            [unit for unit in outside if unit not in early],
-            lambda model, pictures, stream: tail(model, of(model))((pictures, stream)),
-        ),
-    ]
-
-
-def _block(name: str) -> Run:
-    return lambda model, _, stream: model.get_submodule(name)(stream)
-
-
-def _reached_before(model: nn.Module, block: nn.Module, units: list[Unit], picture: Tensor) -> list[Unit]:
-    reached: list[Unit] = []
+) -> list[tuple[Segment, list[Unit]]]:
+    """Every segment with the units that its run reaches first: the last one passes what is before the blocks
+    once more."""
+    found, stream, known, reached = [], None, set(), []
     hooks = [(model.get_submodule(unit.name), lambda *_, unit=unit: reached.append(unit)) for unit in units]
     with torch.no_grad(), hooked(*hooks):
-        stem(model, [block])(picture)
-    return reached
+        for segment in segments(model, blocks, picture):
+            reached.clear()
+            stream = segment.run(model, picture, stream)
+            found.append((segment, [unit for unit in reached if unit not in known]))
+            known.update(reached)
+    return found
