@@ -84,29 +84,13 @@ def test_a_pass_goes_on_from_the_trial_before_it(model, pictures, monkeypatch) -
     assert len(fitted) == 2, "the trials' and the run's own"
 
 
-@pytest.mark.parametrize(
-    ("rise", "is_worse", "beyond_doubt"),
-    [
-        ([0.02, 0.03, 0.02, 0.03], True, True),
-        ([0.0, 0.0, 0.0, 0.0], False, False),
-        ([1.5, -0.5, -0.5, -0.4], True, False),  # one picture of four
-        ([-0.2, -0.1, -0.3, 0.1], False, False),
-        ([0.3, -0.1, 0.3, 0.2], True, True),
-    ],
-)
-def test_few_pictures_do_not_decide_by_chance(rise: list[float], is_worse: bool, beyond_doubt: bool) -> None:
-    before = torch.tensor([-5.0, 1.0, -0.4, 2.0])
-    after = before + torch.tensor(rise)
-    assert [stages.worse(before, after, doubt) for doubt in (0.0, 1.0)] == [is_worse, beyond_doubt]
-
-
 @pytest.mark.parametrize(("step", "kept"), [("compensate", True), ("allocate_budget", False)])
 def test_what_judged_itself_has_the_benefit_of_the_doubt(
     model, pictures, monkeypatch, step: str, kept: bool
 ) -> None:
     logs = torch.tensor([0.1, -0.2, 0.3, -0.1, 0.2, -0.3])
     measured = iter((logs, logs + torch.tensor([1.5, -0.5, -0.5, -0.4, 0.1, 0.1])))
-    monkeypatch.setattr(stages._Trials, "_measured", lambda trials, module: next(measured))
+    monkeypatch.setattr(stages, "log_errors", lambda *_: next(measured))
     plan = ("calibrate", step) if step == "compensate" else (step, "calibrate")
     (row,) = vq.quantize(model, pictures(model, 12), compared(*plan)).report.stages
     assert row.kept is kept

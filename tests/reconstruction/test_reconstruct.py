@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.audit import audit
 from vitq_core.reconstruction import optimize
 from vitq_core.reconstruction.progress import UnitProgress
+from vitq_core.tasks import TASKS
 
 from .whole_runs import (
     UNITS,
@@ -338,3 +340,41 @@ def test_fewer_pictures_than_a_batch_are_a_sentence_before_anything_is_done(mode
 def test_what_names_no_folder_is_a_sentence(model, images, state: object) -> None:
     with pytest.raises(ValueError, match="state must be the name of a folder, got"):
         vq.quantize(model, images, quick(), state=state)
+
+
+# -- compared as a whole -------------------------------------------------------------------------------
+@pytest.mark.parametrize("is_worse", [True, False])
+def test_all_units_go_back_where_the_answers_got_worse(model, images, monkeypatch, is_worse: bool) -> None:
+    reconstruct = import_module("vitq_core.passes.reconstruct")
+    monkeypatch.setattr(reconstruct, "worse", lambda *_, **__: is_worse)
+    result = vq.quantize(model, images, quick("repq", 3, 8, iterations=8, compare=True))
+    plain = vq.quantize(model, images, quick("repq", 3, 8, iterations=8))
+    calibrated = vq.quantize(model, images, vq.recipe("repq", 3, 8, effort="none"))
+    (row,) = result.report.stages
+    assert (row.stage, row.kept) == ("reconstruct", not is_worse)
+    assert row.before != row.after and not plain.report.stages
+    assert equal(state_of(result), state_of(calibrated if is_worse else plain))
+    audit(result.model, images)
+    learned = [unit.outcome == "reconstructed" for unit in result.report.units]
+    assert any(learned) is not is_worse
+    undone = [unit for unit in result.report.units if "the answers were worse" in unit.outcome]
+    assert bool(undone) is is_worse and all(unit.error_after == unit.error_before for unit in undone)
+
+
+def test_the_whole_is_judged_by_pictures_that_nothing_was_learned_from(model, pictures, monkeypatch) -> None:
+    reconstruct = import_module("vitq_core.passes.reconstruct")
+    seen = []
+    original = reconstruct.worse
+    monkeypatch.setattr(
+        reconstruct, "worse", lambda *both, **more: seen.append(both) or original(*both, **more)
+    )
+    images = pictures(model, 40)
+    result = vq.quantize(model, images, quick("repq", 3, 8, iterations=4, pictures=36, compare=True))
+    (before, after) = seen[0]
+    assert len(before) == len(after) == 9  # a quarter of the 36 that take part
+    task = TASKS["classification"]
+    with torch.no_grad():
+        own = [task.run(result.model, Batch((picture,))) for picture in images[27:36].split(1)]
+        expected = [task.run(model, Batch((picture,))) for picture in images[27:36].split(1)]
+    logs = torch.stack([task.loss(*pair) for pair in zip(own, expected, strict=True)]).double().log()
+    torch.testing.assert_close(logs, after if result.report.stages[0].kept else before, rtol=0, atol=1e-2)

@@ -276,11 +276,11 @@ def _left_out(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _tried(stages: Sequence[vq.StageRow]) -> list[tuple[str, str]]:
-    """The steps of the method that were tried first, where it does that."""
+    """The steps of the method that were compared with the model without them, where it does that."""
     kept, dropped = ([row.does for row in stages if row.kept is on] for on in (True, False))
     said = [f"kept: {', '.join(kept)}"] if kept else []
     said += [f"left out, because answers were worse with it: {', '.join(dropped)}"] if dropped else []
-    return [("Tried first", f"{'; '.join(said)}.")] if said else []
+    return [("Compared", f"{'; '.join(said)}.")] if said else []
 
 
 def _likeness(outcome: Outcome) -> str:

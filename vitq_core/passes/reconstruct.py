@@ -23,15 +23,16 @@ from ..data.store import Scratch
 from ..graph.site import Unit
 from ..quantized.cost import cost_of
 from ..quantized.report import RECONSTRUCTED as LEARNED
-from ..quantized.report import Reconstruction, UnitRow
+from ..quantized.report import Reconstruction, StageRow, UnitRow
 from ..quantized.simulation import Simulation
 from ..recipes.schedule import Schedule
 from ..recipes.steps import CALIBRATED, RECONSTRUCT, RECONSTRUCTED, add_pass
 from ..reconstruction.optimize import Diverged, hard_error, learn, pieces
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
-from ..reconstruction.unit_inputs import UnitData, UnitInputs
+from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
 from ..reconstruction.weighting import Weigh, weights_of
+from .answers import answers, log_errors, mean_error, worse
 from .base import Run
 
 WHOLE = Unit("")
@@ -50,10 +51,57 @@ def reconstruct(run: Run) -> None:
     """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated."""
     begun = (run.given, run.asked.to_json(), run.pictures, run.seed)
     calibrated = fingerprint(*begun, run.simulation.module, run.recipe.to_json())
+    comparison = _Comparison(run) if run.recipe.options.schedule.compare else None
     with RunState(run.state, calibrated) as kept:
         run.reconstruction = learn_units(
             run.simulation, run.fp_model, run.pictures, run.monitor, run.seed, kept, run.watch
         )
+    if comparison is not None and not run.reconstruction.cancelled:
+        comparison.settle()
+
+
+class _Comparison:
+    """The calibrated model, to go back to where learning makes its answers worse.
+
+    Units are judged one by one, each by its own output, so only in doubt's favour: a standard error.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._pictures = run, _measuring(run.pictures, run.recipe.options.schedule.pictures)
+        self._expected = answers(run.prepared.task, run.fp_model, self._pictures)
+        self._before = self._errors()
+        self._calibrated = {name: part.clone() for name, part in run.simulation.module.state_dict().items()}
+
+    def settle(self) -> None:
+        """Keep what was learned, or undo all of it and say so."""
+        run, before, after = self._run, self._before, self._errors()
+        kept = not worse(before, after, doubt=1.0)
+        row = StageRow(RECONSTRUCT, "learning block by block", mean_error(before), mean_error(after), kept)
+        run.stages += (row,)
+        if not kept:
+            set_unit(run.simulation, WHOLE, self._calibrated)
+            run.reconstruction = Reconstruction(tuple(map(_undone, run.reconstruction.units)))
+
+    def _errors(self) -> Tensor:
+        task = self._run.prepared.task
+        return log_errors(task, answers(task, self._run.simulation.module, self._pictures), self._expected)
+
+
+def _undone(row: UnitRow) -> UnitRow:
+    if row.outcome != LEARNED:
+        return row
+    reason = "kept as it was: with all units learned, the answers were worse"
+    return replace(row, outcome=reason, error_after=row.error_before)
+
+
+def _measuring(pictures: CalibrationPictures, most: int) -> Tensor:
+    """Those [n, C, H, W] that units are measured on and not learned from, where there are any."""
+    count = min(pictures.count, most)
+    start, seen, found = trained_of(count) % count, 0, []
+    for chunk in pictures:
+        found.append(chunk[max(start - seen, 0) : max(count - seen, 0)])
+        seen += len(chunk)
+    return torch.cat(found)
 
 
 def learn_units(

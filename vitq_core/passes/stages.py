@@ -16,23 +16,19 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..common.batch import Batch
-from ..common.modes import evaluating
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
 from ..quantized.report import StageRow
 from ..recipes.recipe import Recipe
 from ..recipes.steps import RECONSTRUCT, Pass, add_pass
-from ..tasks import Outputs
+from .answers import answers, log_errors, mean_error, worse
 from .base import Run
 
 EVERY = 2  # of so many pictures one is held back
 MOST = 64  # pictures that passes are tried on: more would change few decisions, and cost as much again
-TOGETHER = 16  # held-back pictures that run through a model at a time
-TINY = 1e-12  # an error that is none
 FEWEST = 8  # with fewer pictures nothing is tried
 
 
@@ -52,18 +48,11 @@ def compare(run: Run) -> None:
         for step in optional:
             after, given = trials.errors([*kept, step], recipe)
             keep = not worse(before, after, step.doubt)
-            errors = (float(logs.mean().exp()) for logs in (before, after))
-            run.stages += (StageRow(step.name, step.optional, *errors, keep),)
+            run.stages += (StageRow(step.name, step.optional, mean_error(before), mean_error(after), keep),)
             if keep:
                 kept, before, recipe = [*kept, step], after, given
     run.recipe = recipe
     run.plan = [step for step in run.plan if step in kept or not step.optional]
-
-
-def worse(before: Tensor, after: Tensor, doubt: float = 0.0) -> bool:
-    """Whether the logarithms of n pictures' errors rose, and by more than ``doubt`` standard errors."""
-    rise = after - before
-    return bool(rise.mean() > doubt * rise.std() / len(rise) ** 0.5)
 
 
 @dataclass
@@ -78,7 +67,7 @@ class _Trials:
     _last: tuple[Run | None, list[Pass]] = (None, [])  # the last trial's run, and the passes it followed
 
     def __post_init__(self) -> None:
-        self.reference = self._outputs(self.run.prepared.module)
+        self.reference = answers(self.run.prepared.task, self.run.prepared.module, self.held)
 
     def errors(self, chosen: Sequence[Pass], recipe: Recipe) -> tuple[Tensor, Recipe]:
         """Logarithms of the task's loss, one for each held-back picture, of a model with the ``chosen``
@@ -103,28 +92,14 @@ class _Trials:
             torch.manual_seed(self.run.seed)
             attempt.follow(steps[len(followed) :])
         self._last = attempt, steps
-        return self._measured(attempt.simulation.module), attempt.recipe
+        task = self.run.prepared.task
+        given = answers(task, attempt.simulation.module, self.held)
+        return log_errors(task, given, self.reference), attempt.recipe
 
     def _monitor(self) -> Monitor:
         part = self.run.monitor.part(self.done / self.count, (self.done + 1) / self.count)
         self.done += 1
         return part
-
-    def _outputs(self, module: nn.Module) -> list[Outputs]:
-        """Of each picture alone."""
-        task = self.run.prepared.task
-        with evaluating(module), torch.no_grad():
-            batches = [task.run(module, Batch((pictures,))) for pictures in self.held.split(TOGETHER)]
-        return [
-            {name: part[row : row + 1] for name, part in outputs.items()}
-            for outputs in batches
-            for row in range(len(next(iter(outputs.values()))))
-        ]
-
-    def _measured(self, module: nn.Module) -> Tensor:
-        task, answers = self.run.prepared.task, self._outputs(module)
-        losses = [task.loss(*pair) for pair in zip(answers, self.reference, strict=True)]
-        return torch.stack(losses).double().clamp_min(TINY).log()
 
 
 def _copied(prepared: PreparedModel) -> PreparedModel:

@@ -37,7 +37,9 @@ class Schedule:
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, one of
     ``WEIGHTINGS`` (tokens: each as a share of its own square, class tokens more); ``finish``: after the units
     the whole model learns, for so many times the iterations and in steps of its own, what is no code of a
-    weight; ``finish_bits``: only where weights have at most so many bits on average, None: always.
+    weight; ``finish_bits``: only where weights have at most so many bits on average, None: always;
+    ``compare``: all units go back to their calibrated state where the model's answers to the pictures that
+    measure became worse.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -60,6 +62,7 @@ class Schedule:
     weighting: str = "none"
     finish: float = 0.0
     finish_bits: float | None = None
+    compare: bool = False
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations, "; effort='none' leaves reconstruction out")
@@ -75,7 +78,7 @@ class Schedule:
         check_share("warmup", self.warmup)
         check_share("drop", self.drop)
         check_choice("autocast", self.autocast, (None, True, False))
-        for name in ("blocks", "weight_scales"):
+        for name in ("blocks", "weight_scales", "compare"):
             check_choice(name, getattr(self, name), (True, False))
         check_choice("weighting", self.weighting, WEIGHTINGS)
         check_share("finish", self.finish, most=10.0)

@@ -38,6 +38,7 @@ RECIPES.register("vitq")(
                 "drop": 0.0,
                 "weighting": "tokens",
                 "finish": 0.5,
+                "compare": True,
             },
         ),
     )

@@ -88,7 +88,7 @@ def test_with_few_test_pictures_nothing_is_said_of_a_tried_one(bench, settings):
 
 def test_steps_that_were_tried_and_left_out_are_named(bench, settings):
     outcome = bench.quantize(settings)
-    assert "Tried first" not in markup.facts(outcome)
+    assert "Compared" not in markup.facts(outcome)
     rows = (
         vq.StageRow("one", "turning heads", 0.1, 0.2, False),
         vq.StageRow("two", "<other>", 0.1, 0.05, True),
