@@ -28,3 +28,9 @@ class Add(nn.Module):
 
     def forward(self, residual: Tensor, branch: Tensor) -> Tensor:
         return residual + branch
+
+
+def adopt(target: nn.Module, source: nn.Module) -> None:
+    """Give ``target`` the child modules of ``source`` under the same names."""
+    for name, child in source.named_children():
+        target.add_module(name, child)

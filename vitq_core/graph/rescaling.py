@@ -5,10 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+PADDING = "padding"  # a norm's buffer [C]: what stands for tokens that are missing behind it
+
 
 def rescale_norm(norm: nn.LayerNorm, divisor: Tensor, shift: Tensor) -> None:
-    """``γ̃ = γ/r1``, ``β̃ = (β + shift)/r1``; a norm without bias gets one."""
+    """``γ̃ = γ/r1``, ``β̃ = (β + shift)/r1``; a norm without bias gets one. What fills up windows behind it is
+    rescaled alike."""
     norm.weight.div_(divisor)
+    if hasattr(norm, PADDING):
+        setattr(norm, PADDING, (getattr(norm, PADDING) + shift) / divisor)
     bias = torch.zeros_like(norm.weight) if norm.bias is None else norm.bias
     norm.bias = nn.Parameter((bias + shift) / divisor, requires_grad=False)
 

@@ -10,13 +10,7 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBlock
 from torch import Tensor, nn
 
-from ..ops import Add, MatMul, Softmax
-
-
-def adopt(target: nn.Module, source: nn.Module) -> None:
-    """Give ``target`` the child modules of ``source`` under the same names."""
-    for name, child in source.named_children():
-        target.add_module(name, child)
+from ..ops import Add, MatMul, Softmax, adopt
 
 
 class ExplicitAttention(nn.Module):

@@ -1,0 +1,57 @@
+"""A tiny Segment Anything with every number moved away from where it begins, pictures, and prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy import ndarray
+from segment_anything.modeling import Sam
+
+from vitq_core.common.sam_shape import SamShape
+
+# A window of 3 on a grid of 8: the last one lacks a patch.
+TINY = SamShape(
+    width=32, depth=3, heads=2, global_blocks=(2,), img_size=128, window=3, norm_eps=1e-5, prompt_dim=32,
+    decoder_mlp=64, decoder_heads=2, iou_width=32,
+)  # fmt: skip
+
+
+def tiny_sam(shape: SamShape = TINY, seed: int = 0) -> Sam:
+    """As the golden files have it: the same weights in the same order."""
+    torch.manual_seed(seed)
+    sam = shape.build()
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for _, parameter in sorted(sam.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_(noise * (0.3 if parameter.ndim == 1 else 0.05))
+    return sam
+
+
+def picture(seed: int, height: int = 90, width: int = 120) -> ndarray:
+    """Random colours in blocks of 8 pixels, uint8 [H, W, 3]."""
+    blocks = np.random.default_rng(seed).integers(
+        0, 256, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8
+    )
+    return blocks.repeat(8, 0).repeat(8, 1)[:height, :width]
+
+
+def prompts(height: int = 90, width: int = 120) -> dict[str, dict[str, ndarray]]:
+    """{name: arguments of ``SamPredictor.predict``}, in pixels of the picture."""
+    point = np.array([[width * 0.4, height * 0.6]])
+    two = np.array([[width * 0.2, height * 0.3], [width * 0.8, height * 0.7]])
+    box = np.array([width * 0.1, height * 0.2, width * 0.75, height * 0.9])
+    return {
+        "point": {"point_coords": point, "point_labels": np.array([1])},
+        "points": {"point_coords": two, "point_labels": np.array([1, 0])},
+        "box": {"box": box},
+        "box_point": {"box": box, "point_coords": point, "point_labels": np.array([0])},
+        "corner": {"point_coords": np.array([[0.0, 0.0]]), "point_labels": np.array([1])},
+    }
+
+
+def golden(name: str) -> dict[str, ndarray]:
+    """The numbers of tests/golden/``name``.npz."""
+    return dict(np.load(Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False))

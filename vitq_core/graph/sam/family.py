@@ -1,0 +1,167 @@
+"""Segment Anything: image encoder and mask decoder of the ``segment-anything`` package's ``Sam``.
+
+Prompts and positions, LayerNorms, the upscaling of masks and the heads that filter them stay in floating
+point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from segment_anything.modeling import Sam
+from segment_anything.modeling.image_encoder import Attention as EncoderAttention
+from segment_anything.modeling.image_encoder import Block
+from segment_anything.modeling.transformer import Attention as DecoderAttention
+from segment_anything.modeling.transformer import TwoWayAttentionBlock, TwoWayTransformer
+from torch import nn
+
+from ...common.errors import VitqError
+from ...common.sam_shape import SamShape
+from ..base import AttentionMaps, Family
+from ..site import WEIGHT, Heads, NormPair, Site, Unit
+from .blocks import (
+    ExplicitDecoderAttention,
+    ExplicitEncoderAttention,
+    ExplicitEncoderBlock,
+    ExplicitTransformer,
+    ExplicitTwoWayBlock,
+)
+
+ENCODER, TRANSFORMER = "image_encoder", "mask_decoder.transformer"
+FINAL = f"{TRANSFORMER}.final_attn_token_to_image"
+ATTENTIONS = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
+ENCODER_KINDS = {Block: ExplicitEncoderBlock, EncoderAttention: ExplicitEncoderAttention}
+DECODER_KINDS = {
+    TwoWayTransformer: ExplicitTransformer,
+    TwoWayAttentionBlock: ExplicitTwoWayBlock,
+    DecoderAttention: ExplicitDecoderAttention,
+}
+
+
+class SegmentAnything(Family):
+    """``vit_b``, ``vit_l``, ``vit_h`` and every other size that the package's classes build."""
+
+    name = "sam"
+
+    def matches(self, module: nn.Module) -> bool:
+        return isinstance(module, Sam)
+
+    def rewrite(self, module: Sam) -> None:
+        """Raises VitqError for a part of a class that the package does not have."""
+        _rewrite(module, f"{ENCODER}.blocks", ENCODER_KINDS)
+        _rewrite(module, TRANSFORMER, DECODER_KINDS)
+
+    def sites(self, module: Sam) -> list[Site]:
+        found = _linear(f"{ENCODER}.patch_embed.proj", "image")
+        for name in _encoder_blocks(module):
+            found += [
+                *_linear(f"{name}.attn.qkv", "post_layernorm"),
+                *_products(f"{name}.attn"),
+                *_linear(f"{name}.attn.proj", "attention_output"),
+                *_linear(f"{name}.mlp.lin1", "post_layernorm"),
+                *_linear(f"{name}.mlp.lin2", "post_gelu"),
+            ]
+        found += [site for place in (0, 2) for site in _linear(f"{ENCODER}.neck.{place}", "neck")]
+        for name in _decoder_layers(module):
+            before, after = ATTENTIONS[:2], ATTENTIONS[2:]
+            found += [site for part in before for site in _decoder_attention(f"{name}.{part}")]
+            found += [*_linear(f"{name}.mlp.lin1", "post_norm"), *_linear(f"{name}.mlp.lin2", "post_relu")]
+            found += [site for part in after for site in _decoder_attention(f"{name}.{part}")]
+        return found + _decoder_attention(FINAL)
+
+    def pairs(self, module: Sam) -> list[NormPair]:
+        """Of the encoder alone: the decoder's norms feed the additions too."""
+        return [
+            pair
+            for name in _encoder_blocks(module)
+            for pair in (
+                NormPair(f"{name}.norm1", (f"{name}.attn.qkv",)),
+                NormPair(f"{name}.norm2", (f"{name}.mlp.lin1",)),
+            )
+        ]
+
+    def heads(self, module: Sam) -> list[Heads]:
+        """Values alone where relative positions read the queries."""
+        return [
+            _heads(f"{name}.attn", module.get_submodule(f"{name}.attn")) for name in _encoder_blocks(module)
+        ]
+
+    def blocks(self, module: Sam) -> list[str]:
+        return [*_encoder_blocks(module), *_decoder_layers(module)]
+
+    def units(self, module: Sam) -> list[Unit]:
+        encoder = [
+            unit
+            for name in _encoder_blocks(module)
+            for unit in (Unit(f"{name}.attn", (f"{name}.attn.softmax",)), Unit(f"{name}.mlp"))
+        ]
+        neck = [Unit(f"{ENCODER}.neck.{place}") for place in (0, 2)]
+        layers = [
+            Unit(name, tuple(f"{name}.{part}.softmax" for part in ATTENTIONS))
+            for name in _decoder_layers(module)
+        ]
+        return [
+            Unit(f"{ENCODER}.patch_embed.proj"),
+            *encoder,
+            *neck,
+            *layers,
+            Unit(FINAL, (f"{FINAL}.softmax",)),
+        ]
+
+    def attention_maps(self, module: Sam, size: tuple[int, int]) -> AttentionMaps:
+        """Raises VitqError: windows and prompts leave no maps of equal size to multiply."""
+        raise VitqError("Segment Anything has no attention maps of one size, so there is no heat map of them")
+
+    def input_size(self, module: Sam) -> tuple[int, int, int]:
+        side = module.image_encoder.img_size
+        return (3, side, side)
+
+    def config(self, module: Sam) -> dict[str, Any]:
+        return SamShape.of(module).as_dict()
+
+    def build(self, config: dict[str, Any]) -> Sam:
+        module = SamShape.from_dict(config).build()
+        self.rewrite(module)
+        return module
+
+
+def _rewrite(module: Sam, where: str, kinds: dict[type, type]) -> None:
+    """Every part of one of ``kinds`` in ``where`` becomes the explicit one, the innermost first."""
+    known = {*kinds, *kinds.values()}
+    named = [*module.get_submodule(where).named_modules(prefix=where)]
+    for name, part in reversed(named):
+        if type(part) in kinds:
+            module.set_submodule(name, kinds[type(part)](part).train(part.training))
+        elif type(part) not in known and isinstance(part, tuple(kinds)):
+            raise VitqError(f"class {type(part).__name__} of {name} is not one the SAM family knows")
+
+
+def _encoder_blocks(module: Sam) -> list[str]:
+    return [f"{ENCODER}.blocks.{index}" for index in range(len(module.image_encoder.blocks))]
+
+
+def _decoder_layers(module: Sam) -> list[str]:
+    return [f"{TRANSFORMER}.layers.{index}" for index in range(len(module.mask_decoder.transformer.layers))]
+
+
+def _linear(name: str, role: str) -> list[Site]:
+    return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
+
+
+def _products(name: str) -> Iterator[Site]:
+    yield Site(f"{name}.matmul1", "input", "query")
+    yield Site(f"{name}.matmul1", "input2", "key")
+    yield Site(f"{name}.matmul2", "input", "post_softmax")
+    yield Site(f"{name}.matmul2", "input2", "value")
+
+
+def _decoder_attention(name: str) -> list[Site]:
+    projections = [site for part in "qkv" for site in _linear(f"{name}.{part}_proj", "decoder_stream")]
+    return [*projections, *_products(name), *_linear(f"{name}.out_proj", "attention_output")]
+
+
+def _heads(name: str, attention: ExplicitEncoderAttention) -> Heads:
+    size = attention.qkv.in_features // attention.num_heads
+    scores = not attention.use_rel_pos
+    return Heads(f"{name}.qkv", f"{name}.proj", attention.num_heads, size, scores, True)
