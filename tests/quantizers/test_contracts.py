@@ -89,6 +89,8 @@ KNOWN = [
     Case("log_sqrt2", post_softmax, {"base": 2.0}, plateau=True),
     Case("log_sqrt2", post_softmax, {"base": "fitted"}, exact=False),
     Case("log_sqrt2", post_softmax, {"base": "fitted", "range": "least_error"}, exact=False),
+    Case("adaptive_granularity", post_softmax, exact=False),
+    Case("adaptive_granularity", post_softmax, {"taus": "paper"}, exact=False, plateau=True),
     Case("shift_log2", post_gelu, {"base": "fitted"}, exact=False),
     Case("shift_log2", post_gelu, {"base": "fitted", "range": "least_error"}, exact=False),
     Case("shift_log2", post_gelu, plateau=True),

@@ -6,6 +6,7 @@ large activation matters, and so does an activation that meets large weights.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Protocol
 
 import torch
@@ -22,15 +23,33 @@ class Judge(Protocol):
     def errors(self, difference: Tensor) -> Tensor:
         """The error [groups] of candidates that are off by ``difference`` [groups, values], written over."""
 
+    def raised(self, power: float) -> Judge:
+        """One that sums errors of the output raised to ``power`` in place of their squares."""
 
-class Weighted:
+
+class _Raised:
+    """What judges have in common: the power, by default 2."""
+
+    _power = 2.0
+
+    def raised(self, power: float) -> Judge:
+        other = copy(self)
+        other._power = power
+        return other
+
+    def _raise_(self, error: Tensor) -> Tensor:
+        """In place."""
+        return error.square_() if self._power == 2 else error.abs_().pow_(self._power)
+
+
+class Weighted(_Raised):
     """``Σ weight · difference²`` over a group's values; ``weights`` broadcast against the sample."""
 
     def __init__(self, sample: Tensor, weights: Tensor) -> None:
         self.sample, self._weights = sample, weights
 
     def errors(self, difference: Tensor) -> Tensor:
-        return difference.square_().mul_(self._weights).sum(dim=1)
+        return self._raise_(difference).mul_(self._weights).sum(dim=1)
 
     def thinned(self, values: int) -> Weighted:
         """With about ``values`` of the sample, evenly."""
@@ -39,7 +58,7 @@ class Weighted:
         return Weighted(self.sample[:, ::stride].contiguous(), few)
 
 
-class Correlated:
+class Correlated(_Raised):
     """``‖inputs @ d‖²`` of a weight's rows d, for ``inputs`` [rows, values] of the layer."""
 
     def __init__(self, sample: Tensor, inputs: Tensor) -> None:
@@ -47,10 +66,10 @@ class Correlated:
         self._root = torch.linalg.qr(inputs, mode="r").R.T  # the same norms with no more columns than rows
 
     def errors(self, difference: Tensor) -> Tensor:
-        return (difference @ self._root).square_().sum(dim=1)
+        return self._raise_(difference @ self._root).sum(dim=1)
 
 
-class Multiplied:
+class Multiplied(_Raised):
     """``Σ count · (d @ right)²`` of an error d of ``left``, or ``Σ count · (left @ d)²`` of one of ``right``.
 
     ``left`` [pictures, …, rows, inner], ``right`` [pictures, …, inner, columns]; ``counts`` [pictures, …,
@@ -67,5 +86,5 @@ class Multiplied:
     def errors(self, difference: Tensor) -> Tensor:
         difference = difference.view(self._shape).movedim(0, self._axis or 0)
         product = difference @ self._right if self._of_left else self._left @ difference
-        errors = product.square_().sum(dim=-1).mul_(self._counts)
+        errors = self._raise_(product).sum(dim=-1).mul_(self._counts)
         return grouped(errors, () if self._axis is None else (self._axis,)).sum(dim=1)

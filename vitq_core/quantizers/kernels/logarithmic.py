@@ -20,6 +20,8 @@ COARSE = 3  # every so many bases are tried, then those between the best one and
 ABOVE = 1 + 1e-6  # of the largest value: the scale that cuts nothing off, its own rounding included
 SHRINK, SHRINKS = 0.8, 6  # of that one, where a judge ranks: powers of a factor
 SEARCHED = 2**18  # values that many bases are ranked on
+SCALES = 24  # factors of the largest value that the closest search begins with
+FINER, ROUNDS = 8, 3  # factors between the neighbours of the best one, and how often it comes closer
 
 
 # -- simulation and its gradient -------------------------------------------------------------------------
@@ -103,8 +105,12 @@ class ShiftedJudge:
     """What an error of ``max(x − offset, 0)`` does: the same as one of x."""
 
     def __init__(self, judge: Judge, offset: Tensor) -> None:
+        self._judge, self._offset = judge, offset
         self.sample = (judge.sample - offset.to(judge.sample.device)).clamp_min_(0.0)
         self.errors = judge.errors
+
+    def raised(self, power: float) -> ShiftedJudge:
+        return ShiftedJudge(self._judge.raised(power), self._offset)
 
 
 def search(
@@ -124,6 +130,35 @@ def search(
         base,
         _errors(statistics.sample.flatten(), scale, [base], bits)[0] / statistics.sample.numel(),
     )
+
+
+def finest(
+    statistics: Quantiles, bases: Sequence[float], bits: int, judge: Judge
+) -> tuple[Tensor, float, Tensor]:
+    """(scale, base, mean squared error) that ``judge`` ranks first: every base with scales from a hundredth
+    of the largest value on, then closer and closer to the best of them."""
+    largest = positive(statistics.range()[1][0]).to(judge.sample.device) * ABOVE
+    found = []
+    for base in bases:
+        error, factor = _closer(lambda f, base=base: _judged(judge, largest * f, [base], bits)[0])
+        found.append((error, base, factor))
+    _, base, factor = min(found)
+    scale = largest * factor
+    summed = _errors(statistics.sample.flatten(), scale, [base], bits)[0]
+    return scale, base, summed / statistics.sample.numel()
+
+
+def _closer(error: Callable[[float], Tensor]) -> tuple[float, float]:
+    """(error, factor): the best of SCALES factors, then of ever finer ones between its neighbours. Of equal
+    ones the largest: errors of huge values may all be infinite."""
+    factors = torch.logspace(0, -2, SCALES).tolist()
+    for _ in range(ROUNDS):
+        errors = [float(error(factor)) for factor in factors]
+        best = errors.index(min(errors))
+        least = errors[best], factors[best]
+        high, low = factors[max(best - 1, 0)], factors[min(best + 1, len(factors) - 1)]
+        factors = sorted([least[1], *torch.linspace(low, high, FINER).tolist()], reverse=True)
+    return least
 
 
 def _percentile_and_base(
