@@ -46,3 +46,16 @@ def test_a_batch_goes_where_the_model_is() -> None:
     assert moved.args[1][0].dtype == torch.int64 and moved.args[1][1] == "name"
     assert moved.kwargs["size"] == (4, 4)
     assert batch.on(nn.Flatten()) is batch
+
+
+def test_a_batch_of_records_has_a_first_picture_a_size_and_a_device() -> None:
+    """As Segment Anything takes them: a list with a dict for each picture."""
+    records = [{"image": torch.zeros(3, 8, 6 + i), "original_size": (8, 6 + i)} for i in range(3)]
+    batch = Batch((records,), {"multimask_output": True}, truth="masks")
+    assert len(batch) == 3
+    assert batch.shape == (3, 8, 6)
+    assert batch.device == torch.device("cpu")
+    few = batch.first(2)
+    assert (len(few), few.truth, few.kwargs) == (2, None, {"multimask_output": True})
+    assert batch.through(lambda given, multimask_output: (len(given), multimask_output)) == (3, True)
+    assert Batch((torch.zeros(5, 3, 4, 4),)).first(2).args[0].shape == (2, 3, 4, 4)

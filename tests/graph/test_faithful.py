@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize, prune
 
 import vitq_core as vq
 from tests.pairs import in_turn
+from vitq_core.common.batch import Batch
 from vitq_core.graph.faithful import check_same
 
 ENTRIES = {
@@ -332,7 +333,7 @@ def test_they_are_compared_in_full_precision(tiny, pictures, monkeypatch) -> Non
     torch.set_float32_matmul_precision("high")
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            check_same(given, given, pictures(given))
+            check_same(given, given, Batch((pictures(given),)))
     finally:
         torch.set_float32_matmul_precision(precision)
     assert Listens.heard == (("highest", False), ("highest", False))

@@ -5,6 +5,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph import family_of
 from vitq_core.graph.segments import Segment, segments
 
@@ -15,7 +16,7 @@ def run(found: list[Segment], model: torch.nn.Module, pictures: torch.Tensor) ->
     stream = None
     with torch.no_grad():
         for segment in found:
-            stream = segment.run(model, pictures, stream)
+            stream = segment.run(model, Batch((pictures,)), stream)
     return stream
 
 
@@ -23,7 +24,7 @@ def test_pieces_make_the_whole(mixture: VisionTransformer, pictures) -> None:
     family, x = family_of(mixture), pictures(mixture)
     family.rewrite(mixture)
     blocks = family.blocks(mixture)
-    found = segments(mixture, blocks, x[:1])
+    found = segments(mixture, blocks, Batch((x[:1],)))
     assert len(found) == len(blocks) + 2 and [segment.last for segment in found].count(True) == 1
     with torch.no_grad():
         assert torch.equal(run(found, mixture, x), mixture(x))
@@ -33,20 +34,22 @@ def test_pieces_make_the_whole(mixture: VisionTransformer, pictures) -> None:
 
 def test_the_model_is_whole_again_after_an_error(model: VisionTransformer, images) -> None:
     blocks = [f"blocks.{index}" for index in range(len(model.blocks))]
-    first, *_, last = segments(model, blocks, images[:1])
+    first, *_, last = segments(model, blocks, Batch((images[:1],)))
     hooks = [len(module._forward_pre_hooks) for module in model.modules()]
     with pytest.raises(RuntimeError):
-        first.run(model, images[:, :1], None)
+        first.run(model, Batch((images[:, :1],)), None)
     with pytest.raises(RuntimeError):
-        last.run(model, images, torch.zeros(1, 2, 3))
+        last.run(model, Batch((images,)), torch.zeros(1, 2, 3))
     assert hooks == [len(module._forward_pre_hooks) for module in model.modules()]
     assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_a_model_that_stops_running_its_blocks_is_noticed(model: VisionTransformer, images) -> None:
-    first = segments(model, [f"blocks.{index}" for index in range(len(model.blocks))], images[:1])[0]
+    first = segments(model, [f"blocks.{index}" for index in range(len(model.blocks))], Batch((images[:1],)))[
+        0
+    ]
     with pytest.raises(RuntimeError, match="does not run the blocks"):
-        first.run(Unrun(model), images, None)
+        first.run(Unrun(model), Batch((images,)), None)
 
 
 class Unrun(torch.nn.Module):
@@ -64,7 +67,7 @@ def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pic
     torch.manual_seed(0)
     size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 4}
     plain, own = VisionTransformer(**size).eval(), Interleaved(**size).eval()
-    picture = torch.randn(1, 3, 16, 16)
+    picture = Batch((torch.randn(1, 3, 16, 16),))
     blocks = ["blocks.0", "blocks.1"]
     assert [len(segments(module, blocks, picture)) for module in (plain, own)] == [4, 1]
     assert len(segments(plain, [], picture)) == 1

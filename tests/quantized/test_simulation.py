@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph import family_of
 from vitq_core.graph.prepared import PreparedModel
 from vitq_core.graph.tracing import trace_layers
@@ -25,7 +26,7 @@ def rewritten(model: VisionTransformer) -> VisionTransformer:
 
 def simulation_of(module: VisionTransformer, images: Tensor, recipe: str = "percentile") -> Simulation:
     family = family_of(module)
-    layers = trace_layers(module, family, images[:1])
+    layers = trace_layers(module, family, Batch((images[:1],)))
     prepared = PreparedModel(module, family, layers, tuple(images.shape[1:]), task_of(module))
     return Simulation(prepared, vq.recipe(recipe))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 PICTURES = ("pixel_values", "images", "image")  # names in a dict, as transformers' and datasets' loaders give
 LABELS = ("labels", "label")
@@ -66,6 +66,26 @@ class Batch:
     def __len__(self) -> int:
         """Number of pictures."""
         return len(self.args[0])
+
+    def through(self, module: nn.Module) -> Any:
+        """What ``module`` gives for it."""
+        return module(*self.args, **self.kwargs)
+
+    def first(self, count: int) -> Batch:
+        """Its first ``count`` pictures, of whose right answers nothing is known."""
+        return replace(self, args=(self.args[0][:count], *self.args[1:]), truth=None)
+
+    @property
+    def device(self) -> torch.device:
+        """Of its tensors."""
+        return next(leaf.device for leaf in tree_leaves(self.args) if isinstance(leaf, Tensor))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """For a sentence: of a picture, of the first where they differ."""
+        return tuple(
+            next(leaf for leaf in tree_leaves(self.args[0][:1]) if isinstance(leaf, Tensor)).shape[-3:]
+        )
 
     def on(self, module: nn.Module) -> Batch:
         """Its tensors on the device of the module's first tensor, floats in that one's precision."""

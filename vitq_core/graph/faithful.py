@@ -18,6 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils import _pytree as pytree
 
+from ..common.batch import Batch
 from ..common.errors import VitqError
 from .base import Family
 from .copies import reference_copy
@@ -55,16 +56,16 @@ def check_given(module: nn.Module) -> None:
 
 
 def check_faithful(
-    given: nn.Module, copy: nn.Module, family: Family, layers: dict[str, Layer], pictures: Tensor
+    given: nn.Module, copy: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch
 ) -> None:
-    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``pictures`` [N, C, H, W]: a few.
+    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``batch``: of a few pictures.
 
     Raises VitqError where a layer is not what its name says, is used without being called, or where the two
     compute different things. Neither model is changed.
     """
     check_layers(copy, family)
-    check_reached(copy, family, layers, pictures[:1])
-    check_same(given, copy, pictures)
+    check_reached(copy, family, layers, batch.first(1))
+    check_same(given, copy, batch)
 
 
 def check_layers(module: nn.Module, family: Family) -> None:
@@ -81,7 +82,7 @@ def check_layers(module: nn.Module, family: Family) -> None:
         )
 
 
-def check_reached(module: nn.Module, family: Family, layers: dict[str, Layer], picture: Tensor) -> None:
+def check_reached(module: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch) -> None:
     """VitqError where a layer that the forward did not call has a part in the output all the same."""
     if not layers:
         raise VitqError(
@@ -97,22 +98,22 @@ def check_reached(module: nn.Module, family: Family, layers: dict[str, Layer], p
                 f"the model's forward calls parts of {parent} but not {parent} itself, so that "
                 f"{name} would stay in floating point; let it call the whole module"
             )
-    if used := _used(module, list(weighted), picture):
+    if used := _used(module, list(weighted), batch):
         raise VitqError(
             f"the model's forward uses the weight of {used[0]} without calling that layer, so it would stay "
             "in floating point; let it call the layer"
         )
 
 
-def check_same(given: nn.Module, copy: nn.Module, pictures: Tensor) -> None:
+def check_same(given: nn.Module, copy: nn.Module, batch: Batch) -> None:
     """VitqError where any output of ``copy`` is further than :data:`TOLERANCE` from that of ``given``.
 
     ``given`` of lower precision is compared in float32, as it is quantized.
     """
-    with _comparable(pictures):
-        actual = _tensors(copy(pictures))
-    with _comparable(pictures):
-        expected = _tensors(_run_given(given, pictures))
+    with _comparable(batch.device):
+        actual = _tensors(batch.through(copy))
+    with _comparable(batch.device):
+        expected = _tensors(_run_given(given, batch))
     if not all(torch.isfinite(y).all() for y in expected):
         raise VitqError(
             "the model gives outputs that are not finite numbers; there is nothing to explain or quantize"
@@ -127,9 +128,9 @@ def check_same(given: nn.Module, copy: nn.Module, pictures: Tensor) -> None:
         )
 
 
-def _run_given(given: nn.Module, pictures: Tensor) -> object:
+def _run_given(given: nn.Module, batch: Batch) -> object:
     try:
-        return reference_copy(given)(pictures)
+        return batch.through(reference_copy(given))
     except Exception as error:
         if not _hooked(given):
             raise
@@ -179,7 +180,7 @@ def _parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _used(module: nn.Module, names: list[str], picture: Tensor) -> list[str]:
+def _used(module: nn.Module, names: list[str], batch: Batch) -> list[str]:
     """Those of the layers whose weights the output depends on."""
     if not names or hasattr(module, "vitq"):
         return []
@@ -187,8 +188,8 @@ def _used(module: nn.Module, names: list[str], picture: Tensor) -> list[str]:
     try:
         for weight in weights:
             weight.requires_grad_(True)
-        with _comparable(picture, gradients=True):
-            outputs = [y for y in _tensors(module(picture)) if y.requires_grad]
+        with _comparable(batch.device, gradients=True):
+            outputs = [y for y in _tensors(batch.through(module)) if y.requires_grad]
             total = sum((y.sum() for y in outputs), torch.zeros((), requires_grad=True))
             gradients = torch.autograd.grad(total, weights, allow_unused=True)
     finally:
@@ -198,9 +199,8 @@ def _used(module: nn.Module, names: list[str], picture: Tensor) -> list[str]:
 
 
 @contextmanager
-def _comparable(pictures: Tensor, gradients: bool = False) -> Iterator[None]:
+def _comparable(device: torch.device, gradients: bool = False) -> Iterator[None]:
     """Exact float32 products and the same random numbers for everyone; the caller's stay as they were."""
-    device = pictures.device
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.autocast(device.type, enabled=False),

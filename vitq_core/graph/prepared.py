@@ -10,7 +10,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..common.batch import checked, unpacked
+from ..common.batch import Batch, checked, unpacked
 from ..data.batches import iterated
 from ..tasks import Task, task_of
 from .base import AttentionMaps, Family, family_of
@@ -89,8 +89,9 @@ def prepare(
     family.rewrite(copy)
     pictures = usable(_blank(size) if pictures is None else checked(pictures, size))
     pictures = pictures.to(next(copy.parameters()))
-    layers = trace_layers(copy, family, pictures[:1])
-    check_faithful(module, copy, family, layers, pictures)
+    batch = Batch((pictures,))
+    layers = trace_layers(copy, family, batch.first(1))
+    check_faithful(module, copy, family, layers, batch)
     return PreparedModel(copy, family, layers, tuple(pictures.shape[1:]), task_of(module, model))
 
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ..common.batch import Batch
 from ..common.hooks import hooked
 
 Stream = Any  # what a segment hands on: a tensor, or tensors in tuples and dicts
-Run = Callable[[nn.Module, Tensor, Stream], Stream]  # (model, pictures, what the segment before gave)
+Run = Callable[[nn.Module, Batch, Stream], Stream]  # (model, batch, what the segment before gave)
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,24 @@ class _Captured(Exception):
         self.stream = args[0] if _is_single(args, kwargs) else (args, kwargs)
 
 
-def segments(module: nn.Module, blocks: list[str], pictures: Tensor) -> list[Segment]:
+def segments(module: nn.Module, blocks: list[str], batch: Batch) -> list[Segment]:
     """What is before the ``blocks``, each block, and what is after or between them.
 
-    ``pictures``: one or more that show in which order blocks run. Where they do not run once each, in their
+    ``batch``: shows in which order blocks run. Where they do not run once each, in their
     order, on nothing but what the one before returned, the whole model is one segment.
     """
-    calls = _calls(module, blocks, pictures)
+    calls = _calls(module, blocks, batch)
     handed_on = all(_hands_on(*pair) for pair in pairwise(calls))
     if [call.block for call in calls] != blocks or not blocks or not handed_on:
-        return [Segment(lambda model, pictures, _: model(pictures), last=True)]
+        return [Segment(lambda model, batch, _: batch.through(model), last=True)]
     return [
-        Segment(lambda model, pictures, _: _stem(model, blocks[0], pictures)),
+        Segment(lambda model, batch, _: _stem(model, blocks[0], batch)),
         *(Segment(partial(_block, name)) for name in blocks),
-        Segment(lambda model, pictures, stream: _tail(model, blocks, pictures, stream), last=True),
+        Segment(lambda model, batch, stream: _tail(model, blocks, batch, stream), last=True),
     ]
 
 
-def _calls(module: nn.Module, blocks: list[str], pictures: Tensor) -> list[_Call]:
+def _calls(module: nn.Module, blocks: list[str], batch: Batch) -> list[_Call]:
     """Of the ``blocks``, as they come in a forward."""
     calls: list[_Call] = []
     given: dict[str, tuple[tuple, dict]] = {}
@@ -75,7 +76,7 @@ def _calls(module: nn.Module, blocks: list[str], pictures: Tensor) -> list[_Call
     before = [(part, enter(name)) for name, part in parts.items()]
     after = [(part, leave(name)) for name, part in parts.items()]
     with torch.no_grad(), hooked(*after, before=before, with_kwargs=True):
-        module(pictures)
+        batch.through(module)
     return calls
 
 
@@ -90,7 +91,7 @@ def _is_single(args: tuple, kwargs: dict[str, Any]) -> bool:
     return len(tensors) == 1 and bool(args) and args[0] is tensors[0]
 
 
-def _stem(model: nn.Module, block: str, pictures: Tensor) -> Stream:
+def _stem(model: nn.Module, block: str, batch: Batch) -> Stream:
     """What the first block is given."""
 
     def capture(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -98,19 +99,19 @@ def _stem(model: nn.Module, block: str, pictures: Tensor) -> Stream:
 
     try:
         with hooked(before=[(model.get_submodule(block), capture)], with_kwargs=True):
-            model(pictures)
+            batch.through(model)
     except _Captured as captured:
         return captured.stream
     raise RuntimeError("the model's forward does not run the blocks its family names")
 
 
-def _block(name: str, model: nn.Module, _: Tensor, stream: Stream) -> Stream:
+def _block(name: str, model: nn.Module, _: Batch, stream: Stream) -> Stream:
     return model.get_submodule(name)(stream)
 
 
-def _tail(model: nn.Module, blocks: list[str], pictures: Tensor, stream: Stream) -> Any:
+def _tail(model: nn.Module, blocks: list[str], batch: Batch, stream: Stream) -> Any:
     with _bypassed([model.get_submodule(name) for name in blocks], stream):
-        return model(pictures)
+        return batch.through(model)
 
 
 @contextmanager

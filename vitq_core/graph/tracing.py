@@ -7,20 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.hooks import hooked
 from . import Family
 from .site import Layer, Site
 
 
-def trace_layers(module: nn.Module, family: Family, picture: Tensor) -> dict[str, Layer]:
-    """``picture``: [1, C, H, W]. Layers in the family's order, without those that the forward does not reach.
+def trace_layers(module: nn.Module, family: Family, batch: Batch) -> dict[str, Layer]:
+    """``batch``: of one picture. Layers in the family's order, without those that the forward does not reach.
 
     Raises ValueError for a picture that the model cannot take.
     """
     by_module: dict[str, list[Site]] = {}
     for site in family.sites(module):
         by_module.setdefault(site.module, []).append(site)
-    trace = _run(module, list(by_module), picture)
+    trace = _run(module, list(by_module), batch)
     return {
         name: Layer(
             name,
@@ -55,14 +56,14 @@ class _Trace:
         return any(x is self._inputs[name] for other, x in self._inputs.items() if other != name)
 
 
-def _run(module: nn.Module, names: list[str], picture: Tensor) -> _Trace:
+def _run(module: nn.Module, names: list[str], batch: Batch) -> _Trace:
     trace = _Trace()
     hooks = [(module.get_submodule(name), trace.hook(name)) for name in names]
     try:
         with torch.no_grad(), hooked(*hooks):
-            module(picture)
+            batch.through(module)
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"the model cannot take pictures of {tuple(picture.shape[1:])}: {error}") from error
+        raise ValueError(f"the model cannot take pictures of {batch.shape}: {error}") from error
     return trace
 
 

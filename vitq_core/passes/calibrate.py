@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
@@ -55,7 +56,8 @@ def fit_all(
             with watcher.watching():
                 simulation.module(next(iter(pictures)))
         else:
-            found = segments(simulation.module, simulation.family.blocks(simulation.module), pictures.first)
+            first = Batch((pictures.first,))
+            found = segments(simulation.module, simulation.family.blocks(simulation.module), first)
             with watcher.watching():
                 _by_segment(simulation.module, found, pictures, watcher)
     return watcher.rows
@@ -157,7 +159,7 @@ def _run_segment(
             for chunk, given in zip(pictures, stream, strict=True):
                 watcher.share = len(chunk) / pictures.count
                 try:
-                    outputs.append(segment.run(module, chunk, given))
+                    outputs.append(segment.run(module, Batch((chunk,)), given))
                 except _Reached:
                     reached = True
         except BaseException:

@@ -98,7 +98,7 @@ class UnitInputs:
         self._quantized, self._fp_model, self._pictures = quantized, fp_model, pictures
         self._scratch: Scratch = pictures.scratch
         self._device = next(quantized.parameters()).device
-        first = pictures[torch.tensor([0])].to(self._device)
+        first = Batch((pictures[torch.tensor([0])].to(self._device),))
         self._segments = _units_by_segment(fp_model, units, blocks, first)
 
     def __iter__(self) -> Iterator[tuple[Unit, Callable[[], UnitData]]]:
@@ -133,13 +133,13 @@ class UnitInputs:
     def _through(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> ActivationStore:
         outputs = ActivationStore(self._scratch, len(stream))
         with torch.no_grad():
-            for pictures, chunk in self._chunks(stream):
-                outputs.append(segment.run(model, pictures, chunk))
+            for batch, chunk in self._chunks(stream):
+                outputs.append(segment.run(model, batch, chunk))
         return outputs
 
-    def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Tensor, Tensor]]:
+    def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Batch, Tensor]]:
         for pictures, chunk in zip(self._pictures, stream, strict=True):
-            yield pictures.to(self._device), chunk.to(self._device)
+            yield Batch((pictures.to(self._device),)), chunk.to(self._device)
 
     def _gather(self, unit: Unit, expected: _Expected, quant_input: ActivationStore) -> UnitData:
         watched = expected.of(unit)
@@ -151,9 +151,9 @@ class UnitInputs:
     def _run_all(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> None:
         """Up to where a hook says that all was seen."""
         with torch.no_grad():
-            for pictures, chunk in self._chunks(stream):
+            for batch, chunk in self._chunks(stream):
                 with suppress(_Reached):
-                    segment.run(model, pictures, chunk)
+                    segment.run(model, batch, chunk)
 
     def _watched(self, model: nn.Module, unit: Unit) -> _Watched:
         count, temperature = len(self._pictures), self._temperature
@@ -276,16 +276,16 @@ class _Watched:
 
 
 def _units_by_segment(
-    model: nn.Module, units: list[Unit], blocks: list[str], picture: Tensor
+    model: nn.Module, units: list[Unit], blocks: list[str], batch: Batch
 ) -> list[tuple[Segment, list[Unit]]]:
     """Every segment with the units that its run reaches first: the last one passes what is before the blocks
     once more."""
     found, stream, known, reached = [], None, set(), []
     hooks = [(model.get_submodule(unit.name), lambda *_, unit=unit: reached.append(unit)) for unit in units]
     with torch.no_grad(), hooked(*hooks):
-        for segment in segments(model, blocks, picture):
+        for segment in segments(model, blocks, batch):
             reached.clear()
-            stream = segment.run(model, picture, stream)
+            stream = segment.run(model, batch, stream)
             found.append((segment, [unit for unit in reached if unit not in known]))
             known.update(reached)
     return found

@@ -88,7 +88,7 @@ class Task(ABC):
 
     def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
         """What ``module`` answers, checked by :meth:`outputs`."""
-        return self.outputs(module(*batch.args, **batch.kwargs), who)
+        return self.outputs(batch.through(module), who)
 
     @abstractmethod
     def outputs(self, answer: object, who: str = "the model") -> Outputs:
