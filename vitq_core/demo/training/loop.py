@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import torch
 from torch import nn
 
 CHECKPOINT = "checkpoint.pt"
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
     """What decides how long and how fast a model learns.
 
-    `warmup`: the share of the whole training until which the learning rate rises.
+    `warmup`: the share of the whole training until which the learning rate rises. `precision` is that of the
+    matrix products; weights and losses are always float32.
     """
 
     minutes: float = 90
@@ -29,6 +32,7 @@ class LoopConfig:
     lr: float = 3e-3
     weight_decay: float = 0.1
     warmup: float = 0.03
+    precision: str = "float32"
     checkpoint_minutes: float = 3
     report_minutes: float = 5
 
@@ -36,6 +40,8 @@ class LoopConfig:
         for name in ("minutes", "batch_size", "threads", "lr"):
             self.check_positive(name)
         self.check_share("warmup")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
 
     def check_positive(self, name: str) -> None:
         """Raises ValueError where this field is not above 0."""
@@ -109,6 +115,10 @@ class Loop(ABC):
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * scale
+
+    def products(self) -> AbstractContextManager:
+        """Inside, matrix products are of the configured precision."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def update(self, loss: torch.Tensor) -> None:
         """One step of all optimizers down its gradient."""

@@ -16,8 +16,6 @@ from .loop import Loop, LoopConfig, generator_of
 from .muon import optimizers
 from .tasks import TASKS, Task
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 @dataclass(frozen=True)
 class TrainConfig(LoopConfig):
@@ -28,7 +26,7 @@ class TrainConfig(LoopConfig):
     when on no patch is dropped.
     All blocks run in every step: one that joins late, or is left out now and then, may stay idle.
     `patch_labels` weighs the loss of naming what is in every patch, for pictures with masks; it needs all
-    patches. `precision` is that of the matrix products; weights and losses are always float32.
+    patches.
     """
 
     task: str
@@ -38,7 +36,6 @@ class TrainConfig(LoopConfig):
     patch_drop: float = 0.5
     keep_all_from: float = 0.75
     patch_labels: float = 0.0
-    precision: str = "float32"
     label_smoothing: float = 0.05
 
     def __post_init__(self) -> None:
@@ -50,8 +47,6 @@ class TrainConfig(LoopConfig):
             raise ValueError(f"start must be a folder that --export wrote, and {self.start!r} is none")
         for name in ("patch_drop", "label_smoothing"):
             self.check_share(name)
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
         if self.patch_labels and self.patch_drop:
             raise ValueError("patch_labels needs all patches; set patch_drop to 0")
 
@@ -108,7 +103,7 @@ class Trainer(Loop):
         images, masks = self._augmented(indices)
         labels, weight = self.train.labels[indices], self.config.patch_labels
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self.products():
             tokens = self.model.forward_features(to_float(images, *self.task.norm))
             logits = self.model.forward_head(tokens)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)

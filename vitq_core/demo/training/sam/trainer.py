@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +54,7 @@ class SamConfig(LoopConfig):
     """How demo-sam is trained: `scenes` are drawn, `prompts` asked of each picture of a batch. `batch_size`
     is that of full-sized pictures; of smaller ones there are more.
 
-    `start`: the folder of a ViT whose patch embedding and first blocks it begins with. `bfloat16`: products
-    of matrices in it.
+    `start`: the folder of a ViT whose patch embedding and first blocks it begins with.
     """
 
     shape: str = "wide"
@@ -68,7 +66,6 @@ class SamConfig(LoopConfig):
     lr: float = 2e-3
     weight_decay: float = 0.05
     report_minutes: float = 10
-    bfloat16: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +112,7 @@ class SamTrainer(Loop):
         pictures, owners = augmented(maps.images[index], maps.owners[index], mean, std, generator)
         asked = [drawn_prompts(each, config.prompts, rng) for each in owners.numpy()]
         use_size(self.sam, maps.size)
-        with self._precision():
+        with self.products():
             embeddings = embedded(self.sam, pictures)
             loss = self._asked(embeddings, asked, rng)
             if self.progress < NAMED_UNTIL:
@@ -123,9 +120,6 @@ class SamTrainer(Loop):
         self.update(loss)
         self.average.update_parameters(self.sam)
         return loss.item()
-
-    def _precision(self) -> AbstractContextManager:
-        return torch.autocast("cpu", torch.bfloat16, enabled=bool(self.config.bfloat16))
 
     def _naming(self, embeddings: Tensor, owners: Tensor, kinds: Tensor) -> Tensor:
         """Cross-entropy of telling from the embedding what is in the middle of each patch."""
