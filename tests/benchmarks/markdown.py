@@ -13,8 +13,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def numbers(values: Iterable[int]) -> str:
     """Each once, in order."""
     return ", ".join(f"{value:,}" for value in sorted(set(values)))
-
-
-def signed(percent: float) -> str:
-    """A change in percent."""
-    return f"{percent:+.1f} %".replace("-", "−")

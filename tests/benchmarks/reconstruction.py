@@ -1,10 +1,9 @@
-"""The reconstruction tables, and the ablation of ``vitq``: a row for each part left out or added.
+"""What reconstruction gives, and the ablation of ``vitq``: a row for each part left out or added.
 
     python -m tests.benchmarks.reconstruction --models cifar10-vit --data cifar10.zip --seeds 0 1 2
     python -m tests.benchmarks.reconstruction --models demo-vit --seeds 0 1 2
-    python -m tests.benchmarks.reconstruction --table ablation --limit 2000 …
-    python -m tests.benchmarks.reconstruction --table calibrating --limit 2000 …
-    python -m tests.benchmarks.reconstruction --table quick --calibration 128 …
+    python -m tests.benchmarks.reconstruction --table ablation_calibrated --limit 2000 …
+    python -m tests.benchmarks.reconstruction --table ablation_learned --calibration 128 --limit 2000 …
     python -m tests.benchmarks.reconstruction --print
 
 All rows of a seed are calibrated, and reconstructed, on the same pictures.
@@ -161,6 +160,7 @@ ABLATION = {
     "modules": Row("attentions and MLPs in place of blocks", "vitq", settings(blocks=False)),
     "no-affine": Row("without learning biases and norms", "vitq", settings(affine_lr=None)),
     "no-weight-scales": Row("without learning the weights' scales", "vitq", settings(weight_scales=False)),
+    "finish": Row("with the last stage at every width", "vitq", settings(finish_bits=None)),
     "no-finish": Row("without the last stage on the whole model", "vitq", settings(finish=0)),
     "calibrated": Row("without reconstruction", "vitq", options(effort="none")),
     "fisher-error": Row("tried: errors weighed by Fisher information", "vitq", settings(weighting="fisher")),
@@ -169,40 +169,29 @@ ABLATION = {
     "relu": Row("tried: ReLU in place of GELU, the MLPs relearned", "vitq", prepare=with_relu),
     "relevance-bits": Row("tried: bits by relevance", "vitq", options(importance="relevance")),
 }
-CALIBRATED = options(effort="none")
-# What the ablation's calibrating ingredients are worth where nothing is learned: minutes, so on many seeds.
-CALIBRATING = {
-    name: ABLATION[name]._replace(change=both(ABLATION[name].change, CALIBRATED))
-    for name in (
-        *("all", "no-centring", "no-rotation", "equal-bits", "relevance-bits"),
-        *("fixed-base", "uniform-gelu"),
-        *("uniform-softmax", "percentiles", "no-compensation", "no-comparison"),
-        *(
-            "residual-rotation",
-            "one-scale",
-            "one-scale-rotated",
-            "smoothing",
-            "kept-outliers",
-            "scaled-averages",
-            "no-rescaling",
-            "crl",
-        ),
-    )
-}
-# What the quick effort gives, and which of its stages; `no-finish` at 2-bit weights alone, `finish` above.
-SHORT = options(effort="quick")
-QUICK = {
-    "quick": Row("`vitq`, quick effort", "vitq", SHORT),
-    "finish": Row("with the last stage at every width", "vitq", both(SHORT, settings(finish_bits=None))),
-    "no-finish": Row("without the last stage", "vitq", both(SHORT, settings(finish=0))),
-    "drop": Row("with QDrop", "vitq", both(SHORT, settings(drop=0.5))),
-    "calibrated": ABLATION["calibrated"],
-}
+CALIBRATED, QUICK = options(effort="none"), options(effort="quick")
+
+
+def learned_as(effort: Change, *names: str) -> dict[str, Row]:
+    """These rows of the ablation, with another effort than the standard one."""
+    return {name: ABLATION[name]._replace(change=both(ABLATION[name].change, effort)) for name in names}
+
+
+# What the parts of calibrating are worth where nothing is learned: minutes, so on many seeds.
+CALIBRATING = learned_as(
+    CALIBRATED,
+    *("all", "no-centring", "no-rotation", "equal-bits", "relevance-bits"),
+    *("fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
+    *("no-compensation", "no-comparison", "residual-rotation", "one-scale", "one-scale-rotated"),
+    *("smoothing", "kept-outliers", "scaled-averages", "no-rescaling", "crl"),
+)
+# What they are worth after learning, and the parts of learning itself. `finish` says nothing at 2-bit
+# weights, where the quick effort has a last stage, and `no-finish` nothing above.
+LEARNING = {**learned_as(QUICK, *ABLATION), "calibrated": ABLATION["calibrated"]}
 TABLES = {
     "reconstruction": MAIN,
-    "ablation": ABLATION,
-    "calibrating": CALIBRATING,
-    "quick": QUICK,
+    "ablation_calibrated": CALIBRATING,
+    "ablation_learned": LEARNING,
 }
 
 
@@ -291,9 +280,8 @@ def spread_of(values: list[float], digits: int) -> str:
 
 DETAILS = {
     "reconstruction": ("bits", bits),
-    "ablation": ("KL", divergence),
-    "calibrating": ("KL", divergence),
-    "quick": ("KL", divergence),
+    "ablation_calibrated": ("KL", divergence),
+    "ablation_learned": ("KL", divergence),
 }
 
 

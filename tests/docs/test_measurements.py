@@ -135,18 +135,6 @@ def test_a_mutation_run_without_an_earlier_one_is_shown() -> None:
     assert "| packing | 2 of 3 |  |  |" in measurements.mutation.page(run)
 
 
-def test_changes_are_counted_from_pairs_of_the_same_model_width_and_seed() -> None:
-    kl = {"all W4/A4 seed 0": 2.0, "no-crl W4/A4 seed 0": 3.0, "no-crl W4/A4 seed 1": 9.0}
-    models = {"one": {key: {"kl": value} for key, value in kl.items()} | {"float": {"top1": 1.0}}}
-    models["two"] = {"all W4/A4 seed 0": {"kl": 4.0}, "no-crl W4/A4 seed 0": {"kl": 3.0}}
-    assert measurements.shifts(models) == {"no-crl": [50.0, -25.0]}
-
-
-def test_every_cell_of_the_decisions_has_a_title() -> None:
-    shown = measurements.decisions()
-    assert all(title in shown for title in measurements.FORMER.values())
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
