@@ -16,8 +16,9 @@ AUTOMATIC = "automatic"
 
 
 def shown_options() -> dict[str, Option]:
-    """{name: option} of those that a form has a field for."""
-    return {name: option for name, option in known_options().items() if option.label}
+    """{name: option} of those that a form has a field for: labelled, and of use in a method."""
+    known = known_options().items()
+    return {name: option for name, option in known if option.label and methods_with(name)}
 
 
 def applied(recipe: Any) -> dict[str, Option]:

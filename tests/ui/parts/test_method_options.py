@@ -27,6 +27,11 @@ def test_every_field_has_words_of_its_own(name):
         assert option.short in words and name.replace("_", "") in part
 
 
+def test_an_option_that_no_method_has_gets_no_field():
+    """As that of a quantizer which only a caller's own recipe names."""
+    assert "taus" in known_options() and "taus" not in shown_options()
+
+
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
 def test_every_method_takes_what_the_form_can_say(recipe):
     said = {"alpha_ratio": "0.005", "clip_k": "1.5", "collapse": True, "log_base": "√2"}
