@@ -344,7 +344,8 @@ def test_what_names_no_folder_is_a_sentence(model, images, state: object) -> Non
 
 # -- compared as a whole -------------------------------------------------------------------------------
 @pytest.mark.parametrize("is_worse", [True, False])
-def test_all_units_go_back_where_the_answers_got_worse(model, images, monkeypatch, is_worse: bool) -> None:
+def test_all_units_go_back_where_the_answers_got_worse(model, pictures, monkeypatch, is_worse: bool) -> None:
+    images = pictures(model, 40)
     reconstruct = import_module("vitq_core.passes.reconstruct")
     monkeypatch.setattr(reconstruct, "worse", lambda *_, **__: is_worse)
     result = vq.quantize(model, images, quick("repq", 3, 8, iterations=8, compare=True))
@@ -378,3 +379,14 @@ def test_the_whole_is_judged_by_pictures_that_nothing_was_learned_from(model, pi
         expected = [task.run(model, Batch((picture,))) for picture in images[27:36].split(1)]
     logs = torch.stack([task.loss(*pair) for pair in zip(own, expected, strict=True)]).double().log()
     torch.testing.assert_close(logs, after if result.report.stages[0].kept else before, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize(("count", "known", "compared"), [(24, 0, False), (40, 8, True), (40, 40, False)])
+def test_pictures_that_something_was_made_from_judge_nothing(
+    model, pictures, monkeypatch, count: int, known: int, compared: bool
+) -> None:
+    """Weights that make up for rounding know theirs by heart; of fewer than 32 all are learned from."""
+    monkeypatch.setattr(import_module("vitq_core.passes.reconstruct"), "MOST", known)
+    recipe = replace(quick("repq", 3, 8, iterations=2, compare=True), passes=("calibrate", "compensate"))
+    rows = vq.quantize(model, pictures(model, count), recipe).report.stages
+    assert [row.stage for row in rows] == (["reconstruct"] if compared else [])

@@ -26,7 +26,7 @@ from ..quantized.report import RECONSTRUCTED as LEARNED
 from ..quantized.report import Reconstruction, StageRow, UnitRow
 from ..quantized.simulation import Simulation
 from ..recipes.schedule import Schedule
-from ..recipes.steps import CALIBRATED, RECONSTRUCT, RECONSTRUCTED, add_pass
+from ..recipes.steps import CALIBRATED, COMPENSATED, PASSES, RECONSTRUCT, RECONSTRUCTED, add_pass
 from ..reconstruction.optimize import Diverged, hard_error, learn, pieces
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
@@ -34,6 +34,7 @@ from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
 from ..reconstruction.weighting import Weigh, weights_of
 from .answers import answers, log_errors, mean_error, worse
 from .base import Run
+from .compensate import MOST
 
 WHOLE = Unit("")
 
@@ -51,7 +52,8 @@ def reconstruct(run: Run) -> None:
     """Learn rounding and scales of every unit. When cancelled, those not reached stay calibrated."""
     begun = (run.given, run.asked.to_json(), run.pictures, run.seed)
     calibrated = fingerprint(*begun, run.simulation.module, run.recipe.to_json())
-    comparison = _Comparison(run) if run.recipe.options.schedule.compare else None
+    held = _held_back(run) if run.recipe.options.schedule.compare else None
+    comparison = None if held is None else _Comparison(run, held)
     with RunState(run.state, calibrated) as kept:
         run.reconstruction = learn_units(
             run.simulation, run.fp_model, run.pictures, run.monitor, run.seed, kept, run.watch
@@ -66,8 +68,8 @@ class _Comparison:
     Units are judged one by one, each by its own output, so only in doubt's favour: a standard error.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run, self._pictures = run, _measuring(run.pictures, run.recipe.options.schedule.pictures)
+    def __init__(self, run: Run, pictures: Tensor) -> None:
+        self._run, self._pictures = run, pictures
         self._expected = answers(run.prepared.task, run.fp_model, self._pictures)
         self._before = self._errors()
         self._calibrated = {name: part.clone() for name, part in run.simulation.module.state_dict().items()}
@@ -94,11 +96,15 @@ def _undone(row: UnitRow) -> UnitRow:
     return replace(row, outcome=reason, error_after=row.error_before)
 
 
-def _measuring(pictures: CalibrationPictures, most: int) -> Tensor:
-    """Those [n, C, H, W] that units are measured on and not learned from, where there are any."""
-    count = min(pictures.count, most)
-    start, seen, found = trained_of(count) % count, 0, []
-    for chunk in pictures:
+def _held_back(run: Run) -> Tensor | None:
+    """The pictures [n, C, H, W] that units are measured on, not learned from, and that no weight makes up for
+    rounding on: of those the calibrated model knows the answers by heart. None where there are none."""
+    count = min(run.pictures.count, run.recipe.options.schedule.pictures)
+    compensated = any(COMPENSATED in PASSES[name].gives for name in run.recipe.passes)
+    start, seen, found = max(trained_of(count), MOST if compensated else 0), 0, []
+    if start >= count:
+        return None
+    for chunk in run.pictures:
         found.append(chunk[max(start - seen, 0) : max(count - seen, 0)])
         seen += len(chunk)
     return torch.cat(found)

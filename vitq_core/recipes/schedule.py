@@ -38,8 +38,8 @@ class Schedule:
     ``WEIGHTINGS`` (tokens: each as a share of its own square, class tokens more); ``finish``: after the units
     the whole model learns, for so many times the iterations and in steps of its own, what is no code of a
     weight; ``finish_bits``: only where weights have at most so many bits on average, None: always;
-    ``compare``: all units go back to their calibrated state where the model's answers to the pictures that
-    measure became worse.
+    ``compare``: all units go back to their calibrated state where the model's answers became worse, to those
+    of the pictures that measure which nothing else was made from, where there are any.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
