@@ -274,3 +274,14 @@ def test_what_cannot_be_trained_is_refused():
         SamConfig(scenes=0)
     with pytest.raises(ValueError, match="start must be the folder of a ViT"):
         SamConfig(start="nowhere")
+
+
+def test_the_averaged_weights_forget_where_they_began(trainer):
+    start = [parameter.clone() for parameter in trainer.sam.parameters()]
+    with torch.no_grad():
+        for parameter in trainer.sam.parameters():
+            parameter.add_(1)
+    for _ in range(40):
+        trainer.average.update_parameters(trainer.sam)
+    first, moved = start[0], next(trainer.average.module.parameters())
+    assert ((moved - first) > 0.99).all()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from ....common.sam_shape import SamShape
 from ...scenes import LABELS
@@ -45,7 +45,7 @@ PHASES = ((0.08, 4), (0.5, 2), (1.0, 1))  # until which share of the training pi
 FOCAL_FROM, CORRECTED_FROM, NAMED_UNTIL = 0.1, 0.5, 0.6  # shares of the training
 SINGLE = 0.3  # how much the single mask counts where a click has three candidates
 NAMING = 0.5  # how much naming what each patch shows counts
-AVERAGED = 0.999  # of the averaged weights are kept in a step
+AVERAGED = 0.999  # of the averaged weights are kept in a step, at most
 SAMPLE = 60  # scenes that judge in the log
 
 
@@ -90,7 +90,7 @@ class SamTrainer(Loop):
         if config.start:
             take_weights(self.sam, load_file(Path(config.start) / "model.safetensors"))
         self.namer = nn.Conv2d(self.shape.prompt_dim, len(LABELS) + 1, 1)
-        self.average = AveragedModel(self.sam, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED))
+        self.average = AveragedModel(self.sam, multi_avg_fn=_averaged)
         halved = train.halved()
         self.maps = {1: train, 2: halved, 4: halved.halved()}
         self.held_out = held_out
@@ -185,6 +185,12 @@ class SamTrainer(Loop):
         held_out = SceneMaps(self.held_out.images[few], self.held_out.owners[few], self.held_out.kinds[few])
         result = found(self.average.module, held_out)
         return f"IoU click {result.click:.3f} (best {result.best:.3f}) box {result.box:.3f}"
+
+
+def _averaged(averages: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+    """In place, after ``count`` steps: of few steps, or the beginning would not be forgotten."""
+    keep = min(AVERAGED, (1 + int(count)) / (10 + int(count)))
+    torch._foreach_lerp_(averages, weights, 1 - keep)
 
 
 def _prompts(prompts: list[Prompt]) -> Prompts:
