@@ -75,3 +75,29 @@ def test_a_forward_between_the_blocks_is_noticed_and_still_calibrated_on_all_pic
     result = vq.quantize(own, pictures, vq.recipe("repq", weight_bits=8, act_bits=8))
     with torch.no_grad():
         assert (result.model(pictures) - own(pictures)).abs().max() < 0.1 * own(pictures).abs().max()
+
+
+class Masked(VisionTransformer):
+    """Gives every block a mask of its own making, or tells it to look back alone."""
+
+    how: dict = {}
+
+    def forward_features(self, x, attn_mask=None, is_causal=False):
+        x = self._pos_embed(self.patch_embed(x))
+        for block in self.blocks:
+            x = block(x, **self.how)
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_what_else_a_block_is_given_is_not_lost(depth: int) -> None:
+    torch.manual_seed(0)
+    size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "num_heads": 3, "num_classes": 4}
+    model, images = Masked(depth=depth, **size).eval(), torch.randn(3, 3, 16, 16)
+    family_of(model).rewrite(model)
+    for how, pieces in (({"is_causal": True}, depth + 2), ({"attn_mask": torch.eye(5).bool()}, 1)):
+        model.how = how
+        found = segments(model, [f"blocks.{index}" for index in range(depth)], Batch((images[:1],)))
+        assert len(found) == pieces
+        with torch.no_grad():
+            assert torch.equal(run(found, model, images), model(images))

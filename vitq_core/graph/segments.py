@@ -16,8 +16,7 @@ from torch.utils._pytree import tree_leaves
 from ..common.batch import Batch
 from ..common.hooks import hooked
 
-Stream = Any  # what a segment hands on: a tensor, or tensors in tuples and dicts
-Run = Callable[[nn.Module, Batch, Stream], Stream]  # (model, batch, what the segment before gave)
+Run = Callable[[nn.Module, Batch, Any], Any]  # (model, batch, what the segment before gave)
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class _Call:
 
 
 class _Captured(Exception):
-    def __init__(self, args: tuple, kwargs: dict[str, Any]) -> None:
-        self.stream = args[0] if _is_single(args, kwargs) else (args, kwargs)
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
 
 
 def segments(module: nn.Module, blocks: list[str], batch: Batch) -> list[Segment]:
@@ -51,12 +50,13 @@ def segments(module: nn.Module, blocks: list[str], batch: Batch) -> list[Segment
     order, on nothing but what the one before returned, the whole model is one segment.
     """
     calls = _calls(module, blocks, batch)
-    handed_on = all(_hands_on(*pair) for pair in pairwise(calls))
+    alone = all(_is_single(call) for call in calls)
+    handed_on = alone and all(after.args[0] is before.output for before, after in pairwise(calls))
     if [call.block for call in calls] != blocks or not blocks or not handed_on:
         return [Segment(lambda model, batch, _: batch.through(model), last=True)]
     return [
         Segment(lambda model, batch, _: _stem(model, blocks[0], batch)),
-        *(Segment(partial(_block, name)) for name in blocks),
+        *(Segment(partial(_block, call.block, call.args[1:], call.kwargs)) for call in calls),
         Segment(lambda model, batch, stream: _tail(model, blocks, batch, stream), last=True),
     ]
 
@@ -80,42 +80,39 @@ def _calls(module: nn.Module, blocks: list[str], batch: Batch) -> list[_Call]:
     return calls
 
 
-def _hands_on(call: _Call, following: _Call) -> bool:
-    """Whether the output of one is all that the other is given."""
-    return _is_single(following.args, following.kwargs) and following.args[0] is call.output
+def _is_single(call: _Call) -> bool:
+    """Whether it has one tensor, its first argument: what else it has is the same for all pictures."""
+    tensors = [leaf for leaf in tree_leaves((call.args, call.kwargs)) if isinstance(leaf, Tensor)]
+    return len(tensors) == 1 and bool(call.args) and call.args[0] is tensors[0]
 
 
-def _is_single(args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether a call has one tensor, its first argument."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    return len(tensors) == 1 and bool(args) and args[0] is tensors[0]
-
-
-def _stem(model: nn.Module, block: str, batch: Batch) -> Stream:
+def _stem(model: nn.Module, block: str, batch: Batch) -> Tensor:
     """What the first block is given."""
 
-    def capture(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        raise _Captured(args, kwargs)
+    def capture(_: nn.Module, args: tuple) -> None:
+        raise _Captured(args[0])
 
     try:
-        with hooked(before=[(model.get_submodule(block), capture)], with_kwargs=True):
+        with hooked(before=[(model.get_submodule(block), capture)]):
             batch.through(model)
     except _Captured as captured:
-        return captured.stream
+        return captured.value
     raise RuntimeError("the model's forward does not run the blocks its family names")
 
 
-def _block(name: str, model: nn.Module, _: Batch, stream: Stream) -> Stream:
-    return model.get_submodule(name)(stream)
+def _block(
+    name: str, others: tuple, kwargs: dict[str, Any], model: nn.Module, _: Batch, stream: Tensor
+) -> Tensor:
+    return model.get_submodule(name)(stream, *others, **kwargs)
 
 
-def _tail(model: nn.Module, blocks: list[str], batch: Batch, stream: Stream) -> Any:
+def _tail(model: nn.Module, blocks: list[str], batch: Batch, stream: Tensor) -> Any:
     with _bypassed([model.get_submodule(name) for name in blocks], stream):
         return batch.through(model)
 
 
 @contextmanager
-def _bypassed(blocks: list[nn.Module], output: Stream) -> Iterator[None]:
+def _bypassed(blocks: list[nn.Module], output: Tensor) -> Iterator[None]:
     """The last of the ``blocks`` gives ``output``; none of them is run."""
     for block in blocks:
         block.forward = lambda x, *_, **__: x
