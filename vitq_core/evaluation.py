@@ -87,8 +87,7 @@ def _taking(batch: Batch, who: str) -> Iterator[None]:
     try:
         yield
     except (AssertionError, RuntimeError) as error:
-        shape = tuple(batch.args[0].shape[1:])
-        raise VitqError(f"{who} cannot take images of {shape}: {error}") from error
+        raise VitqError(f"{who} cannot take images of {batch.shape}: {error}") from error
 
 
 def _audit(module: nn.Module | None, batch: Batch, who: str) -> None:

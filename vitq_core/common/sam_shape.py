@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -43,8 +43,8 @@ class SamShape:
     candidates: int = 3
     iou_depth: int = 3
     iou_width: int = 256
-    mean: tuple[float, ...] = field(default=MEAN)
-    std: tuple[float, ...] = field(default=STD)
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
 
     def build(self) -> Sam:
         """An untrained one, in eval mode."""
@@ -126,8 +126,7 @@ class SamShape:
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> SamShape:
         """Of :meth:`as_dict`. Raises TypeError for names that are none of its own."""
-        known = {part.name for part in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) and k in known else v for k, v in given.items()})
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
 VIT_B = SamShape(768, 12, 12, (2, 5, 8, 11))

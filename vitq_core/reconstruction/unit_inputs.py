@@ -155,9 +155,10 @@ class UnitInputs:
                 with suppress(_Reached):
                     segment.run(model, batch, chunk)
 
-    def _watched(self, model: nn.Module, unit: Unit) -> _Watched:
-        count, temperature = len(self._pictures), self._temperature
-        return _Watched(model, unit, self._scratch, count, temperature, self._fp_inputs)
+    def _watched(self, unit: Unit) -> _Watched:
+        """In the float model."""
+        count = len(self._pictures)
+        return _Watched(self._fp_model, unit, self._scratch, count, self._temperature, self._fp_inputs)
 
 
 class _Expected:
@@ -180,7 +181,7 @@ class _Expected:
 
     def _watch(self, units: list[Unit]) -> None:
         inputs = self._inputs
-        self._watched = {unit: inputs._watched(inputs._fp_model, unit) for unit in units}
+        self._watched = {unit: inputs._watched(unit) for unit in units}
         *others, final = self._watched.values()
         go_on = bool(others) and not self.segment.last
         with ExitStack() as stack:

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from vitq_core.demo.training import train as command_line
-from vitq_core.demo.training.card import Result, command, write_card
+from vitq_core.demo.training.card import PROGRAM, Result, write_card
+from vitq_core.demo.training.command import shown
 from vitq_core.demo.training.datasets import PictureSet, augment, load_folder_split
 from vitq_core.demo.training.export import accuracy
 from vitq_core.demo.training.initialization import initialize, sincos_positions
@@ -60,7 +61,7 @@ def test_begins_with_the_weights_of_an_exported_model(trainer, tmp_path):
     for name, value in second.model.state_dict().items():
         assert torch.equal(value, trainer.model.state_dict()[name].half().float()), name
     assert second.epochs == 0
-    assert "--start first" in command(config)
+    assert "--start first" in shown(PROGRAM, config)
 
 
 def test_the_clock_ends_training_before_the_epochs(tmp_path):
@@ -185,7 +186,9 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
 
 def test_the_card_tells_the_command_without_where_the_data_was():
     config = TrainConfig("cifar10", data=str(Path("some") / "where" / "cifar10.zip"), seed=3)
-    assert command(config).endswith("train cifar10 --out training --seed 3 --data cifar10.zip")
+    assert shown(f"{PROGRAM} cifar10", config).endswith(
+        "train cifar10 --out training --seed 3 --data cifar10.zip"
+    )
 
 
 def test_the_card_says_where_the_clock_ended_the_training(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import timm
 import torch
 
+from .command import shown
 from .tasks import TASKS
 from .trainer import TrainConfig
 
@@ -62,17 +63,10 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
         torch=torch.__version__.split("+")[0],
         timm=timm.__version__,
         python=platform.python_version(),
-        command=command(config),
+        command=shown(f"{PROGRAM} {config.task}", config),
         export=f"{PROGRAM} {config.task} --out training --export assets/models/{task.model}",
         ended="" if result.epochs >= config.epochs else BY_THE_CLOCK,
         mean=mean,
         std=std,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def command(config: TrainConfig) -> str:
-    """The command line that starts this training; of files only the name is given, not where they were."""
-    options = {k: Path(v).name if k in ("data", "start") else v for k, v in config.options().items()}
-    shown = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
-    return f"{PROGRAM} {config.task} --out training{shown}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
-from .loop import LoopConfig
+from .loop import Loop, LoopConfig
 
+FOLDERS = ("data", "start")  # of these only the name is shown, not where they were
 C = TypeVar("C", bound=LoopConfig)
 SWITCHES = ("out", "resume", "export")
 STORED = "config.json"
@@ -46,3 +47,21 @@ def configured(options: argparse.Namespace, config: type[C]) -> C:
     options.out.mkdir(parents=True, exist_ok=True)
     stored.write_text(json.dumps(asdict(made), indent=2) + "\n", encoding="utf-8")
     return made
+
+
+def carry_out(options: argparse.Namespace, trainer: Loop, export: Callable[[Path], object]) -> None:
+    """Train, or go on with it, or ``export`` to the folder that the command names."""
+    if options.resume or options.export:
+        trainer.resume()
+    if options.export:
+        print(export(options.export))
+    else:
+        trainer.run()
+
+
+def shown(program: str, config: LoopConfig) -> str:
+    """The command line that starts this training."""
+    options = {k: Path(v).name if k in FOLDERS else v for k, v in config.options().items()}
+    return f"{program} --out training" + "".join(
+        f" --{name.replace('_', '-')} {value}" for name, value in options.items()
+    )

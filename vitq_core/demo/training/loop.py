@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...common.files import replace_file
+
 CHECKPOINT = "checkpoint.pt"
 PRECISIONS = ("float32", "bfloat16")
 
@@ -137,16 +139,14 @@ class Loop(ABC):
         )
 
     def save(self) -> None:
-        """Write the checkpoint under another name first, so that an interruption never leaves half a file."""
+        """Write the checkpoint; an interruption never leaves half of one."""
         state = {
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
         }
-        new = self.checkpoint.with_suffix(".new")
-        torch.save(state, new)
-        new.replace(self.checkpoint)
+        replace_file(self.checkpoint, lambda path: torch.save(state, path))
 
     def resume(self) -> None:
         """Take everything from the checkpoint, so that training can go on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...common.files import replace_file
 from ..scenes import HELD_OUT_SEED, LABELS, scene, scene_label
 from .datasets import PictureSet, load_folder_split
 
@@ -58,7 +59,7 @@ def draw_scenes(count: int, seed: int, size: int, cache: Path) -> PictureSet:
     labels = torch.tensor([scene_label(i, seed) for i in range(count)])
     channels_first = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     pictures = PictureSet(channels_first, labels, LABELS, torch.from_numpy(masks))
-    torch.save(vars(pictures), path)
+    replace_file(path, lambda new: torch.save(vars(pictures), new))
     return pictures
 
 

@@ -14,12 +14,13 @@ how fast or busy the machine is. `--export FOLDER` writes the checkpoint as a fo
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from .card import Result, write_card
-from .command import add_options, configured
+from .command import add_options, carry_out, configured
 from .export import accuracy, export, load
 from .tasks import TASKS
 from .trainer import TrainConfig, Trainer
@@ -44,12 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = configured(options, TrainConfig)
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, *TASKS[config.task].load(options.out, config.data), options.out)
-    if options.resume or options.export:
-        trainer.resume()
-    if options.export:
-        print(export_model(trainer, options.export))
-    else:
-        trainer.run()
+    carry_out(options, trainer, partial(export_model, trainer))
 
 
 def export_model(trainer: Trainer, folder: Path) -> Result:

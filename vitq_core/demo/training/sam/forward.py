@@ -41,10 +41,9 @@ def _resized(positions: Tensor, size: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Prompts:
-    """`count` prompts: first those without a box, then those with one.
-
-    `boxes` [b, 4]; `points` [count, n, 2] with `labels` [count, n], of those with a box perhaps none; `masks`
-    [count, 1, 4g, 4g]: logits of an earlier answer, or None.
+    """First those without a box, `points` [a, n, 2] with `labels` [a, n]; then those with one, `boxes` [b, 4]
+    and `box_points` [b, n − 1, 2] with `box_labels`. `masks` [a + b, 1, 4g, 4g]: logits of an earlier answer,
+    or None.
     """
 
     points: Tensor
@@ -54,11 +53,8 @@ class Prompts:
     boxes: Tensor
     masks: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.points) + len(self.boxes)
-
     def embedded(self, sam: Sam) -> tuple[Tensor, Tensor]:
-        """Sparse [count, n + 1, C] and dense [count, C, g, g]; prompts with and without a box have as many
+        """Sparse [a + b, n + 1, C] and dense [a + b, C, g, g]; prompts with and without a box have as many
         tokens, because a missing box is one."""
         encoder, parts = sam.prompt_encoder, []
         of_points, of_boxes = _split(self.masks, len(self.points))
@@ -70,7 +66,7 @@ class Prompts:
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
     def with_clicks(self, clicks: Tensor, labels: Tensor, masks: Tensor) -> Prompts:
-        """One click more each, `clicks` [count, 1, 2] and `labels` [count, 1], and earlier answers."""
+        """One click more each, `clicks` [a + b, 1, 2] and `labels` [a + b, 1], and earlier answers."""
         (a, b), (c, d) = (_split(each, len(self.points)) for each in (clicks, labels))
         return Prompts(
             torch.cat((self.points, a), 1),

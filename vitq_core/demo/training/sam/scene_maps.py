@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ....common.files import replace_file
 from ...scenes import scene
 
 NOTHING = -1  # the owner of a pixel that shows the backdrop
@@ -54,7 +55,8 @@ def drawn(count: int, seed: int, size: int, cache: Path, processes: int = 1) -> 
         else:
             pieces = list(map(draw, starts))
         images, owners, kinds = (torch.from_numpy(np.concatenate(part)) for part in zip(*pieces, strict=True))
-        torch.save({"images": images, "owners": owners, "kinds": kinds}, path)
+        maps = {"images": images, "owners": owners, "kinds": kinds}
+        replace_file(path, lambda new: torch.save(maps, new))
     return SceneMaps(**torch.load(path, weights_only=True, mmap=True))
 
 

@@ -11,13 +11,14 @@ import argparse
 import json
 import platform
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from ...scenes import HELD_OUT_SEED
-from ..command import add_options, configured
+from ..command import add_options, carry_out, configured, shown
 from ..tasks import TRAIN_SEED
 from .measure import Found, found
 from .scene_maps import drawn
@@ -54,12 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = configured(options, SamConfig)
     torch.set_num_threads(config.threads)
     trainer = started(config, options.out)
-    if options.resume or options.export:
-        trainer.resume()
-    if options.export:
-        print(export(trainer, options.export))
-    else:
-        trainer.run()
+    carry_out(options, trainer, partial(export, trainer))
 
 
 def started(config: SamConfig, out: Path) -> SamTrainer:
@@ -85,8 +81,6 @@ def export(trainer: SamTrainer, folder: Path) -> Found:
 
 def _card(trainer: SamTrainer, result: Found) -> str:
     config = trainer.config
-    options = {k: Path(v).name if k == "start" else v for k, v in config.options().items()}
-    shown = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
     return CARD.format(
         found=result,
         side=trainer.shape.img_size,
@@ -97,7 +91,7 @@ def _card(trainer: SamTrainer, result: Found) -> str:
         minutes=trainer.seconds / 60,
         torch=torch.__version__.split("+")[0],
         python=platform.python_version(),
-        command=f"{PROGRAM} --out training{shown}",
+        command=shown(PROGRAM, config),
         program=PROGRAM,
     )
 
