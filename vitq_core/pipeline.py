@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from .quantized.result import QuantizeResult, layer_bits
 from .recipes.recipe import Recipe
 from .recipes.recipe import recipe as named_recipe
 from .reconstruction.progress import Watch
+from .tasks import task_of
 
 if TYPE_CHECKING:
     from .models import Model
@@ -61,16 +63,17 @@ def quantize(
     check_function("watch", watch)
     if state is not None and recipe.options.schedule is None:
         raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
-    family = family_of(module)
+    family, task = family_of(module), task_of(module, model)
+    collate = partial(task.collate, size=family.input_size(module))
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "Preparing")
     with (
         torch.inference_mode(False),  # tensors made in it cannot be learned from
         torch.random.fork_rng(devices=[]),
-        CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
+        CalibrationPictures(images, collate, _device(module), task.chunk) as pictures,
     ):
         torch.manual_seed(seed)
-        prepared = prepare(module, "quantize", next(iter(pictures))[:COMPARED], own_weights=True)
+        prepared = prepare(model, "quantize", pictures.first(COMPARED), own_weights=True)
         if reason := unsavable(prepared.module, prepared.family):
             warnings.warn(f"save_quantized will refuse the result: {reason}", stacklevel=2)
         run = Run(module, recipe, prepared, recipe, pictures, monitor, seed, state, watch)

@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from ..common.batch import Batch
 from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, replace_file
 from ..common.modes import evaluating
@@ -34,6 +36,7 @@ from ..recipes.recipe import Recipe
 from ..tasks import task_of
 from .base import EXPORTERS
 
+COMPARED = 8  # random pictures on which what was written is compared with the model
 FORMAT = 2  # 1 kept bits in three places
 READABLE = (1, FORMAT)
 BITS = "bits"
@@ -68,8 +71,7 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
         raise ValueError(f"save_quantized takes what quantize returned, got {type(result).__name__}")
     folder = given_path(folder, "folder", "folder")  # before the costly part
     simulation: Simulation = result.model.vitq
-    pictures = torch.randn(8, *simulation.input_size, generator=torch.Generator().manual_seed(0))
-    pictures = pictures.to(next(result.model.parameters()))
+    pictures = simulation.prepared.task.example(simulation.input_size, COMPARED).on(result.model)
     audit(result.model, pictures)
     description = _describe(simulation, result)
     tensors = _stored(simulation)
@@ -115,10 +117,11 @@ def _readme(result: QuantizeResult, folder: str) -> str:
     return LOADING.format(folder=folder, call=bare if result.source is None else WITH_PREPROCESS)
 
 
-def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None:
+def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Batch) -> None:
     """Raises VitqError where the architecture's description misses something that the model computes."""
     with torch.no_grad(), evaluating(module):
-        if not torch.equal(module(pictures), rebuilt.to(pictures.device)(pictures)):
+        answers = (tree_leaves(pictures.through(m)) for m in (module, rebuilt.to(pictures.device)))
+        if not all(map(torch.equal, *answers)):
             raise VitqError(
                 f"this model was altered after it was built, or its class {type(module).__name__} computes "
                 "something of its own: rebuilt from timm's architecture and its weights it computes "

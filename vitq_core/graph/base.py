@@ -57,15 +57,16 @@ class Family(ABC):
 
     @abstractmethod
     def blocks(self, module: nn.Module) -> list[str]:
-        """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
+        """Modules that run one after the other, each on what the last returned (the blocks)."""
 
     @abstractmethod
     def units(self, module: nn.Module) -> list[Unit]:
         """What is reconstructed, in forward order: attentions, MLPs, and the layers that stand alone."""
 
     @abstractmethod
-    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps:
-        """Of a rewritten module, for pictures of ``size`` (height, width)."""
+    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps | None:
+        """Of a rewritten module, for pictures of ``size`` (height, width); None where maps of several sizes
+        make no heat map."""
 
     @abstractmethod
     def input_size(self, module: nn.Module) -> tuple[int, int, int] | None:

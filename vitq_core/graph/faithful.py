@@ -56,15 +56,16 @@ def check_given(module: nn.Module) -> None:
 
 
 def check_faithful(
-    given: nn.Module, copy: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch
+    given: nn.Module, copy: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch, one: Batch
 ) -> None:
-    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``batch``: of a few pictures.
+    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``batch``: of a few pictures, ``one``:
+    of the first of them.
 
     Raises VitqError where a layer is not what its name says, is used without being called, or where the two
     compute different things. Neither model is changed.
     """
     check_layers(copy, family)
-    check_reached(copy, family, layers, batch.first(1))
+    check_reached(copy, family, layers, one)
     check_same(given, copy, batch)
 
 

@@ -13,11 +13,10 @@ from contextlib import AbstractContextManager, ExitStack
 import torch
 from torch import Tensor, nn
 
-from ..common.batch import Batch
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
-from ..data.store import ActivationStore
+from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
 from ..graph.site import Layer, Site
 from ..quantized.samples import Factors, ProductSample, Rows, RowSample, input_judges, sample_of
@@ -54,10 +53,10 @@ def fit_all(
     with torch.no_grad():
         if len(pictures) == 1:
             with watcher.watching():
-                simulation.module(next(iter(pictures)))
+                next(iter(pictures)).through(simulation.module)
         else:
-            first = Batch((pictures.first,))
-            found = segments(simulation.module, simulation.family.blocks(simulation.module), first)
+            blocks = simulation.family.blocks(simulation.module)
+            found = segments(simulation.module, blocks, pictures.first(1))
             with watcher.watching():
                 _by_segment(simulation.module, found, pictures, watcher)
     return watcher.rows
@@ -72,7 +71,7 @@ class _Watcher:
         self._simulation, self._pictures, self._monitor, self._keep = simulation, pictures, monitor, keep
         self._waiting: str | None = None
         self._sample: RowSample | ProductSample | None = None  # of the layer that waits
-        self.share, self.stop_there = 1.0, False
+        self.chunk, self.stop_there = pictures, False  # chunk: pictures that run through
         self.rows: dict[Site, Rows] = {}
         self._done = 0
 
@@ -87,11 +86,11 @@ class _Watcher:
                 return
             self._monitor.check()
             for quantizer, x in unfitted:
-                quantizer.observe(x, self.share)
+                quantizer.observe(x, self.chunk / self._pictures)
             self._waiting = name
             if self._sampled(self._simulation.layers[name]):
                 self._sample = self._sample or sample_of(layer, self._pictures)
-                self._sample.update(inputs)
+                self._sample.update(inputs, self.chunk)
             if self.stop_there:
                 raise _Reached
             self.fit_waiting()
@@ -141,7 +140,7 @@ def _by_segment(
 ) -> None:
     """A model of one segment starts from the pictures for every layer."""
     watcher.stop_there = True
-    stream: Iterable = [None] * len(pictures)
+    stream: Iterable = [None] * len(pictures)  # read again for every layer of the first segment
     with ExitStack() as held:
         for segment in found:
             following = _run_segment(segment, module, pictures, stream, watcher)
@@ -151,15 +150,15 @@ def _by_segment(
 
 def _run_segment(
     segment: Segment, module: nn.Module, pictures: CalibrationPictures, stream: Iterable, watcher: _Watcher
-) -> ActivationStore:
+) -> TreeStore:
     """Run over all pictures until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
-        outputs, reached = ActivationStore(), False
+        outputs, reached = TreeStore(), False
         try:
             for chunk, given in zip(pictures, stream, strict=True):
-                watcher.share = len(chunk) / pictures.count
+                watcher.chunk = len(chunk)
                 try:
-                    outputs.append(segment.run(module, Batch((chunk,)), given))
+                    outputs.append(segment.run(module, chunk, given))
                 except _Reached:
                     reached = True
         except BaseException:

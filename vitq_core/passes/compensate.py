@@ -76,11 +76,14 @@ def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
 def _moments(layer: nn.Module, data: UnitData, prefix: int) -> tuple[Moments, Moments]:
     """Of the pictures that are made up for, and of every fourth, which judges."""
     known, held = Moments(), Moments()
-    for quant_input, target in data.rows(EVERY):
-        inputs = quantize_inputs(layer, (quant_input,))[0]
-        for moments, part in ((known, slice(EVERY - 1)), (held, slice(EVERY - 1, None))):
-            if len(target[part]):
-                _add(moments, layer, inputs[part], target[part], prefix)
+    for index in torch.arange(len(data.pictures)).split(min(EVERY, data.together)):
+        (args, _), target = data.quant_input[index], data.target[index]
+        inputs = quantize_inputs(layer, args)[0]
+        for moments, mine in ((known, index % EVERY != EVERY - 1), (held, index % EVERY == EVERY - 1)):
+            if mine.all():
+                _add(moments, layer, inputs, target, prefix)
+            elif mine.any():
+                _add(moments, layer, inputs[mine], target[mine], prefix)
     return known, held
 
 

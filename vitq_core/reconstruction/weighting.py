@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..common.batch import Batch
 from ..common.hooks import hooked
-from ..data.store import ActivationStore
+from ..data.calibration_set import PictureStore
 from ..graph.site import Unit
 from ..tasks import task_of
 
@@ -25,7 +25,7 @@ def weights_of(
     model: nn.Module,
     units: list[Unit],
     blocks: list[str],
-    pictures: ActivationStore,
+    pictures: PictureStore,
     seed: int,
 ) -> dict[str, Weigh]:
     """{unit: its weights}, for those that have any; ``weighting``: one of ``recipes.schedule.WEIGHTINGS``.
@@ -37,8 +37,7 @@ def weights_of(
         inside = [unit.name for unit in units if any(Unit(block).holds(unit.name) for block in blocks)]
         return dict.fromkeys(inside, partial(by_token, prefix=prefix))
     if weighting == "fisher":
-        device = next(model.parameters()).device
-        found = fisher_weights(model, units, pictures, seed, device)
+        found = fisher_weights(model, units, pictures, seed)
         return {name: partial(_whatever_the_target, weights) for name, weights in found.items()}
     return {}
 
@@ -66,7 +65,7 @@ def by_token(target: Tensor, prefix: int) -> Tensor:
 
 
 def fisher_weights(
-    model: nn.Module, units: list[Unit], pictures: ActivationStore, seed: int, device: torch.device
+    model: nn.Module, units: list[Unit], pictures: PictureStore, seed: int
 ) -> dict[str, Tensor]:
     """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers (a
     model of features has a normal distribution around them).
@@ -77,13 +76,13 @@ def fisher_weights(
     generator = torch.Generator().manual_seed(seed)
     found = {unit.name: 0.0 for unit in units}
     for chunk in pictures:
-        for name, gradient in _gradients(model, units, chunk.to(device), generator).items():
+        for name, gradient in _gradients(model, units, chunk, generator).items():
             found[name] = found[name] + gradient.square().sum(0)
     return {name: total / total.mean().clamp_min(1e-30) for name, total in found.items()}
 
 
 def _gradients(
-    model: nn.Module, units: list[Unit], images: Tensor, generator: torch.Generator
+    model: nn.Module, units: list[Unit], batch: Batch, generator: torch.Generator
 ) -> dict[str, Tensor]:
     outputs, task = {}, task_of(model)
 
@@ -96,7 +95,7 @@ def _gradients(
         for unit in units
     ]
     with torch.enable_grad(), hooked(*hooks):
-        answer = task.run(model, Batch((images,)))
+        answer = task.run(model, batch)
         likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
         gradients = torch.autograd.grad(likelihood, list(outputs.values()))
     return dict(zip(outputs, gradients, strict=True))

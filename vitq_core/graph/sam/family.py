@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import Attention as EncoderAttention
 from segment_anything.modeling.image_encoder import Block
 from segment_anything.modeling.transformer import Attention as DecoderAttention
@@ -18,17 +19,20 @@ from torch import nn
 
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
-from ..base import AttentionMaps, Family
+from ..base import FAMILIES, AttentionMaps, Family
 from ..site import WEIGHT, Heads, NormPair, Site, Unit
 from .blocks import (
     ExplicitDecoderAttention,
     ExplicitEncoderAttention,
     ExplicitEncoderBlock,
+    ExplicitLayerNorm2d,
+    ExplicitSam,
     ExplicitTransformer,
     ExplicitTwoWayBlock,
 )
 
 ENCODER, TRANSFORMER = "image_encoder", "mask_decoder.transformer"
+NORMED = (f"{ENCODER}.neck", "mask_decoder.output_upscaling")
 FINAL = f"{TRANSFORMER}.final_attn_token_to_image"
 ATTENTIONS = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
 ENCODER_KINDS = {Block: ExplicitEncoderBlock, EncoderAttention: ExplicitEncoderAttention}
@@ -51,6 +55,10 @@ class SegmentAnything(Family):
         """Raises VitqError for a part of a class that the package does not have."""
         _rewrite(module, f"{ENCODER}.blocks", ENCODER_KINDS)
         _rewrite(module, TRANSFORMER, DECODER_KINDS)
+        for where in NORMED:
+            _rewrite(module, where, {LayerNorm2d: ExplicitLayerNorm2d})
+        if type(module) is Sam:
+            module.__class__ = ExplicitSam
 
     def sites(self, module: Sam) -> list[Site]:
         found = _linear(f"{ENCODER}.patch_embed.proj", "image")
@@ -109,9 +117,9 @@ class SegmentAnything(Family):
             Unit(FINAL, (f"{FINAL}.softmax",)),
         ]
 
-    def attention_maps(self, module: Sam, size: tuple[int, int]) -> AttentionMaps:
-        """Raises VitqError: windows and prompts leave no maps of equal size to multiply."""
-        raise VitqError("Segment Anything has no attention maps of one size, so there is no heat map of them")
+    def attention_maps(self, module: Sam, size: tuple[int, int]) -> AttentionMaps | None:
+        """None: windows and prompts leave no maps of equal size to multiply."""
+        return None
 
     def input_size(self, module: Sam) -> tuple[int, int, int]:
         side = module.image_encoder.img_size
@@ -124,6 +132,9 @@ class SegmentAnything(Family):
         module = SamShape.from_dict(config).build()
         self.rewrite(module)
         return module
+
+
+FAMILIES.register("sam")(SegmentAnything())
 
 
 def _rewrite(module: Sam, where: str, kinds: dict[type, type]) -> None:
