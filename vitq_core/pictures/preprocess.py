@@ -69,13 +69,7 @@ class Preprocessing:
 
     def __call__(self, picture: Image.Image) -> torch.Tensor:
         """A normalised float tensor [3, H, W] of a picture of any size and mode; ValueError if it is none."""
-        if not isinstance(picture, Image.Image):
-            raise ValueError(f"preprocessing takes a PIL picture, got {type(picture).__name__}")
-        try:
-            rgb = to_rgb(picture)
-        except OSError as error:
-            raise ValueError(f"the picture is damaged or incomplete: {error}") from error
-        return self._transform(_at_most(rgb, LONGEST))
+        return self._transform(_at_most(plain_rgb(picture), LONGEST))
 
     def describe(self) -> str:
         """One sentence for reports."""
@@ -101,6 +95,16 @@ class Preprocessing:
 
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
+
+
+def plain_rgb(picture: Image.Image) -> Image.Image:
+    """Upright RGB of a picture of any mode; ValueError for what is none or is damaged."""
+    if not isinstance(picture, Image.Image):
+        raise ValueError(f"preprocessing takes a PIL picture, got {type(picture).__name__}")
+    try:
+        return to_rgb(picture)
+    except OSError as error:
+        raise ValueError(f"the picture is damaged or incomplete: {error}") from error
 
 
 def default_crop(side: int) -> float:
