@@ -41,12 +41,17 @@ def fetch_model(repo: str) -> Path:
         pass  # weights may tell by themselves what they are
     except VitqError:
         # A repository without one does not need the network for what is here.
-        if not any(_downloaded(name, weights, revision) for weights in (WEIGHTS, PICKLED)):
+        if _weights_here(name, revision) is None:
             raise
-    return _weights(name, revision).parent
+    return (_weights_here(name, revision) or _fetched_weights(name, revision)).parent
 
 
-def _weights(name: str, revision: str) -> Path:
+def _weights_here(name: str, revision: str) -> Path | None:
+    found = (_downloaded(name, weights, revision) for weights in (WEIGHTS, PICKLED))
+    return next((path for path in found if path is not None), None)
+
+
+def _fetched_weights(name: str, revision: str) -> Path:
     try:
         return _get(name, WEIGHTS, revision)
     except MissingFile as missing:

@@ -15,7 +15,7 @@ from ...common.errors import VitqError
 from ..hub import brief
 
 NESTED = ("model", "state_dict", "model_state_dict")  # what training programs call the weights
-ZIP, PICKLE = b"PK", b"\x80"  # torch's format, and its format before version 1.6
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format, and its format before version 1.6
 
 
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
@@ -58,7 +58,8 @@ def _load_safetensors(path: Path, name: str) -> Any:
 def _load_pickle(path: Path, name: str) -> Any:
     """Only tensors and plain values: torch refuses what could run a program."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by a path, torch would go by the end of its name
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise VitqError(
             f"the weights of {name} come with more than tensors, which could run any program and is not "
