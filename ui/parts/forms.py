@@ -13,6 +13,7 @@ from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .method_options import AUTOMATIC, methods_with
+from .model_list import offered, offered_models
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
@@ -45,7 +46,7 @@ def verdicts(
 
 def model_choices() -> list[tuple[str, str]]:
     """(text, id) of every model, bundled ones first."""
-    models = sorted(vq.list_models(), key=lambda info: not info.bundled)
+    models = sorted(offered_models(), key=lambda info: not info.bundled)
     return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
 
 
@@ -63,7 +64,8 @@ def opening_settings() -> RunSettings:
 
 
 def model_sentence(model_id: str) -> str:
-    return next((info.summary for info in vq.list_models() if info.id == model_id), "")
+    info = offered(model_id)
+    return "" if info is None else info.summary
 
 
 def recipe_sentence(name: Any, effort: Any = NO_EFFORT) -> str:
