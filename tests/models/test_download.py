@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import vitq_core as vq
 from vitq_core.common.monitor import Monitor
@@ -37,6 +38,11 @@ def fetch(server: FileServer, path: Path, monitor: Monitor | None = None, sha256
     return download(f"{server.address}/{path.name}", path, sha256, len(DATA), monitor or Monitor())
 
 
+def files(path: Path) -> list[str]:
+    """Beside `path`, without the lock, which may stay."""
+    return sorted(file.name for file in path.parent.iterdir() if file.suffix != ".lock")
+
+
 def part_of(path: Path) -> Path:
     return path.with_name("sam.pth.part")
 
@@ -44,7 +50,7 @@ def part_of(path: Path) -> Path:
 def test_a_file_is_there_once_it_is_whole(server: FileServer, path: Path) -> None:
     told = []
     assert fetch(server, path, Monitor(lambda *said: told.append(said))) == path
-    assert path.read_bytes() == DATA and [file.name for file in path.parent.iterdir()] == ["sam.pth"]
+    assert path.read_bytes() == DATA and files(path) == ["sam.pth"]
     assert told[0] == (0.0, "Downloading sam.pth: 0 of 10 MB") and told[-1] == (1.0, "Checking sam.pth")
     assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
     fetch(server, path)
@@ -89,7 +95,7 @@ def test_another_file_is_deleted(server: FileServer, path: Path, begun: bytes) -
         server.files["sam.pth"] = b"<html>" * 1000
     with pytest.raises(vq.VitqError, match=r"127.0.0.1 sent is not the published sam.pth .* it was deleted"):
         fetch(server, path)
-    assert list(path.parent.iterdir()) == []
+    assert files(path) == []
     server.files["sam.pth"] = DATA
     assert fetch(server, path).read_bytes() == DATA
 
@@ -120,6 +126,15 @@ def test_a_cancelled_download_keeps_what_there_is(server: FileServer, path: Path
     assert 0 < len(kept) < len(DATA) and DATA.startswith(kept)
     assert fetch(server, path).read_bytes() == DATA
     assert server.requests[-1] == ("sam.pth", f"bytes={len(kept)}-")
+
+
+def test_two_programs_do_not_write_into_one_file(server: FileServer, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with FileLock(path.with_name("sam.pth.lock")):
+        with pytest.raises(vq.VitqError, match=r"another program is downloading sam.pth just now"):
+            fetch(server, path)
+        assert not part_of(path).exists()
+    assert fetch(server, path).read_bytes() == DATA
 
 
 def test_a_full_disk_is_said_before_anything_comes(

@@ -12,13 +12,15 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from filelock import FileLock, Timeout
+
 from ..common.errors import Cancelled, StorageError, VitqError
 from ..common.monitor import Monitor
 
 SECONDS = 10  # without an answer, or without a byte more
 PIECE = 2**20  # bytes
 MB = 10**6
-PART = ".part"
+PART, LOCK = ".part", ".lock"
 
 
 def download(address: str, path: Path, sha256: str, size: int, monitor: Monitor) -> Path:
@@ -30,8 +32,7 @@ def download(address: str, path: Path, sha256: str, size: int, monitor: Monitor)
     if path.is_file():
         return path
     part = path.with_name(path.name + PART)
-    with _storing(path), _kept_when_cancelled(path.name):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _storing(path), _alone(path), _kept_when_cancelled(path.name):
         _fetch(address, part, size, monitor)
         monitor.report(1.0, f"Checking {path.name}")
         _check_sum(part, sha256, address)
@@ -108,6 +109,23 @@ def _check_room(part: Path, needed: int) -> None:
         raise StorageError(
             f"there is no room for {part.name.removesuffix(PART)} in {part.parent}: {said}", said
         )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two programs must not write into one beginning. The lock goes with the program that holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(path.name + LOCK))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise VitqError(
+            f"another program is downloading {path.name} just now; try again when it is done"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
