@@ -76,7 +76,7 @@ def _fetch(repo: str, info: ModelInfo, monitor: Monitor) -> Model:
 def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model:
     part = monitor.part(0.0, DOWNLOAD)
     path = download(item.address, item.path, item.sha256, 4 * item.params, part)
-    module = read_sam(path, f"{path.name} in {path.parent}", item.shape.as_dict())
+    module = read_sam(path, f"{path.name} in {path.parent}", item.shape.as_dict(), "its name")
     return sam_model(module, info)
 
 

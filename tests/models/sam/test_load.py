@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,33 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, state: Table, n
     refused(path, said)
 
 
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_any_damage_gives_a_sentence_or_a_model(tmp_path: Path, form: str) -> None:
+    state, path = weights(tiny_sam(replace(PLAIN, depth=1, global_blocks=(0,)))), tmp_path / "weights"
+    if form == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    data, rng = path.read_bytes(), random.Random(0)
+    for _ in range(40):
+        harmed, ends = bytearray(data), (range(4000), range(len(data) - 4000, len(data)))
+        for place in rng.choices(rng.choice(ends), k=3):
+            harmed[place] = rng.randrange(256)
+        path.write_bytes(harmed[: rng.choice((len(data), rng.randrange(len(data))))])
+        try:
+            read_sam(path, "it", {})
+        except vq.VitqError as error:
+            assert "\n" not in str(error) and len(str(error)) < 450
+
+
+def test_a_zip_of_several_disks_is_refused(tmp_path: Path, state: Table) -> None:
+    data = bytearray(save_pickle(tmp_path / "sam.pth", state).read_bytes())
+    locator = data.rindex(b"PK\x06\x07")
+    data[locator + 4] = data[locator + 16] = 9
+    (tmp_path / "sam.pth").write_bytes(data)
+    refused(tmp_path / "sam.pth", "damaged or incomplete")
+
+
 def test_a_truncated_safetensors_file_is_refused(tmp_path: Path, state: Table) -> None:
     path = tmp_path / "sam.safetensors"
     save_file(state, path)
@@ -206,9 +235,9 @@ def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
 def test_a_file_of_another_size_is_refused_where_one_is_expected(tmp_path: Path, state: Table) -> None:
     path = save_pickle(tmp_path / "sam.pth", state)
     with pytest.raises(
-        vq.VitqError, match=r"those of a Segment Anything of width 32 and .*, not of SAM ViT-B"
+        vq.VitqError, match=r"those of a Segment Anything of width 32 and .*; its name says SAM ViT-B"
     ):
-        read_sam(path, "it", VIT_B.as_dict())
+        read_sam(path, "it", VIT_B.as_dict(), "its name")
 
 
 # Folders
@@ -223,7 +252,7 @@ def test_a_folder_says_what_weights_do_not(tmp_path: Path) -> None:
 
 SHAPE_FAULTS = {
     "a list": ([3], "the config.json of tiny must hold its shape as a table"),
-    "no heads": ({"heads": 5, "relative_positions": True}, "have heads 2, its config.json says 5"),
+    "no heads": ({"heads": 5, "relative_positions": True}, "have heads 2; the config.json says 5"),
     "no decoder heads": ({"decoder_heads": 0}, "the shape of it cannot be built: "),
     "odd decoder heads": ({"decoder_heads": 5}, "the shape of it cannot be built: "),
     "a colour": ({"decoder_heads": 2, "mean": [1.0]}, "pixel_mean must be three numbers"),

@@ -63,15 +63,15 @@ def _config(folder: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def read_sam(path: Path, name: str, given: Mapping[str, Any]) -> Sam:
+def read_sam(path: Path, name: str, given: Mapping[str, Any], source: str = f"the {CONFIG}") -> Sam:
     """The Sam of the weights in the file at `path`: evaluation mode, float32, no gradients.
 
-    `given`: fields of a SamShape that are known, also such as sizes do not tell. Raises VitqError with `name`
-    and the reason.
+    `given`: fields of a SamShape that `source` says, also such as sizes do not tell. Raises VitqError with
+    `name` and the reason.
     """
     tensors = plain_names(read_tensors(path, name))
     refuse_relatives(tensors, name)
-    shape = shape_of(tensors, given, name)
+    shape = shape_of(tensors, given, name, source)
     sam = _empty(shape, name)
     _check_sizes(sam, tensors, name)
     sam.load_state_dict(_float32(tensors, name), assign=True)

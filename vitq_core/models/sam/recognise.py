@@ -18,8 +18,9 @@ PUBLISHED_DECODER = {"prompt_dim": 256, "decoder_heads": 8}
 Told = dict[str, Any]
 
 
-def shape_of(tensors: Mapping[str, Tensor], given: Mapping[str, Any], name: str) -> SamShape:
-    """The shape that `tensors` (a Sam's, by plain names) have; `given` adds what sizes do not tell.
+def shape_of(tensors: Mapping[str, Tensor], given: Mapping[str, Any], name: str, source: str) -> SamShape:
+    """The shape that `tensors` (a Sam's, by plain names) have; `given`, by `source`, adds what sizes do not
+    tell.
 
     What neither tells is as in the published model of that width and depth. Raises VitqError, calling the
     file `name`, where `given` says something else than the sizes, and where something stays open.
@@ -30,7 +31,7 @@ def shape_of(tensors: Mapping[str, Tensor], given: Mapping[str, Any], name: str)
         raise VitqError(f"{name} lacks {error.args[0]}, which every Segment Anything has") from error
     except (IndexError, ZeroDivisionError) as error:
         raise VitqError(f"{name} has weights of sizes that no Segment Anything has") from error
-    _check_agreement(told, given, name)
+    _check_agreement(told, given, name, source)
     known = {**told, **given}
     shape = {**_published_like(known), **known}
     missing = [field for field in (*REQUIRED, "decoder_heads") if field not in shape]
@@ -42,7 +43,7 @@ def shape_of(tensors: Mapping[str, Tensor], given: Mapping[str, Any], name: str)
     try:
         return SamShape.from_dict(shape)
     except TypeError as error:
-        raise VitqError(f"the config.json of {name} names what no Segment Anything has: {error}") from error
+        raise VitqError(f"{source} of {name} names what no Segment Anything has: {error}") from error
 
 
 def told_by(tensors: Mapping[str, Tensor]) -> Told:
@@ -113,7 +114,7 @@ def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     return count
 
 
-def _check_agreement(told: Told, given: Mapping[str, Any], name: str) -> None:
+def _check_agreement(told: Told, given: Mapping[str, Any], name: str, source: str) -> None:
     """`mlp_ratio` is compared with the weights themselves: many round to one width."""
     wrong = [field for field in told if field in given and field != "mlp_ratio"]
     wrong = [field for field in wrong if _plain(given[field]) != _plain(told[field])]
@@ -121,10 +122,10 @@ def _check_agreement(told: Told, given: Mapping[str, Any], name: str) -> None:
         return
     actual, expected = known_as(told), known_as({**told, **given})
     if actual != expected:
-        raise VitqError(f"the weights of {name} are those of {actual}, not of {expected}")
+        raise VitqError(f"the weights of {name} are those of {actual}; {source} says {expected}")
     field = wrong[0]
     raise VitqError(
-        f"the weights of {name} have {field} {_plain(told[field])}, its config.json says "
+        f"the weights of {name} have {field} {_plain(told[field])}; {source} says "
         f"{_plain(given[field])!r:.80}"
     )
 

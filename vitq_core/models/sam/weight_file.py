@@ -38,7 +38,7 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
 def _load(path: Path, start: bytes, name: str) -> Any:
     if start[8:] == b"{":
         return _load_safetensors(path, name)
-    if start.startswith(ZIP) and not zipfile.is_zipfile(path):
+    if start.startswith(ZIP) and not _has_an_end(path):
         raise _incomplete(name, "its end is missing")
     if not start.startswith((ZIP, PICKLE)):
         raise VitqError(
@@ -46,6 +46,14 @@ def _load(path: Path, start: bytes, name: str) -> Any:
             f"{'it is empty' if not start else 'perhaps a web page was saved instead'}"
         )
     return _load_pickle(path, name)
+
+
+def _has_an_end(path: Path) -> bool:
+    """Whether it closes as a zip does: a download that broke off lacks its table of contents."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def _load_safetensors(path: Path, name: str) -> Any:
