@@ -55,6 +55,11 @@ class Family(ABC):
     def heads(self, module: nn.Module) -> list[Heads]:
         """The attentions of a rewritten module whose queries, keys or values may be centred and rotated."""
 
+    def foldable(self, module: nn.Module) -> list[tuple[str, str]]:
+        """(query, key): the layers of attentions whose keys may pile up at two values; none in most
+        families."""
+        return []
+
     @abstractmethod
     def blocks(self, module: nn.Module) -> list[str]:
         """Modules that run one after the other, each on what the last returned (the blocks)."""

@@ -95,6 +95,11 @@ class SegmentAnything(Family):
             _heads(f"{name}.attn", module.get_submodule(f"{name}.attn")) for name in _encoder_blocks(module)
         ]
 
+    def foldable(self, module: Sam) -> list[tuple[str, str]]:
+        """Of the attentions from tokens to the picture."""
+        names = [f"{name}.cross_attn_token_to_image" for name in _decoder_layers(module)]
+        return [(f"{name}.q_proj", f"{name}.k_proj") for name in (*names, FINAL)]
+
     def blocks(self, module: Sam) -> list[str]:
         return [*_encoder_blocks(module), *_decoder_layers(module)]
 
@@ -160,16 +165,20 @@ def _linear(name: str, role: str) -> list[Site]:
     return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
 
 
-def _products(name: str) -> Iterator[Site]:
+def _products(name: str, key: str = "key") -> Iterator[Site]:
     yield Site(f"{name}.matmul1", "input", "query")
-    yield Site(f"{name}.matmul1", "input2", "key")
+    yield Site(f"{name}.matmul1", "input2", key)
     yield Site(f"{name}.matmul2", "input", "post_softmax")
     yield Site(f"{name}.matmul2", "input2", "value")
 
 
 def _decoder_attention(name: str) -> list[Site]:
     projections = [site for part in "qkv" for site in _linear(f"{name}.{part}_proj", "decoder_stream")]
-    return [*projections, *_products(name), *_linear(f"{name}.out_proj", "attention_output")]
+    return [
+        *projections,
+        *_products(name, key="decoder_key"),
+        *_linear(f"{name}.out_proj", "attention_output"),
+    ]
 
 
 def _heads(name: str, attention: ExplicitEncoderAttention) -> Heads:
