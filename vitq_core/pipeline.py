@@ -19,7 +19,8 @@ from .data.calibration_set import CalibrationPictures
 from .graph.base import family_of
 from .graph.copies import network_of
 from .graph.faithful import COMPARED, unsavable
-from .graph.prepared import prepare
+from .graph.parts import left_out
+from .graph.prepared import PreparedModel, prepare
 from .graph.site import Layer
 from .passes.base import Run
 from .quantized.report import build_report
@@ -73,7 +74,10 @@ def quantize(
         CalibrationPictures(images, collate, _device(module), task.chunk) as pictures,
     ):
         torch.manual_seed(seed)
-        prepared = prepare(model, "quantize", pictures.first(COMPARED), own_weights=True)
+        prepared = prepare(
+            model, "quantize", pictures.first(COMPARED), True, heads=recipe.options.heads is not None
+        )
+        _choose(prepared, recipe)
         if reason := unsavable(prepared.module, prepared.family):
             warnings.warn(f"save_quantized will refuse the result: {reason}", stacklevel=2)
         run = Run(module, recipe, prepared, recipe, pictures, monitor, seed, state, watch)
@@ -89,6 +93,15 @@ def quantize(
     if not run.reconstruction.cancelled:
         monitor.report(1.0, "Quantized")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)
+
+
+def _choose(prepared: PreparedModel, recipe: Recipe) -> None:
+    """Keep the layers of the parts that are to be quantized, in place. Raises ValueError for none of the
+    model's."""
+    if recipe.options.heads is not None and not prepared.family.head_sites(prepared.module):
+        raise ValueError(f"heads={recipe.options.heads} does nothing here: this model has none to choose")
+    others = left_out(prepared.family, prepared.module, recipe.options.parts)
+    prepared.layers = {name: layer for name, layer in prepared.layers.items() if name not in others}
 
 
 def _recipe(recipe: object) -> Recipe:

@@ -55,6 +55,14 @@ class Family(ABC):
     def heads(self, module: nn.Module) -> list[Heads]:
         """The attentions of a rewritten module whose queries, keys or values may be centred and rotated."""
 
+    def head_sites(self, module: nn.Module) -> list[Site]:
+        """Of layers that stay in floating point unless somebody asks for them; none in most families."""
+        return []
+
+    def parts(self, module: nn.Module) -> dict[str, str]:
+        """{part: the module that it is} for those that may be quantized alone; none in most families."""
+        return {}
+
     def foldable(self, module: nn.Module) -> list[tuple[str, str]]:
         """(query, key): the layers of attentions whose keys may pile up at two values; none in most
         families."""

@@ -72,12 +72,17 @@ class PreparedModel:
 
 
 def prepare(
-    model: object, caller: str, pictures: Tensor | Batch | None = None, own_weights: bool = False
+    model: object,
+    caller: str,
+    pictures: Tensor | Batch | None = None,
+    own_weights: bool = False,
+    heads: bool = False,
 ) -> PreparedModel:
     """``pictures``: a few of those that the model will see, [N, C, H, W] or as its task collates them, on
     which the copy is compared with it; None where the model itself says their size.
 
     ``own_weights``: the copy's weights are its own, to be changed; otherwise they are shared with ``model``.
+    ``heads``: the layers that its family quantizes only where they are asked for are among its layers.
     Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what
     is no model or takes no such pictures.
     """
@@ -90,8 +95,9 @@ def prepare(
     family.rewrite(copy)
     batch = _batch(pictures, size, task).with_tensors(usable).on(copy)
     one = task.one(batch)
-    layers = trace_layers(copy, family, one)
-    check_faithful(module, copy, family, layers, batch, one)
+    sites = [*family.sites(copy), *(family.head_sites(copy) if heads else ())]
+    layers = trace_layers(copy, sites, one)
+    check_faithful(module, copy, sites, layers, batch, one)
     return PreparedModel(copy, family, layers, size or one.shape, task)
 
 

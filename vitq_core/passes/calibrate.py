@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
+from ..common.options import check_given, option
 from ..data.calibration_set import CalibrationPictures
 from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
@@ -22,15 +25,40 @@ from ..graph.site import Layer, Site
 from ..quantized.samples import Factors, ProductSample, Rows, RowSample, input_judges, sample_of
 from ..quantized.simulation import Simulation
 from ..quantizers.judges import Judge
+from ..recipes.recipe import check_bits
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
 from .base import Run
+
+
+def _parts(name: str, value: Any) -> tuple[str, ...] | None:
+    """None, or names; the model knows which there are."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or not value or not all(isinstance(v, str) for v in value):
+        raise ValueError(f"{name} must be names of a model's parts such as ('encoder',), got {value!r:.80}")
+    return tuple(value)
+
+
+def _bits(name: str, value: Any) -> int | None:
+    return None if value is None else check_bits(value, name)
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What of a model is quantized, where it has parts: Segment Anything."""
+
+    parts: tuple[str, ...] | None = option(None, "", _parts)  # None: all
+    heads: int | None = option(None, "", _bits)  # bits of the mask decoder's heads, None: they stay float
+
+    def __post_init__(self) -> None:
+        check_given(self)
 
 
 class _Reached(Exception):
     """A layer whose inputs were watched but cannot be simulated yet."""
 
 
-@add_pass("calibrate", gives=(CALIBRATED,), ends=(FLOAT,), weight=8.0)
+@add_pass("calibrate", Options=PartOptions, gives=(CALIBRATED,), ends=(FLOAT,), weight=8.0)
 def calibrate(run: Run) -> None:
     """Fit all quantizers; keep rows of the sites that a later pass rescales, where there is such a pass."""
     keep = any(PASSES[name].keeps_rows for name in run.recipe.passes)
@@ -90,7 +118,8 @@ class _Watcher:
             self._waiting = name
             if self._sampled(self._simulation.layers[name]):
                 self._sample = self._sample or sample_of(layer, self._pictures)
-                self._sample.update(inputs, self.chunk)
+                if self._sample is not None:
+                    self._sample.update(inputs, self.chunk)
             if self.stop_there:
                 raise _Reached
             self.fit_waiting()
@@ -107,9 +136,8 @@ class _Watcher:
         layer, kept = self._simulation.layers[self._waiting], self._sample and self._sample.kept()
         self._fit_inputs(layer, kept)
         if layer.weight is not None and self._simulation.quantizer(layer.weight).judged:
-            self._simulation.fit_weight(
-                layer.name, kept.judge_weight(self._simulation.float_weight(layer.name))
-            )
+            weight = self._simulation.float_weight(layer.name)
+            self._simulation.fit_weight(layer.name, kept and kept.judge_weight(weight))
         self._done += 1
         total = len(self._simulation.layers)
         self._monitor.report(self._done / total, f"Measuring activations ({self._done} of {total} layers)")

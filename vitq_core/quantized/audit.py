@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
+from ..graph.parts import left_out
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from .simulation import Simulation, quantize_inputs
@@ -79,7 +80,8 @@ def _check_used(module: nn.Module, simulation: Simulation, picture: Batch) -> li
     used: set[int] = set()
     sites = [site for layer in simulation.layers.values() for site in layer.inputs]
     quantizers = {site: quantizer_of(module, simulation, site) for site in sites}
-    bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers)
+    others = left_out(simulation.family, module, simulation.recipe.options.parts)
+    bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers) - others
     others = {name: module.get_submodule(name) for name in sorted(bare)}
     watched = [*quantizers.values(), *others.values()]
     hooks = [(part, lambda part, *_: used.add(id(part))) for part in watched]

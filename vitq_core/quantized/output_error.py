@@ -164,6 +164,8 @@ def _judges(
     if not any(quantizer.judged for quantizer in quantizers):
         return [None] * len(quantizers)
     sample = sample_of(part, pictures)
+    if sample is None:
+        return [None] * len(quantizers)
     sample.update(inputs, pictures)
     kept = sample.kept()
     if layer.weight is None:

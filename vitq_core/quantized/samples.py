@@ -155,8 +155,11 @@ def _together(tensors: list[Tensor]) -> Tensor:
     )
 
 
-def sample_of(layer: nn.Module, pictures: int) -> RowSample | ProductSample:
-    """Of a layer with a weight, or of a product."""
+def sample_of(layer: nn.Module, pictures: int) -> RowSample | ProductSample | None:
+    """Of a layer with a weight, or of a product; None for a transposed convolution, whose outputs share
+    inputs in more than one way."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return None
     return RowSample(layer, pictures) if hasattr(layer, "weight") else ProductSample(pictures)
 
 

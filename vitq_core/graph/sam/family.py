@@ -1,7 +1,7 @@
 """Segment Anything: image encoder and mask decoder of the ``segment-anything`` package's ``Sam``.
 
-Prompts and positions, LayerNorms, the upscaling of masks and the heads that filter them stay in floating
-point.
+Prompts and positions and LayerNorms stay in floating point, and unless they are asked for the heads: the
+upscaling of masks, what filters them and what predicts their IoU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import nn
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
 from ..base import FAMILIES, AttentionMaps, Family
-from ..site import WEIGHT, Heads, NormPair, Site, Unit
+from ..site import HEAD, HEAD_WEIGHT, WEIGHT, Heads, NormPair, Site, Unit
 from .blocks import (
     ExplicitDecoderAttention,
     ExplicitEncoderAttention,
@@ -31,8 +31,9 @@ from .blocks import (
     ExplicitTwoWayBlock,
 )
 
-ENCODER, TRANSFORMER = "image_encoder", "mask_decoder.transformer"
-NORMED = (f"{ENCODER}.neck", "mask_decoder.output_upscaling")
+ENCODER, DECODER = "image_encoder", "mask_decoder"
+TRANSFORMER = f"{DECODER}.transformer"
+NORMED = (f"{ENCODER}.neck", f"{DECODER}.output_upscaling")
 FINAL = f"{TRANSFORMER}.final_attn_token_to_image"
 ATTENTIONS = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
 ENCODER_KINDS = {Block: ExplicitEncoderBlock, EncoderAttention: ExplicitEncoderAttention}
@@ -94,6 +95,23 @@ class SegmentAnything(Family):
         return [
             _heads(f"{name}.attn", module.get_submodule(f"{name}.attn")) for name in _encoder_blocks(module)
         ]
+
+    def head_sites(self, module: Sam) -> list[Site]:
+        decoder = module.mask_decoder
+        ends = [(f"{DECODER}.iou_prediction_head", decoder.iou_prediction_head)]
+        filters = enumerate(decoder.output_hypernetworks_mlps)
+        ends += [(f"{DECODER}.output_hypernetworks_mlps.{index}", part) for index, part in filters]
+        names = [f"{name}.layers.{index}" for name, part in ends for index in range(len(part.layers))]
+        upscaling = enumerate(decoder.output_upscaling)
+        names += [
+            f"{DECODER}.output_upscaling.{index}"
+            for index, part in upscaling
+            if isinstance(part, nn.ConvTranspose2d)
+        ]
+        return [site for name in names for site in _head(name)]
+
+    def parts(self, module: Sam) -> dict[str, str]:
+        return {"encoder": ENCODER, "decoder": DECODER}
 
     def foldable(self, module: Sam) -> list[tuple[str, str]]:
         """Of the attentions from tokens to the picture."""
@@ -163,6 +181,10 @@ def _decoder_layers(module: Sam) -> list[str]:
 
 def _linear(name: str, role: str) -> list[Site]:
     return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
+
+
+def _head(name: str) -> list[Site]:
+    return [Site(name, "input", HEAD), Site(name, WEIGHT, HEAD_WEIGHT)]
 
 
 def _products(name: str, key: str = "key") -> Iterator[Site]:
