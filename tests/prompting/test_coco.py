@@ -88,6 +88,14 @@ def test_the_file_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
     assert len(next(iter(CocoPictures(folder / "images", tmp_path / "labels.json"))).masks) == 2
 
 
+def test_pictures_are_found_by_their_whole_names_first(folder: Path) -> None:
+    (folder / "more").mkdir()
+    Image.new("RGB", (12, 9), (9, 0, 0)).save(folder / "more" / "1.png")
+    images = [entry(1, file_name=name) for name in ("images/1.png", "more/1.png", "elsewhere/2.png")]
+    write(folder, [], images)
+    assert [each.picture.getpixel((0, 0))[0] for each in CocoPictures(folder)] == [1, 9, 2]
+
+
 def test_a_pixel_is_inside_where_its_middle_is() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:20, :30] + 0.5

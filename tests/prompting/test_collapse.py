@@ -22,6 +22,12 @@ def test_a_model_that_sees_shows_none() -> None:
     assert signs_of_collapse(near_the_click(), PICTURES) == ()
 
 
+def test_two_pictures_that_hardly_differ_are_told_apart() -> None:
+    changed = tiny.picture(0)
+    changed[:8, :8] += 60
+    assert signs_of_collapse(near_the_click(), [PICTURES[0], Image.fromarray(changed)]) == ()
+
+
 def test_the_same_embedding_for_everything_is_reported(sam: Sam) -> None:
     sam.image_encoder.patch_embed.proj.weight.zero_()
     (text,) = signs_of_collapse(sam, PICTURES)

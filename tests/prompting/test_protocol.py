@@ -95,7 +95,11 @@ def test_the_most_wrong_is_the_largest_piece_of_what_is_missed_or_too_much() -> 
     assert most_wrong(spilled, truth) == ((21, 13), 0)
     spilled[2:4, 2:9] = False  # 14 pixels are missed, 9 too much
     assert most_wrong(spilled, truth)[1] == 1
-    spilled[12:15, 20:23] = False
+    spilled[0, ::3] = True  # smaller pieces, met earlier
+    assert most_wrong(spilled, truth) == ((2, 2), 1)
+    spilled[12:18, 20:23] = True
+    assert most_wrong(spilled, truth) == ((21, 13), 0)
+    spilled[0], spilled[12:18, 20:23] = False, False
     spilled[::2, 15:25:2] = True  # 50 pixels too much, each alone
     assert most_wrong(spilled, truth)[1] == 1
 
