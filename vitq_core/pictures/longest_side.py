@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from .preprocess import LARGEST, plain_rgb
+from .decoding import plain_picture
+from .preprocess import LARGEST
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class LongestSide:
 
         Raises ValueError for what is no picture, is damaged, or so narrow that nothing of its width is left.
         """
-        rgb = plain_rgb(picture)
+        rgb = plain_picture(picture, "preprocessing")
         resize = ResizeLongestSide(self.side)
         if not all(resize.get_preprocess_shape(rgb.height, rgb.width, self.side)):
             raise ValueError(

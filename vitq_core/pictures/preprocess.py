@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from ..common.checks import check_name
-from .decoding import to_rgb
+from .decoding import plain_picture
 
 # Below this side there is nothing to spare: a picture is resized to the model's size and not zoomed into.
 SMALL = 128
@@ -69,7 +69,7 @@ class Preprocessing:
 
     def __call__(self, picture: Image.Image) -> torch.Tensor:
         """A normalised float tensor [3, H, W] of a picture of any size and mode; ValueError if it is none."""
-        return self._transform(_at_most(plain_rgb(picture), LONGEST))
+        return self._transform(_at_most(plain_picture(picture, "preprocessing"), LONGEST))
 
     def describe(self) -> str:
         """One sentence for reports."""
@@ -95,16 +95,6 @@ class Preprocessing:
 
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
-
-
-def plain_rgb(picture: Image.Image) -> Image.Image:
-    """Upright RGB of a picture of any mode; ValueError for what is none or is damaged."""
-    if not isinstance(picture, Image.Image):
-        raise ValueError(f"preprocessing takes a PIL picture, got {type(picture).__name__}")
-    try:
-        return to_rgb(picture)
-    except OSError as error:
-        raise ValueError(f"the picture is damaged or incomplete: {error}") from error
 
 
 def default_crop(side: int) -> float:
