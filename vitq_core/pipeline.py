@@ -65,7 +65,7 @@ def quantize(
     if state is not None and recipe.options.schedule is None:
         raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
     family, task = family_of(module), task_of(module, model)
-    collate = partial(task.collate, size=family.input_size(module))
+    collate = partial(task.working, size=family.input_size(module))
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "Preparing")
     with (

@@ -55,6 +55,9 @@ quantized = vq.load_quantized({folder!a})
 ```
 """
 WITH_PREPROCESS = "output = quantized(quantized.preprocess(picture)[None])  # picture: a PIL image"
+WITH_PROMPTS = """from segment_anything import SamPredictor
+
+predictor = SamPredictor(quantized.model)  # set_image(picture), then predict(point_coords, point_labels)"""
 WITHOUT_PREPROCESS = "output = quantized(images)  # images: a tensor [N, {channels}, {height}, {width}]"
 # What rebuilding from values that make no sense raises, timm's assertions included.
 DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError, ArithmeticError)
@@ -112,7 +115,10 @@ def load_quantized(folder: str | Path) -> QuantizeResult:
 
 
 def _readme(result: QuantizeResult, folder: str) -> str:
-    channels, height, width = result.model.vitq.input_size
+    simulation = result.model.vitq
+    if simulation.prepared.task.chunk == 1:
+        return LOADING.format(folder=folder, call=WITH_PROMPTS)
+    channels, height, width = simulation.input_size
     bare = WITHOUT_PREPROCESS.format(channels=channels, height=height, width=width)
     return LOADING.format(folder=folder, call=bare if result.source is None else WITH_PREPROCESS)
 
@@ -201,6 +207,8 @@ def _fill_bits(simulation: Simulation, description: dict[str, Any]) -> None:
 def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
     if source is None:
         return None
+    if source["labels"] is None and "side" in source["preprocessing"]:
+        return wrap_model(module)  # Segment Anything says itself how pictures are prepared
     preprocessing = Preprocessing(**source["preprocessing"])
     return replace(wrap_model(module, source["labels"], size=preprocessing.size), preprocessing=preprocessing)
 

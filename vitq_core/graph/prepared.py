@@ -67,7 +67,7 @@ class PreparedModel:
 
     def collate(self, item: object) -> Batch:
         """What a loader gives, as the module takes it, and as autograd does."""
-        batch = self.task.collate(item, self.family.input_size(self.module))
+        batch = self.task.working(item, self.family.input_size(self.module))
         return batch.with_tensors(usable).to(self.device)
 
 
@@ -105,7 +105,7 @@ def _batch(given: Tensor | Batch | None, size: tuple[int, int, int] | None, task
     if isinstance(given, Batch):
         return given
     if given is not None:
-        return task.collate(given, size)
+        return task.working(given, size)
     if size is None:
         raise ValueError("this model takes pictures of any size: give images, so that its layers have one")
     return task.example(size)
@@ -116,10 +116,10 @@ def peeked(images: Tensor | Iterable, model: object, caller: str) -> tuple[Batch
     none, and in ``caller``'s name for what is no model."""
     task = task_of(network_of(model, caller), model)
     if isinstance(images, Tensor):
-        return (task.collate(images)[:1] if len(images) else _nothing()), images
+        return (task.working(images, None)[:1] if len(images) else _nothing()), images
     batches = iterated(images)
     for item in batches:
-        batch = task.collate(item)
+        batch = task.working(item, None)
         if len(batch):
             return batch[:1], chain([item], batches)
     return _nothing(), images

@@ -18,6 +18,7 @@ from ..common.hooks import hooked
 
 Stream = Any  # what one segment hands to the next: a tree of tensors
 Run = Callable[[nn.Module, Batch, Stream], Any]  # (model, batch, what the segment before gave)
+CALL = "_compiled_call_impl"  # what torch calls in place of a module's forward and hooks, where it is set
 SAME = 1e-4  # relative: what running by segments may differ by where something stands between blocks
 
 
@@ -165,17 +166,18 @@ def _tail(done: dict[str, int], model: nn.Module, batch: Batch, output: Any) -> 
 
 @contextmanager
 def _bypassed(model: nn.Module, done: dict[str, int], output: Any) -> Iterator[None]:
-    """The last of the blocks ``done`` gives ``output``, the others their own first arguments; none is run."""
+    """The last of the blocks ``done`` gives ``output``, the others their own first arguments; none is run, nor
+    are its hooks, which heard of it when it was."""
     blocks = [model.get_submodule(name) for name in done]
     for block, streams in zip(blocks, done.values(), strict=True):
-        block.forward = _one_stream if streams == 1 else partial(_streams_of, streams)
+        setattr(block, CALL, _one_stream if streams == 1 else partial(_streams_of, streams))
     if blocks:
-        blocks[-1].forward = lambda *_, **__: output
+        setattr(blocks[-1], CALL, lambda *_, **__: output)
     try:
         yield
     finally:
         for block in blocks:
-            del block.forward
+            delattr(block, CALL)
 
 
 def _one_stream(x: Tensor, *_: Any, **__: Any) -> Tensor:

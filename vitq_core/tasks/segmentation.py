@@ -53,6 +53,12 @@ class Segmentation(Task):
             )
         return Batch(([checked_record(record, size) for record in records], True))
 
+    def working(self, item: object, size: tuple[int, int, int] | None) -> Batch:
+        """Masks are not made as large as the photograph."""
+        batch = self.collate(item, size)
+        small = [{**record, SIZE: tuple(record[PICTURE].shape[1:])} for record in batch.args[0]]
+        return Batch((small, *batch.args[1:]))
+
     def one(self, batch: Batch) -> Batch:
         """Its first picture with its first prompt."""
         (record,) = batch[:1].args[0]

@@ -122,11 +122,8 @@ class SegmentAnything(Family):
         return [*_encoder_blocks(module), *_decoder_layers(module)]
 
     def units(self, module: Sam) -> list[Unit]:
-        encoder = [
-            unit
-            for name in _encoder_blocks(module)
-            for unit in (Unit(f"{name}.attn", (f"{name}.attn.softmax",)), Unit(f"{name}.mlp"))
-        ]
+        """Whole blocks: inside one there are tokens that fill up its windows, which no loss should hear of."""
+        encoder = [Unit(name, (f"{name}.attn.softmax",)) for name in _encoder_blocks(module)]
         neck = [Unit(f"{ENCODER}.neck.{place}") for place in (0, 2)]
         layers = [
             Unit(name, tuple(f"{name}.{part}.softmax" for part in ATTENTIONS))
