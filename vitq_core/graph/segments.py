@@ -166,8 +166,8 @@ def _tail(done: dict[str, int], model: nn.Module, batch: Batch, output: Any) -> 
 
 @contextmanager
 def _bypassed(model: nn.Module, done: dict[str, int], output: Any) -> Iterator[None]:
-    """The last of the blocks ``done`` gives ``output``, the others their own first arguments; none is run, nor
-    are its hooks, which heard of it when it was."""
+    """The last of the blocks ``done`` gives ``output``, the others their own first arguments; none is run,
+    nor are its hooks, which heard of it when it was."""
     blocks = [model.get_submodule(name) for name in done]
     for block, streams in zip(blocks, done.values(), strict=True):
         setattr(block, CALL, _one_stream if streams == 1 else partial(_streams_of, streams))

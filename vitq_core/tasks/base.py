@@ -104,7 +104,7 @@ class Task(ABC):
         return Batch((checked(pictures, size),), truth=labels)
 
     def working(self, item: object, size: tuple[int, int, int] | None) -> Batch:
-        """As :meth:`collate`, for all but an evaluation: without what makes answers larger than they need be."""
+        """As :meth:`collate`, without what an evaluation alone needs and makes answers large."""
         return self.collate(item, size)
 
     def example(self, size: tuple[int, int, int], count: int = 1) -> Batch:

@@ -122,7 +122,7 @@ class SegmentAnything(Family):
         return [*_encoder_blocks(module), *_decoder_layers(module)]
 
     def units(self, module: Sam) -> list[Unit]:
-        """Whole blocks: inside one there are tokens that fill up its windows, which no loss should hear of."""
+        """Whole blocks: inside one there are tokens that fill up windows, which no loss should hear of."""
         encoder = [Unit(name, (f"{name}.attn.softmax",)) for name in _encoder_blocks(module)]
         neck = [Unit(f"{ENCODER}.neck.{place}") for place in (0, 2)]
         layers = [
