@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,6 +53,28 @@ def prompts(height: int = 90, width: int = 120) -> dict[str, dict[str, ndarray]]
         "box_point": {"box": box, "point_coords": point, "point_labels": np.array([0])},
         "corner": {"point_coords": np.array([[0.0, 0.0]]), "point_labels": np.array([1])},
     }
+
+
+def records(count: int, side: int = 128) -> list[dict[str, Any]]:
+    """Pictures of several sizes as ``Sam.forward`` takes them: with one click, with boxes, with both for
+    several objects."""
+    return [_record(number, side) for number in range(count)]
+
+
+def _record(number: int, side: int) -> dict[str, Any]:
+    height, width = side - 16 * (number % 3), side - 32 * (number % 2)
+    objects = 1 + number % 3
+    image = torch.from_numpy(picture(number, height, width)).permute(2, 0, 1).float()
+    places = torch.linspace(0.3, 0.7, objects)[:, None, None]
+    clicks = {
+        "point_coords": places * torch.tensor([width, height]),
+        "point_labels": torch.ones(objects, 1),
+    }
+    boxes = {
+        "boxes": torch.cat((places[:, 0] - 0.2, places[:, 0] + 0.25), 1).repeat_interleave(2, 1) * side / 2
+    }
+    asked = (clicks, boxes, clicks | boxes)[number % 3]
+    return {"image": image, "original_size": (height + number, width)} | asked
 
 
 def golden(name: str) -> dict[str, ndarray]:
