@@ -13,7 +13,7 @@ from vitq_core.graph import family_of
 from vitq_core.graph.segments import Segment, segments
 from vitq_core.tasks import TASKS
 
-from ..conftest import Interleaved
+from ..conftest import Interleaved, Shortcut
 from ..sam import records, tiny_sam
 
 
@@ -69,17 +69,6 @@ class Unrun(torch.nn.Module):
 
 
 SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "num_heads": 3, "num_classes": 4}
-
-
-class Shortcut(VisionTransformer):
-    """Adds what the first block gave to what the last takes: its output is needed twice."""
-
-    def forward_features(self, x, attn_mask=None, is_causal=False):
-        first, *others, last = self.blocks
-        x = given = first(self._pos_embed(self.patch_embed(x)))
-        for block in others:
-            x = block(x)
-        return self.norm(last(x + given))
 
 
 @pytest.mark.parametrize(("kind", "pieces"), [(VisionTransformer, 5), (Interleaved, 5), (Shortcut, 1)])
