@@ -82,7 +82,7 @@ def golden(name: str) -> dict[str, ndarray]:
     return dict(np.load(Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False))
 
 
-def records(images: Sequence[ndarray], boxes: ndarray | None = None, side: int = 128) -> list[dict]:
+def prompted(images: Sequence[ndarray], boxes: ndarray | None = None, side: int = 128) -> list[dict]:
     """As ``Sam.forward`` takes them: each of the ``images`` with ``boxes`` [P, 4], or with two clicks, in its
     own pixels."""
     resize, found = ResizeLongestSide(side), []
