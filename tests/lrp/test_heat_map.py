@@ -30,7 +30,7 @@ def random_maps(blocks: tuple, tokens: int) -> Propagated:
     draw = [
         {name: torch.randn(2, 3, tokens, tokens, generator=generator) for name in names} for _ in range(2)
     ]
-    return Propagated(torch.zeros(2), draw[0], draw[1])
+    return Propagated(torch.zeros(2), draw[0], draw[1], 2)
 
 
 def weighted(propagated: Propagated, block: tuple[str, ...], picture: int, i: int, j: int) -> float:
@@ -67,10 +67,10 @@ def test_heat_map(case: str) -> None:
 def test_nothing_positive_leaves_nothing_but_the_identity() -> None:
     maps = AttentionMaps((("a",), ("b",)), 1, CLASS_TOKEN, (2, 2))
     zeros = {name: torch.zeros(1, 1, 5, 5) for name in "ab"}
-    assert (heat_map(Propagated(torch.zeros(1), zeros, zeros), maps) == 0).all()
+    assert (heat_map(Propagated(torch.zeros(1), zeros, zeros, 1), maps) == 0).all()
     for answer, share in ((slice(0, None), 0.2), (slice(1, None), 0.25)):
         pooled = AttentionMaps((("a",), ("b",)), 1, answer, (2, 2))
-        assert (heat_map(Propagated(torch.zeros(1), zeros, zeros), pooled) == share).all()
+        assert (heat_map(Propagated(torch.zeros(1), zeros, zeros, 1), pooled) == share).all()
 
 
 @pytest.mark.parametrize(

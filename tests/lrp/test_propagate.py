@@ -248,9 +248,10 @@ def test_float64_batch_agrees_to_the_last_digits(plain: VisionTransformer, pictu
     images, targets = pictures(plain, 2).double(), torch.tensor([1, 3])
     prepared = prepare(plain, "relevance", None)
     found = propagate(prepared.module.double(), prepared.observed, Batch((images,)), targets, to_pixels=True)
+    (pixels,) = found.pixels
     for i, target in enumerate(targets.tolist()):
         twin = ByHand(plain, images[i], target)
-        assert distance(found.pixels[i].sum(0), twin.pixel_map) < 1e-9
+        assert distance(pixels[i].sum(0), twin.pixel_map) < 1e-9
         for name, relevance in found.relevances.items():
             expected = twin.relevances[name].reshape(as_tokens(name, relevance[i]).shape)
             assert distance(as_tokens(name, relevance[i]), expected) < 1e-9, name
@@ -279,7 +280,8 @@ def test_positive_mean() -> None:
         torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]]]),
         torch.tensor([[[4.0, 1.0]], [[-1.0, 5]]]),
     )
-    assert positive_mean(gradient, relevance).tolist() == [2.0, 0.0]
+    assert positive_mean(gradient, relevance, 2).tolist() == [2.0, 0.0]
+    assert positive_mean(gradient, relevance, 1).tolist() == [1.0], "of two windows of one picture"
 
 
 def test_a_layer_that_the_answer_does_not_need_has_no_relevance(tiny: Callable, pictures: Callable) -> None:

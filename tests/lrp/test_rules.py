@@ -329,6 +329,32 @@ def test_transposed_convolution(stride: object, padding: object, dilation: objec
     same(found, torch.nn.grad.conv2d_input(x.shape, weight, share, *geometry).numpy())
 
 
+def naive_transposed(x: ndarray, weight: ndarray, relevance: ndarray, geometry: tuple) -> ndarray:
+    """By the matrix of what it computes: a linear layer on all of a picture."""
+    places = np.prod(x.shape[1:])
+    units = torch.eye(places, dtype=torch.float64).reshape(places, *x.shape[1:])
+    matrix = torch.nn.functional.conv_transpose2d(units, torch.from_numpy(weight), None, *geometry)
+    found = naive_linear(
+        x.reshape(len(x), -1), matrix.flatten(1).T.numpy(), relevance.reshape(len(relevance), -1)
+    )
+    return found.reshape(x.shape)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "geometry", [(2, 0, 0, 1, 1), (1, 1, 0, 2, 1), ((2, 1), (1, 0), (1, 0), 1, (1, 2)), (3, 0, 2, 2, 1)]
+)
+def test_the_rule_of_a_transposed_convolution(geometry: tuple, seed: int) -> None:
+    """``geometry``: stride, padding, output padding, groups, dilation."""
+    x, weight, bias = draw(seed, (2, 2, 3, 4), (2, 4 // geometry[3], 2, 2), (4,))
+    z = torch.nn.functional.conv_transpose2d(x, weight, bias, *geometry)
+    (relevance,) = draw(seed + 2, tuple(z.shape))
+    rule = lambda x: rules.TransposedConvolution.apply(x, weight, bias, *geometry)  # noqa: E731
+    (found,) = handed_on(rule, [x], relevance)
+    same(found, naive_transposed(x.numpy(), weight.numpy(), relevance.numpy(), geometry))
+    assert torch.equal(rule(x), z)
+
+
 @pytest.mark.parametrize("rule", [rules.Convolution, rules.Pixels])
 def test_a_picture_of_zeros_gets_nothing(rule: type) -> None:
     weight, relevance = draw(4, (3, 2, 2, 2), (1, 3, 2, 2))
@@ -463,11 +489,16 @@ def test_matmul_of_a_known_product_is_the_same() -> None:
         same(ours, theirs)
 
 
-def test_matmul_with_a_constant_gives_the_other_its_half() -> None:
+def test_matmul_with_a_constant_gives_the_other_all() -> None:
     """Attention pooling: the query is a parameter, only the keys come from the picture."""
     a, b, relevance = draw(2, (2, 2, 3), (2, 3, 2), (2, 2, 2))
-    (found,) = handed_on(lambda b: matmul(a, b), [b], relevance)
-    same(found, naive_matmul(a.numpy(), b.numpy(), relevance.numpy())[1])
+    halves = naive_matmul(a.numpy(), b.numpy(), relevance.numpy())
+    for rule, operand, half in (
+        (lambda x: matmul(x, b), a, halves[0]),
+        (lambda x: matmul(a, x), b, halves[1]),
+    ):
+        (found,) = handed_on(rule, [operand], relevance)
+        same(found, 2 * half)
 
 
 # Additions

@@ -148,3 +148,16 @@ def test_values_that_are_not_finite_are_refused(axes, value: float, place: int, 
     x.view(-1)[place] = value
     with pytest.raises(VitqError, match="not finite"):
         found.update(x, 0.5)
+
+
+def test_batches_that_grow_have_quantiles_all_the_same() -> None:
+    """Pictures with more prompts than the first ones: fewer extremes were kept than would be looked for."""
+    statistics, streams = Statistics(()), [torch.linspace(-1, 1, size) for size in (100, 100, 90_000)]
+    for x in streams:
+        statistics.update(x, 1 / 3)
+    low, high = statistics.range(0.999)
+    assert -1 <= float(low) < -0.99 and 0.99 < float(high) <= 1
+    first = Statistics(())
+    for x in reversed(streams):
+        first.update(x, 1 / 3)
+    torch.testing.assert_close(first.range(0.999)[1], torch.cat(streams).quantile(0.999)[None])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,47 @@ from vitq_core.common.batch import Batch
 from vitq_core.tasks import TASKS, Evaluation, Outputs, Task, task_of
 from vitq_core.tasks.base import UNKNOWN
 
-MODELS = {"classification": {}, "features": {"num_classes": 0}}  # task → arguments of the tiny model
+from ..conftest import build, random_pictures
+from ..sam import TINY, tiny_sam
+
+
+@dataclass(frozen=True)
+class Example:
+    """``model(**options)``: a tiny one; ``batches``: five of two rows of outputs; ``other``: options of one
+    that answers with something of another width; ``wrapped``: what else wrap_model is told; ``keyword``: of
+    the model's first argument, None where the task itself goes through it."""
+
+    model: Callable[..., nn.Module]
+    batches: Callable[[Task, nn.Module], list[Batch]]
+    other: dict[str, Any]
+    wrapped: dict[str, Any] = field(default_factory=dict)
+    keyword: str | None = "x"
+
+
+def in_pairs(task: Task, module: nn.Module) -> list[Batch]:
+    return [task.collate(part) for part in random_pictures(module, 10).split(2)]
+
+
+def asked_twice(task: Task, module: nn.Module) -> list[Batch]:
+    """A random picture each, with two clicks for two objects."""
+    found = []
+    for number in range(5):
+        (record,) = task.example((3, 128, 128), 1).args[0]
+        generator = torch.Generator().manual_seed(number)
+        clicks = 128 * torch.rand(2, 1, 2, generator=generator)
+        image = 255 * torch.rand(record["image"].shape, generator=generator)
+        asked = {"image": image, "point_coords": clicks, "point_labels": torch.ones(2, 1)}
+        found.append(task.collate([{**record, **asked}]))
+    return found
+
+
+EXAMPLES = {
+    "classification": Example(partial(build, depth=2), in_pairs, {"embed_dim": 32, "num_classes": 4}),
+    "features": Example(partial(build, depth=2, num_classes=0), in_pairs, {"embed_dim": 32}),
+    "segmentation": Example(
+        tiny_sam, asked_twice, {"shape": replace(TINY, img_size=256)}, {"size": 128}, keyword=None
+    ),
+}
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -25,20 +67,30 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 @pytest.fixture
-def module(task: Task, tiny: Callable) -> nn.Module:
-    assert task.name in MODELS, f"give the contract test a model of task {task.name}"
-    return tiny(depth=2, **MODELS[task.name])
+def example(task: Task) -> Example:
+    assert task.name in EXAMPLES, f"give the contract test an example of task {task.name}"
+    return EXAMPLES[task.name]
 
 
 @pytest.fixture
-def batches(task: Task, module: nn.Module, pictures: Callable) -> list[Batch]:
-    """Five of two pictures."""
-    return [task.collate(part) for part in pictures(module, 10).split(2)]
+def module(example: Example) -> nn.Module:
+    return example.model()
+
+
+@pytest.fixture
+def batches(task: Task, example: Example, module: nn.Module) -> list[Batch]:
+    """Five, each of two pictures, or of one that is asked twice."""
+    return example.batches(task, module)
 
 
 def answers(task: Task, module: nn.Module, batch: Batch) -> Outputs:
     with torch.no_grad():
         return task.run(module, batch)
+
+
+def floats(outputs: Outputs) -> Outputs:
+    """Those that a loss or a gradient may touch: not which of several answers was chosen."""
+    return {name: part for name, part in outputs.items() if part.is_floating_point()}
 
 
 def altered(module: nn.Module) -> nn.Module:
@@ -60,9 +112,9 @@ def test_a_model_is_of_one_task(task: Task, module: nn.Module) -> None:
     assert task_of(module) is task
 
 
-def test_what_a_caller_says_of_a_model_wins(task: Task, module: nn.Module, tiny: Callable) -> None:
+def test_what_a_caller_says_of_a_model_wins(task: Task, module: nn.Module, example: Example) -> None:
     other = next(name for name in sorted(TASKS) if name != task.name)
-    model = vq.wrap_model(module)
+    model = vq.wrap_model(module, **example.wrapped)
     assert model.info.task == task.name
     renamed = replace(model, info=replace(model.info, task=other))
     assert task_of(module, renamed).name == task_of(module, module, None, renamed).name == other
@@ -80,17 +132,19 @@ def test_a_model_is_left_as_it_was(task, module, batches) -> None:
     assert before == [(name, id(part), sorted(vars(part))) for name, part in module.named_modules()]
 
 
-def test_arguments_and_keywords_reach_the_model(task, module, batches) -> None:
+def test_arguments_and_keywords_reach_the_model(task, module, batches, example) -> None:
+    if example.keyword is None:
+        pytest.skip("the task goes through the pictures itself")
     images = batches[0].args[0]
     expected = answers(task, module, batches[0])
-    found = answers(task, module, Batch((), {"x": images}))
+    found = answers(task, module, Batch((), {example.keyword: images}))
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(task, module, batches, value: float) -> None:
-    batch = Batch((torch.full_like(batches[0].args[0], value),))
+    batch = batches[0].with_pictures([torch.full_like(pixels, value) for pixels in batches[0].pictures])
     with pytest.raises(vq.VitqError, match="the reference gives outputs that are not finite"):
         task.run(module, batch, "the reference")
 
@@ -111,7 +165,9 @@ def test_shares_add_up_to_one(task, module, batches) -> None:
 
 def test_shares_are_what_each_number_adds_to_the_objective(task, module, batches) -> None:
     """Output times gradient, of the whole."""
-    outputs = {name: part.requires_grad_() for name, part in answers(task, module, batches[0]).items()}
+    outputs = answers(task, module, batches[0])
+    for part in floats(outputs).values():
+        part.requires_grad_()
     targets = task.targets(outputs, None)
     shares = task.shares(outputs, targets)
     parts = [outputs[name] for name in shares]
@@ -131,7 +187,7 @@ def test_the_objective_is_a_number_for_each_picture_alone(task, module, batches)
 
 
 def test_draws_follow_the_seed(task, module, batches) -> None:
-    outputs = answers(task, module, task.collate(torch.cat([batch.args[0] for batch in batches])))
+    outputs = answers(task, module, Batch.joined(batches))
     draws = [task.sample(outputs, torch.Generator().manual_seed(seed)) for seed in (0, 0, *range(1, 9))]
     assert len(draws[0]) == 10 and torch.equal(*draws[:2])
     assert any(not torch.equal(*pair) for pair in pairwise(draws[1:]))
@@ -159,8 +215,8 @@ def alike(found: Evaluation, expected: Evaluation) -> None:
 
 
 @pytest.mark.parametrize("cut", range(6))
-def test_two_halves_merged_are_the_whole(task, module, tiny, batches, cut: int) -> None:
-    twin = altered(tiny(depth=2, **MODELS[task.name]))
+def test_two_halves_merged_are_the_whole(task, module, example, batches, cut: int) -> None:
+    twin = altered(example.model())
     first, rest = (streamed(task, module, twin, part) for part in (batches[:cut], batches[cut:]))
     first.merge(rest)
     whole = streamed(task, module, twin, batches)
@@ -178,13 +234,15 @@ def test_merging_keeps_what_only_one_has_compared(task, module, batches) -> None
     alike(replace(found, n=4), expected)
 
 
-def test_the_loss_is_the_less_the_nearer_and_a_mean_over_pictures(task, module, tiny, batches) -> None:
-    given = answers(task, module, task.collate(torch.cat([batch.args[0] for batch in batches])))
+def test_the_loss_is_the_less_the_nearer_and_a_mean_over_pictures(task, module, batches) -> None:
+    given = answers(task, module, Batch.joined(batches))
     noise = {
         name: torch.randn(part.shape, generator=torch.Generator().manual_seed(1))
-        for name, part in given.items()
+        for name, part in floats(given).items()
     }
-    near, far = ({name: part + size * noise[name] for name, part in given.items()} for size in (0.1, 1.0))
+    near, far = (
+        {**given, **{name: given[name] + size * part for name, part in noise.items()}} for size in (0.1, 1.0)
+    )
     losses = [float(task.loss(answer, given)) for answer in (given, near, far)]
     assert losses[0] == pytest.approx(0, abs=1e-6) and losses == sorted(losses) and losses[1] < losses[2] / 2
 
@@ -195,24 +253,27 @@ def test_the_loss_is_the_less_the_nearer_and_a_mean_over_pictures(task, module, 
     assert float(task.loss({name: 0 * part for name, part in given.items()}, given)) > losses[1]
 
 
-def test_a_model_can_learn_by_the_loss(task, module, tiny, batches) -> None:
+def test_a_model_can_learn_by_the_loss(task, module, example, batches) -> None:
     """A step against the gradient makes it less."""
-    expected, twin = answers(task, module, batches[0]), altered(tiny(depth=2, **MODELS[task.name]))
+    expected, twin = answers(task, module, batches[0]), altered(example.model())
     loss = task.loss(task.run(twin, batches[0]), expected)
     loss.backward()
     with torch.no_grad():
         for parameter in twin.parameters():
-            parameter.sub_(1e-4 * parameter.grad)
+            if parameter.grad is not None:
+                parameter.sub_(1e-4 * parameter.grad)
     assert float(task.loss(answers(task, twin, batches[0]), expected)) < loss.item()
 
 
-def test_a_reference_of_another_width_is_a_sentence(task, module, tiny, batches) -> None:
-    other = tiny(**{"embed_dim": 32, **({"num_classes": 4} | MODELS[task.name])})
+def test_a_reference_of_another_width_is_a_sentence(task, module, example, batches) -> None:
+    other = example.model(**example.other)
     with pytest.raises(ValueError, match="the reference"):
         streamed(task, module, other, batches)
 
 
-def test_a_picture_is_answered(task, module) -> None:
+def test_a_picture_is_answered(task, module, example) -> None:
+    if example.keyword is None:
+        pytest.skip("a picture alone asks nothing")
     model, picture = vq.wrap_model(module, mean=(0.5,) * 3, std=(0.5,) * 3), Image.new("RGB", (40, 30), "red")
     module.train()
     with torch.no_grad():
@@ -222,3 +283,9 @@ def test_a_picture_is_answered(task, module) -> None:
     assert module.training, "as it was"
     with pytest.raises(ValueError, match="predict takes a PIL picture, got str"):
         model.predict("cat.png")
+
+
+def test_a_picture_alone_is_no_question_to_a_promptable_model() -> None:
+    model = vq.wrap_model(tiny_sam(), size=128)
+    with pytest.raises(ValueError, match="Segment Anything takes lists of dicts, one for each picture"):
+        model.predict(Image.new("RGB", (40, 30), "red"))

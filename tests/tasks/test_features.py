@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import vitq_core as vq
 from tests.pairs import in_turn
 from vitq_core.common.batch import Batch
-from vitq_core.data.store import ActivationStore, Scratch
+from vitq_core.data.calibration_set import CalibrationPictures
+from vitq_core.data.store import Scratch
 from vitq_core.graph.prepared import prepare
 from vitq_core.graph.site import Unit
 from vitq_core.lrp.propagate import propagate
@@ -303,12 +304,11 @@ def test_fisher_weights_are_the_diagonal_of_a_gaussians_information(headless, pi
     image = pictures(headless, 1)
     twin = vq.quantize(headless, image, "minmax").model.vitq.fp_model()
     units = [Unit("blocks.0.mlp"), Unit("blocks.1.attn")]
+    copies = CalibrationPictures(image.expand(1500, -1, -1, -1), TASKS["features"].collate, chunk=100)
     with Scratch() as scratch:
-        rows = ActivationStore(scratch, 1500)
-        for _ in range(15):
-            rows.append(image.expand(100, -1, -1, -1).clone())
-        found, again = (fisher_weights(twin, units, rows, 3, torch.device("cpu")) for _ in range(2))
-        other = fisher_weights(twin, units, rows, 4, torch.device("cpu"))
+        rows = copies.kept(1500, scratch)
+        found, again = (fisher_weights(twin, units, rows, 3) for _ in range(2))
+        other = fisher_weights(twin, units, rows, 4)
     for unit in units:
         kept = []
         part = twin.get_submodule(unit.name)

@@ -102,10 +102,8 @@ def prepare(
 
 
 def _batch(given: Tensor | Batch | None, size: tuple[int, int, int] | None, task: Task) -> Batch:
-    if isinstance(given, Batch):
-        return given
     if given is not None:
-        return task.working(given, size)
+        return task.working(given.args[0] if isinstance(given, Batch) else given, size)
     if size is None:
         raise ValueError("this model takes pictures of any size: give images, so that its layers have one")
     return task.example(size)

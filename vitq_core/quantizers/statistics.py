@@ -74,11 +74,13 @@ class Statistics:
         low, high = self._extremes.sorted()
         if p is None:
             return _tensor(low[:, 0]), _tensor(high[:, -1])
+        # Batches may turn out larger than the first ones led to expect: then fewer extremes were kept.
         below, fraction = _rank(p, self.count)
-        from_top = self.count - 1 - below
+        from_top = min(self.count - 1 - below, high.shape[1] - 1)
         hi = _between(high[:, -1 - from_top], high[:, min(-from_top, -1)], fraction)
         below, fraction = _rank(1.0 - p, self.count)
-        lo = _between(low[:, below], low[:, min(below + 1, self.count - 1)], fraction)
+        last = low.shape[1] - 1
+        lo = _between(low[:, min(below, last)], low[:, min(below + 1, last)], fraction)
         return _tensor(lo), _tensor(hi)
 
     def unflatten(self, per_group: Tensor) -> Tensor:
