@@ -29,7 +29,7 @@ class Statistics:
         self._ends: list[tuple[Tensor, Tensor]] = []  # least and greatest of each batch
         self._sizes: list[int] = []  # of each batch's share of the sample
         self.shape: tuple[int, ...] = ()
-        self.count = 0
+        self.count = self._keep = 0
         self._extremes = ExtremeValues()
         self._samples: list[Tensor] = []
 
@@ -38,7 +38,8 @@ class Statistics:
         groups = grouped(x.detach().float(), self.axes)
         self.shape = broadcast_shape(x, self.axes)
         size = groups.shape[1]
-        self._extremes.update(groups, ceil(EXTREME * round(size / share)) + 2)
+        self._keep = max(self._keep, ceil(EXTREME * round(size / share)) + 2)
+        self._extremes.update(groups, self._keep)
         self.count += size
         few = groups[:, :: even_stride(groups.numel() / share, size)]
         self._samples.append(few.clone(memory_format=torch.contiguous_format))
