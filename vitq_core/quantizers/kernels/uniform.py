@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..judges import Judge
-from ..statistics import PERCENTILES, Statistics
+from ..judges import Judge, raised_
+from ..statistics import PERCENTILES, Statistics, even_stride
 from . import pieces
 from .gradients import Differentiate, dot, zero_outside
 from .pieces import Simulate, plain_numbers
@@ -18,6 +18,7 @@ from .pieces import Simulate, plain_numbers
 SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
 COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**19  # values that so many candidates are ranked on
+SEARCHED_OF_EACH = 2**15  # of each batch that has a range of its own
 LEAST_ERROR, TAILS = "least_error", "tails"
 JUDGED = (LEAST_ERROR, TAILS)  # ranges that are ranked by a layer's output
 POWER, MEAN_POWER = "power", "mean_power"
@@ -160,6 +161,7 @@ def _of_least_power(statistics: Statistics, bits: int, by_batch: bool) -> tuple[
 def _mean_of_least(batches: list[tuple[Tensor, Tensor, Tensor]], bits: int) -> tuple[Tensor, Tensor]:
     """(scale, zero point) of every batch's best ends in the mean, moved a little to what serves a few of the
     batches best: which way the mean's zero point is rounded is worth a sixth of the error."""
+    batches = [(low, high, _few(sample)) for low, high, sample in batches]
     found = [least_power(sample, low, high, bits) for low, high, sample in batches]
     scale, zero_point = scale_and_zero_point(
         *(torch.stack(each).mean(0) for each in zip(*found, strict=True)), bits
@@ -170,6 +172,10 @@ def _mean_of_least(batches: list[tuple[Tensor, Tensor, Tensor]], bits: int) -> t
     errors = torch.stack([_power_errors(sample, scales, zero_points, bits) for _, _, sample in few])
     shares = (errors / errors.amin(1, keepdim=True).clamp_min(1e-30)).sum(0)  # [candidates, groups]
     return _best(scales, zero_points, shares)[:2]
+
+
+def _few(sample: Tensor) -> Tensor:
+    return sample[:, :: even_stride(sample.numel(), sample.shape[1], SEARCHED_OF_EACH)]
 
 
 def least_power(
@@ -204,7 +210,7 @@ def _power_errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int
         repeated = sample.expand(len(s), *sample.shape)
         simulated = torch.empty(repeated.shape, dtype=sample.dtype, device=sample.device)
         simulator(s[..., None], z[..., None], bits)(repeated, simulated)
-        errors.append(simulated.sub_(repeated).abs_().pow_(EXPONENT).sum(dim=-1))
+        errors.append(raised_(simulated.sub_(repeated), EXPONENT).sum(dim=-1))
     return torch.cat(errors)
 
 
