@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from tests.pairs import all_pairs, in_turn
 from vitq_core.common.errors import VitqError
-from vitq_core.quantizers import QUANTIZERS, LogSqrt2, Quantizer, ShiftLog2
+from vitq_core.quantizers import QUANTIZERS, HybridLog, LogSqrt2, Quantizer, ShiftLog2
 from vitq_core.quantizers.kernels import pieces
 from vitq_core.quantizers.shift_log2 import EPSILON
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
@@ -93,6 +93,7 @@ KNOWN = [
     Case("adaptive_granularity", post_softmax, {"taus": "paper"}, exact=False, plateau=True),
     Case("shift_log2", post_gelu, {"base": "fitted"}, exact=False),
     Case("shift_log2", post_gelu, {"base": "fitted", "range": "least_error"}, exact=False),
+    Case("hybrid_log", post_gelu, exact=False),
     Case("shift_log2", post_gelu, plateau=True),
     Case("shift_log2", post_gelu, {"base": 2.0}, plateau=True),
     Case("per_patch_outlier", post_layernorm),
@@ -115,7 +116,7 @@ def outliers(quantizer: Quantizer, x: Tensor) -> Tensor:
 
 def zero_codes(quantizer: Quantizer) -> int:
     """Log quantizers have exactly 0 besides the 2^b powers."""
-    return int(isinstance(quantizer, LogSqrt2))
+    return int(isinstance(quantizer, (HybridLog, LogSqrt2)))
 
 
 def first_parameter(quantizer: Quantizer) -> Tensor:
@@ -286,6 +287,16 @@ def log_twin(quantizer: LogSqrt2, x: Tensor, scale: Tensor, simulated: Tensor) -
     return scale * power + offset + (x - x.detach()) * (x < scale + offset)
 
 
+def hybrid_twin(quantizer: HybridLog, x: Tensor, scale: Tensor, simulated: Tensor) -> Tensor:
+    """Powers as of a log quantizer, even steps straight through, the last one fixed to where they begin."""
+    minimum, step = quantizer.minimum.double(), quantizer.step.double()
+    last = (quantizer.scale + (2**quantizer.bits - 1 - quantizer.powers) * quantizer.step).double()
+    above, straight = x - minimum, x - x.detach()
+    powers = scale * ((simulated - minimum) / scale).detach() + minimum + straight * (above >= 0)
+    steps = torch.where(above > last + step / 2, simulated + scale - scale.detach(), simulated + straight)
+    return torch.where(above <= quantizer.scale, powers, steps)
+
+
 def uniform_twin(quantizer: Quantizer, x: Tensor, scale: Tensor, simulated: Tensor) -> Tensor:
     """LSQ: the rounding's gradient is 1, the clamp's its own; outliers kept in floating point pass."""
     low, high = (limit.double() for limit in quantizer.limits())
@@ -299,7 +310,8 @@ def uniform_twin(quantizer: Quantizer, x: Tensor, scale: Tensor, simulated: Tens
 def expected_gradients(quantizer: Quantizer, x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """(of x, of the scale), by autograd in float64."""
     x_, scale = (tensor.detach().double().requires_grad_() for tensor in (x, quantizer.scale))
-    twin = log_twin if isinstance(quantizer, LogSqrt2) else uniform_twin
+    twins = {HybridLog: hybrid_twin, LogSqrt2: log_twin, Quantizer: uniform_twin}
+    twin = next(twin for kind, twin in twins.items() if isinstance(quantizer, kind))
     with torch.no_grad():
         simulated = quantizer(x)
     output = twin(quantizer, x_, scale, simulated.double())
@@ -309,7 +321,7 @@ def expected_gradients(quantizer: Quantizer, x: Tensor, direction: Tensor) -> tu
 
 def on_the_edge(quantizer: Quantizer, x: Tensor) -> Tensor:
     """Half a step beyond the range, where it is a matter of rounding whether a value counts as clipped."""
-    if isinstance(quantizer, LogSqrt2):
+    if isinstance(quantizer, (HybridLog, LogSqrt2)):
         return torch.zeros_like(x, dtype=torch.bool)
     ratio, (low, high) = x / quantizer.scale.detach(), quantizer.limits()
     return ((ratio - high - 0.5).abs() < 1e-3) | ((low - 0.5 - ratio).abs() < 1e-3)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..common.errors import VitqError
 from ..common.registry import Registry
-from .site import Heads, NormPair, Site, Unit
+from .site import Heads, NormPair, ScoredAttention, Site, Unit
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Family(ABC):
     def parts(self, module: nn.Module) -> dict[str, str]:
         """{part: the module that it is} for those that may be quantized alone; none in most families."""
         return {}
+
+    def scored_attentions(self, module: nn.Module) -> list[ScoredAttention]:
+        """Of a rewritten module, in forward order; none in most families."""
+        return []
 
     def foldable(self, module: nn.Module) -> list[tuple[str, str]]:
         """(query, key): the layers of attentions whose keys may pile up at two values; none in most

@@ -74,6 +74,17 @@ class Heads:
 
 
 @dataclass(frozen=True)
+class ScoredAttention:
+    """An attention, by its module's ``name``, whose ``query`` and ``key`` are layers of their own and which
+    says what it compares (``compared``, ``weights``). ``product``: the layer that multiplies them."""
+
+    name: str
+    query: str
+    key: str
+    product: str
+
+
+@dataclass(frozen=True)
 class Unit:
     """A module whose output is reconstructed as a whole: an attention, an MLP, a single layer, a block.
 

@@ -110,10 +110,17 @@ class ExplicitDecoderAttention(nn.Module):
         self.matmul1, self.softmax, self.matmul2 = MatMul(), Softmax(), MatMul()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (self._heads(x) for x in (self.q_proj(q), self.k_proj(k), self.v_proj(v)))
-        scores = self.matmul1(q, k.transpose(-2, -1)) / q.shape[-1] ** 0.5
-        x = self.matmul2(self.softmax(scores), v)
+        x = self.matmul2(self.weights(q, k), self._heads(self.v_proj(v)))
         return self.out_proj(x.transpose(1, 2).flatten(2))
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """[P, heads, tokens of q, tokens of k], each row of sum 1."""
+        queries, keys = self.compared(q, k)
+        return self.softmax(self.matmul1(queries, keys) / queries.shape[-1] ** 0.5)
+
+    def compared(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [P, heads, tokens, d] and keys [P, heads, d, tokens]."""
+        return self._heads(self.q_proj(q)), self._heads(self.k_proj(k)).transpose(-2, -1)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)

@@ -20,7 +20,7 @@ from torch import nn
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
 from ..base import FAMILIES, AttentionMaps, Family
-from ..site import HEAD, HEAD_WEIGHT, WEIGHT, Heads, NormPair, Site, Unit
+from ..site import HEAD, HEAD_WEIGHT, WEIGHT, Heads, NormPair, ScoredAttention, Site, Unit
 from .blocks import (
     ExplicitDecoderAttention,
     ExplicitEncoderAttention,
@@ -112,6 +112,11 @@ class SegmentAnything(Family):
 
     def parts(self, module: Sam) -> dict[str, str]:
         return {"encoder": ENCODER, "decoder": DECODER}
+
+    def scored_attentions(self, module: Sam) -> list[ScoredAttention]:
+        """All of the decoder."""
+        names = [f"{name}.{part}" for name in _decoder_layers(module) for part in ATTENTIONS] + [FINAL]
+        return [ScoredAttention(n, f"{n}.q_proj", f"{n}.k_proj", f"{n}.matmul1") for n in names]
 
     def foldable(self, module: Sam) -> list[tuple[str, str]]:
         """Of the attentions from tokens to the picture."""
