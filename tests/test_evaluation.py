@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from vitq_core.common.errors import Cancelled, VitqError
 from vitq_core.evaluation import Evaluation, evaluate
 from vitq_core.models import wrap_model
+from vitq_core.tasks import TASKS
+
+from .sam import records, tiny_sam
 
 
 class Readout(nn.Module):
@@ -79,7 +82,10 @@ def test_reads_as_attributes_and_as_a_mapping() -> None:
         "agreement",
         "kl",
     ]
-    assert [result[name] for name in list(result)[5:]] == [None] * 4, "a classifier has no cosines"
+    others = ["cosine", "token_cosine", "class_token_cosine", "min_cosine"]
+    others += ["iou", "best_iou", "iou_error", "agreement_iou", "changed_choices"]
+    assert list(result)[5:] == others
+    assert [result[name] for name in others] == [None] * 9, "a classifier has no cosines and no masks"
     assert dict(result) == result.as_dict() and "top1" in result and "top2" not in result
     assert result.top5 == 1.0  # of three classes, all are among the first five
     with pytest.raises(KeyError, match="no field 'top2'; available: top1"):
@@ -196,3 +202,77 @@ def test_nothing_is_kept_from_batch_to_batch() -> None:
             assert sum(ref() is not None for ref in alive) <= 2
 
     evaluate(Readout(3), loader())
+
+
+# Segment Anything
+
+
+RECORDS, SEGMENTATION = records(3), TASKS["segmentation"]
+
+
+@pytest.fixture(scope="module")
+def sam() -> nn.Module:
+    return tiny_sam().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def chosen(sam: nn.Module) -> list[Tensor]:
+    """Of each picture the masks that the model chooses, at the picture's original size."""
+    with torch.no_grad():
+        outputs = [SEGMENTATION.measured(sam, SEGMENTATION.collate(record)) for record in RECORDS]
+    return [each["masks"][torch.arange(len(each["chosen"])), each["chosen"]] for each in outputs]
+
+
+LOADERS = {
+    "singly": (lambda x: x, lambda masks: masks),
+    "in lists": (lambda x: [x[:2], x[2:]], lambda masks: [masks[:2], masks[2:]]),
+    "once": (lambda x: iter([[], x]), lambda masks: iter([[], masks])),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_masks_are_compared_with_the_right_ones(sam: nn.Module, chosen: list[Tensor], name: str) -> None:
+    loader, beside = LOADERS[name]
+    assert [mask.shape[1:] for mask in chosen] == [record["original_size"] for record in RECORDS]
+    result = evaluate(sam, loader(RECORDS), reference=sam, masks=beside(chosen))
+    assert result.n == sum(map(len, chosen)) == 6
+    assert result.iou == result.best_iou == result.agreement_iou == 1.0 and result.changed_choices == 0.0
+    assert result.iou_error >= 0 and result.top1 is result.cosine is None
+    opposite = evaluate(sam, loader(RECORDS), masks=beside([~mask for mask in chosen]))
+    assert opposite.iou == 0.0 and opposite.agreement_iou is None
+    unjudged = evaluate(sam, loader(RECORDS), reference=sam)
+    assert unjudged.iou is None and unjudged.agreement_iou == 1.0
+
+
+def test_some_pictures_may_have_no_right_masks(sam: nn.Module, chosen: list[Tensor]) -> None:
+    masks = [~chosen[0], None, chosen[2]]
+    expected = len(chosen[2]) / (len(chosen[0]) + len(chosen[2]))
+    assert evaluate(sam, RECORDS, masks=masks).iou == pytest.approx(expected)
+    assert evaluate(sam, [RECORDS], masks=[masks]).iou == pytest.approx(expected)
+
+
+BESIDE = "masks must be a list beside each list of pictures"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (lambda masks: masks[:2], BESIDE),
+        (lambda masks: [], BESIDE),
+        (lambda masks: [*masks, masks[0]], BESIDE),
+        (lambda masks: [masks[0], masks[1][:1], masks[2]], r"masks must be \[2, \d+, \d+\], one for each"),
+        (lambda masks: [masks[0][:, 1:], *masks[1:]], r"masks must be \[1, \d+, \d+\], one for each prompt"),
+        (lambda masks: 5, "an iterable of batches, got int"),
+    ],
+)
+def test_masks_that_do_not_fit_are_a_sentence(sam, chosen, given, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(sam, RECORDS, masks=given(chosen))
+    if sentence == BESIDE:
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(sam, [RECORDS], masks=[given(chosen)])
+
+
+def test_masks_are_for_segment_anything_alone() -> None:
+    with pytest.raises(ValueError, match="masks are for Segment Anything; this model's task is classif"):
+        evaluate(Readout(3), [pictures(2)], masks=[[]])

@@ -27,6 +27,7 @@ __all__ = ["Evaluation", "evaluate"]
 Progress = Callable[[float | None, str], object]
 TENSOR_BATCH = 64
 NO_MORE = object()
+UNLIKE = "masks must be a list beside each list of pictures, with the masks of each picture"
 
 
 def evaluate(
@@ -96,13 +97,14 @@ def _single(items: Iterator, task: Task, masks: Iterable | None) -> Iterator[Bat
     given = repeat(None) if masks is None else iterated(masks)
     for item in items:
         right, batch = next(given, NO_MORE), task.collate(item)
-        right = [right] if isinstance(item, Mapping) else right
+        if right is not NO_MORE and isinstance(item, Mapping):
+            right = [right]
         if right is NO_MORE or (right is not None and len(right) != len(batch)):
-            raise ValueError(
-                "masks must be a list beside each list of pictures, with the masks of each picture"
-            )
+            raise ValueError(UNLIKE)
         for number, picture in enumerate(batch.split(1)):
             yield replace(picture, truth=None if right is None else right[number])
+    if masks is not None and next(given, NO_MORE) is not NO_MORE:
+        raise ValueError(UNLIKE)
 
 
 def _outputs(task: Task, module: nn.Module, batch: Batch, who: str) -> Outputs:

@@ -51,7 +51,7 @@ def test_bits_are_those_of_the_relevance_of_the_calibration_pictures(
     monkeypatch.setattr(source, "scores", lambda *call: ranked.append(call[1]) or scores(*call))
     options = {"first_blocks": 1} if name == "lrp" else {}  # with two of four there is nothing to choose
     result = vq.quantize(model, images, vq.recipe(name, weight, act, **options))
-    assert torch.equal(torch.cat(ranked), images)
+    assert torch.equal(Batch.joined(ranked).args[0], images)
     expected = allocated(name, vq.relevance(model, images, batch_size=16), model, images, weight, act)
     assert result.bits == expected == dict(result.recipe.bits)
     assert result.report.pictures == count
