@@ -1,0 +1,98 @@
+"""Masks as pictures: colours that people with any kind of colour vision tell apart, and stripes besides.
+
+Orange is in full precision alone, blue in quantized alone, green in both.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from numpy import ndarray
+from PIL import Image
+
+# (red, green, blue, opacity from 0 to 255). The hues of Okabe and Ito's palette.
+NOTHING = (0, 0, 0, 0)
+BOTH, FULL, QUANTIZED = (0, 158, 115), (230, 126, 0), (46, 112, 255)
+OTHER = (235, 235, 245)
+EDGE = (255, 255, 255, 235)
+PALETTE = (
+    NOTHING, (*BOTH, 130), (*FULL, 235), (*FULL, 110), (*QUANTIZED, 235), (*QUANTIZED, 110), (*OTHER, 105), EDGE,
+    (*FULL, 140), (*QUANTIZED, 140),
+)  # fmt: skip
+(CLEAR, IN_BOTH, FULL_DARK, FULL_LIGHT, QUANTIZED_DARK, QUANTIZED_LIGHT, BESIDE, OUTLINE, FULL_ALONE,
+ QUANTIZED_ALONE) = range(len(PALETTE))  # fmt: skip
+LAYERS = ("both", "full", "quantized")
+STRIPE = 5  # pixels
+
+
+def layer(full: ndarray, quantized: ndarray | None, chosen: str) -> ndarray:
+    """Places in `PALETTE`, uint8 [h, w], of one object's masks; `chosen`: one of `LAYERS`."""
+    if chosen == "quantized" and quantized is not None:
+        return _alone(quantized, QUANTIZED_ALONE)
+    if chosen == "full" or quantized is None:
+        return _alone(full, FULL_ALONE)
+    shown = np.where(full & quantized, np.uint8(IN_BOTH), np.uint8(CLEAR))
+    _stripes(shown, full & ~quantized, (FULL_DARK, FULL_LIGHT), rising=True)
+    _stripes(shown, quantized & ~full, (QUANTIZED_DARK, QUANTIZED_LIGHT), rising=False)
+    shown[edge(full & quantized)] = OUTLINE
+    return shown
+
+
+def under(shown: ndarray, others: list[ndarray]) -> ndarray:
+    """`shown` on top of other objects' masks."""
+    below = np.zeros_like(shown)
+    for mask in others:
+        below[mask] = BESIDE
+        below[edge(mask)] = OUTLINE
+    return np.where(shown == CLEAR, below, shown)
+
+
+def _alone(mask: ndarray, colour: int) -> ndarray:
+    shown = np.where(mask, np.uint8(colour), np.uint8(CLEAR))
+    shown[edge(mask)] = OUTLINE
+    return shown
+
+
+def _stripes(shown: ndarray, where: ndarray, colours: tuple[int, int], rising: bool) -> None:
+    rows, columns = np.indices(where.shape, sparse=True)
+    dark = (columns + rows if rising else columns - rows) // STRIPE % 2 == 0
+    shown[where & dark] = colours[0]
+    shown[where & ~dark] = colours[1]
+
+
+def edge(mask: ndarray) -> ndarray:
+    """The pixels of a mask that touch what is not in it; the picture's own border is none."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def overlay_url(shown: ndarray) -> str:
+    """A transparent PNG as a data URL."""
+    picture = Image.fromarray(shown, "P")
+    picture.putpalette([value for colour in PALETTE for value in colour[:3]])
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=bytes(colour[3] for colour in PALETTE))
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def painted(picture: Image.Image, shown: ndarray) -> Image.Image:
+    """The masks on the picture, in grey beneath, at the picture's size."""
+    palette = np.array(PALETTE, np.float32)
+    places = np.asarray(Image.fromarray(shown).resize(picture.size, Image.Resampling.NEAREST))
+    colours, opacity = palette[places][..., :3], palette[places][..., 3:] / 255
+    grey = np.asarray(picture.convert("L"), np.float32)[..., None] * 0.8
+    return Image.fromarray((grey * (1 - opacity) + colours * opacity).astype(np.uint8))
+
+
+def picture_url(picture: Image.Image, side: int) -> str:
+    """A JPEG no larger than `side` as a data URL. A tiny picture is enlarged by whoever shows it."""
+    if max(picture.size) > side:
+        factor = side / max(picture.size)
+        size = [max(round(length * factor), 1) for length in picture.size]
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
