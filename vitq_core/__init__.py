@@ -14,6 +14,7 @@ from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import quantize
+from .prompting import Answer, Prompt, Segmenter
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
 from .quantized.result import QuantizeResult
 from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
@@ -28,6 +29,7 @@ __all__ = [
     "EFFORTS",
     "RECIPES",
     "SOURCES",
+    "Answer",
     "Budget",
     "Cancelled",
     "Evaluation",
@@ -37,11 +39,13 @@ __all__ = [
     "ModelInfo",
     "NormPair",
     "Options",
+    "Prompt",
     "QuantizeResult",
     "Recipe",
     "Relevance",
     "Report",
     "Schedule",
+    "Segmenter",
     "Site",
     "SiteRow",
     "StageRow",

@@ -19,6 +19,7 @@ ENGINE = (
     ("data", "quantizers", "tasks"),
     ("graph",),
     ("models", "recipes"),
+    ("prompting",),
     ("quantized",),
     ("lrp",),
     ("scoring", "evaluation", "exporters"),

@@ -44,6 +44,16 @@ def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.I
         raise Refused(f"{name} is damaged or incomplete and cannot be read as a picture") from error
 
 
+def plain_picture(picture: object, caller: str) -> Image.Image:
+    """`to_rgb` of an open picture; ValueError in `caller`'s name for what is none."""
+    if not isinstance(picture, Image.Image):
+        raise ValueError(f"{caller} takes a PIL picture, got {type(picture).__name__}")
+    try:
+        return to_rgb(picture)
+    except OSError as error:
+        raise ValueError(f"the picture is damaged or incomplete: {error}") from error
+
+
 def _read(source: str | Path | bytes, name: str | None) -> tuple[bytes, str]:
     """The bytes and a name for messages; kind and size are looked at before the file is opened."""
     if isinstance(source, bytes | bytearray | memoryview):

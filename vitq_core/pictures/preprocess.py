@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from ..common.checks import check_name
-from .decoding import to_rgb
+from .decoding import plain_picture
 
 # Below this side there is nothing to spare: a picture is resized to the model's size and not zoomed into.
 SMALL = 128
@@ -69,13 +69,7 @@ class Preprocessing:
 
     def __call__(self, picture: Image.Image) -> torch.Tensor:
         """A normalised float tensor [3, H, W] of a picture of any size and mode; ValueError if it is none."""
-        if not isinstance(picture, Image.Image):
-            raise ValueError(f"preprocessing takes a PIL picture, got {type(picture).__name__}")
-        try:
-            rgb = to_rgb(picture)
-        except OSError as error:
-            raise ValueError(f"the picture is damaged or incomplete: {error}") from error
-        return self._transform(_at_most(rgb, LONGEST))
+        return self._transform(_at_most(plain_picture(picture, "preprocessing"), LONGEST))
 
     def describe(self) -> str:
         """One sentence for reports."""
