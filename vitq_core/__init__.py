@@ -14,7 +14,7 @@ from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import quantize
-from .prompting import Answer, Prompt, Segmenter
+from .prompting import Answer, EmbeddingCache, Prompt, Segmenter
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
 from .quantized.result import QuantizeResult
 from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
@@ -32,6 +32,7 @@ __all__ = [
     "Answer",
     "Budget",
     "Cancelled",
+    "EmbeddingCache",
     "Evaluation",
     "Importance",
     "Layer",

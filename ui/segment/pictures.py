@@ -1,4 +1,4 @@
-"""The pictures to point at: drawn scenes, photographs inside installed packages, and what somebody uploads."""
+"""The pictures to point at: drawn scenes, photographs inside installed packages, and what people upload."""
 
 from __future__ import annotations
 
