@@ -14,7 +14,7 @@ SHOWN_SIDE = 800  # pixels of a mask on the page; the numbers are of the origina
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One model's answer. `masks` bool [C, h, w] as shown, `ious` [C] as it believes, `pixels` of the mask."""
+    """One answer. `masks` bool [C, h, w] as shown, `ious` [C] as the model believes, `pixels` of the mask."""
 
     masks: ndarray = field(repr=False)
     ious: tuple[float, ...]

@@ -87,12 +87,8 @@ def painted(picture: Image.Image, shown: ndarray) -> Image.Image:
     return Image.fromarray((grey * (1 - opacity) + colours * opacity).astype(np.uint8))
 
 
-def picture_url(picture: Image.Image, side: int) -> str:
-    """A JPEG no larger than `side` as a data URL. A tiny picture is enlarged by whoever shows it."""
-    if max(picture.size) > side:
-        factor = side / max(picture.size)
-        size = [max(round(length * factor), 1) for length in picture.size]
-        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+def picture_url(picture: Image.Image) -> str:
+    """A JPEG as a data URL."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=90)
+    picture.save(file, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

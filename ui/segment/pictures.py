@@ -20,6 +20,7 @@ from .visit import Picture
 SCENES = 10
 SCENE_SIDE = 512
 KEPT = 4  # decoded; one of 50 megapixels takes 150 MB
+KEPT_SMALL = 64  # of at most two megapixels
 UNKNOWN = "Choose a scene, a photograph or a file."
 
 
@@ -28,10 +29,15 @@ class Pictures:
 
     def __init__(self, memory: Memory):
         self._kept: Cache[Image.Image] = memory.cache(KEPT, weigh=lambda picture: _bytes(picture) / 2**20)
+        self._small: Cache[Image.Image] = memory.cache(KEPT_SMALL)
 
     def read(self, picture: Picture) -> Image.Image:
         """Upright, plain RGB. Raises ValueError for a file that is no picture, or no longer there."""
         return self._kept.get_or_make(picture.key, lambda: _read(picture.kind, picture.which))
+
+    def sized(self, picture: Picture, side: int) -> Image.Image:
+        """A copy no larger than `side`, the same for everybody who looks."""
+        return self._small.get_or_make((picture.key, side), lambda: fitting(self.read(picture), side))
 
     def chosen(self, index: Any) -> Picture:
         """The one at a place of the gallery. Raises ValueError where there is none."""
@@ -80,6 +86,15 @@ def _thumbnail(kind: str, which: int | str) -> Image.Image:
     picture = picture.copy()
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture
+
+
+def fitting(picture: Image.Image, side: int) -> Image.Image:
+    """`picture`, or a copy whose longer side is `side`. A tiny one is enlarged by whoever shows it."""
+    if max(picture.size) <= side:
+        return picture
+    factor = side / max(picture.size)
+    size = (max(round(picture.width * factor), 1), max(round(picture.height * factor), 1))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _bytes(picture: Image.Image) -> int:

@@ -1,0 +1,112 @@
+"""Behind the Segment page: models, pictures, quantized models and what they said, shared by everybody.
+
+Everything is keyed by what was asked, nothing by who asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import vitq_core as vq
+from vitq_core.experiment.measure import Progress, part_of
+
+from ..model_store import megabytes
+from ..parts.cache import Cache
+from ..parts.jobs import Job
+from ..parts.memory import give_back
+from ..workbench import Workbench
+from .answers import Compared, compared
+from .pictures import Pictures
+from .quantizing import Tried, quantize, try_scenes
+from .settings import SamSettings
+from .visit import Picture, Thing
+
+EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anything
+KEPT_ANSWERS = 64  # of a few megabytes at most
+GONE = "This quantized model is no longer in memory; press Quantize to make it again."
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A quantized model, ready to be asked."""
+
+    settings: SamSettings
+    model: vq.Model
+    result: vq.QuantizeResult
+    segmenter: vq.Segmenter
+    tried: Tried
+
+
+class SegmentBench:
+    def __init__(self, bench: Workbench):
+        self.bench, memory = bench, bench.memory
+        self.pictures = Pictures(memory)
+        self.embeddings = vq.EmbeddingCache(EMBEDDINGS)
+        self._segmenters: Cache[vq.Segmenter] = memory.cache(most=2)
+        self._made: Cache[Made] = memory.cache(weigh=lambda made: 2 * megabytes(made.model))
+        self._compared: Cache[Compared] = memory.cache(KEPT_ANSWERS, weigh=lambda kept: kept.megabytes)
+        # Both models of one question after each other: two at once would only share the processor.
+        self._asking = Lock()
+
+    def segmenter(self, model_id: str) -> vq.Segmenter:
+        """The full-precision model's."""
+        return self._segmenters.get_or_make(
+            model_id, lambda: vq.Segmenter(self.bench.model(model_id), self.embeddings, model_id)
+        )
+
+    def made(self, settings: SamSettings | None) -> Made | None:
+        """A quantized model that is still in memory."""
+        return None if settings is None else self._made.get(settings)
+
+    def quantize(
+        self, settings: SamSettings, progress: Progress | None = None, job: Job | None = None
+    ) -> Made:
+        """The quantized model of `settings`, made unless it is still in memory. Raises vq.Cancelled."""
+        with self.bench.computing():
+            made = self.made(settings)
+            if made is None:
+                try:
+                    made = self._quantize(settings, progress, job or Job())
+                finally:
+                    give_back()
+            self._made.put(settings, made)
+            return made
+
+    def _quantize(self, settings: SamSettings, progress: Progress | None, job: Job) -> Made:
+        part_of(progress, 0, 1)(0.0, "Loading the model")
+        model = self.bench.model(settings.model)
+        result = quantize(model, settings, progress, job)
+        self.embeddings.forget(settings)
+        segmenter = vq.Segmenter(result.model, self.embeddings, settings)
+        tried = try_scenes(self.segmenter(settings.model), segmenter, progress, job)
+        return Made(settings, model, result, segmenter, tried)
+
+    def compare(
+        self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing
+    ) -> Compared:
+        """What the model says of an object, and what the quantized one does, where there is one.
+
+        Raises ValueError for a prompt that means nothing and for a quantized model that is gone, and
+        vq.VitqError for NaN.
+        """
+        key = (model_id, quantized, picture.key, thing)
+        return self._compared.get_or_make(
+            key, lambda: compared(*self.ask(model_id, quantized, picture, thing))
+        )
+
+    def ask(self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing) -> list[Any]:
+        """Both `vq.Answer`s, masks as large as the picture; only one where `quantized` is None."""
+        read, prompt = self.pictures.read(picture), thing.prompt()
+        asked = [self.segmenter(model_id), *self._also(quantized)]
+        with self._asking:
+            return [segmenter.segment(read, [prompt])[0] for segmenter in asked]
+
+    def _also(self, quantized: SamSettings | None) -> list[vq.Segmenter]:
+        if quantized is None:
+            return []
+        made = self.made(quantized)
+        if made is None:
+            raise ValueError(GONE)
+        return [made.segmenter]
