@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment.measure import Progress, part_of
@@ -96,17 +95,27 @@ class SegmentBench:
             key, lambda: compared(*self.ask(model_id, quantized, picture, thing))
         )
 
-    def ask(self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing) -> list[Any]:
-        """Both `vq.Answer`s, masks as large as the picture; only one where `quantized` is None."""
+    def look(self, model_id: str, quantized: SamSettings | None, picture: Picture) -> None:
+        """Encode a picture, so that the first click is answered as soon as the others."""
+        read = self.pictures.read(picture)
+        with self._asking:
+            for segmenter in self.segmenters(model_id, quantized):
+                segmenter.opened(read)
+
+    def ask(
+        self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing
+    ) -> list[vq.Answer]:
+        """Of both models, masks as large as the picture; of one where `quantized` is None."""
         read, prompt = self.pictures.read(picture), thing.prompt()
-        asked = [self.segmenter(model_id), *self._also(quantized)]
+        asked = self.segmenters(model_id, quantized)
         with self._asking:
             return [segmenter.segment(read, [prompt])[0] for segmenter in asked]
 
-    def _also(self, quantized: SamSettings | None) -> list[vq.Segmenter]:
+    def segmenters(self, model_id: str, quantized: SamSettings | None) -> list[vq.Segmenter]:
+        """Of full precision and, where there is one, of the quantized model. ValueError where it is gone."""
         if quantized is None:
-            return []
+            return [self.segmenter(model_id)]
         made = self.made(quantized)
         if made is None:
             raise ValueError(GONE)
-        return [made.segmenter]
+        return [self.segmenter(model_id), made.segmenter]

@@ -106,8 +106,10 @@ class Board:
     def encode(self, data: Data) -> None:
         """The costly half of an answer, before anybody clicks. What goes wrong is said at the click."""
         visit, model = data[self.visit], data[self.form.fields["model"]]
+        if visit is None or not self.bench.bench.has_model(model):  # nothing is downloaded before a click
+            return
         try:
-            self.bench.look(model, data[self.shown], visit.picture)
+            self.bench.look(*self.models(data), visit.picture)
         except Exception:
             return
 
@@ -148,9 +150,7 @@ class Board:
 
     def switch(self, data: Data) -> Updates:
         """Another model: the quantized one on the page is not its own."""
-        kept = data[self.shown]
-        same = kept is not None and kept.model == data[self.form.fields["model"]]
-        return self.refresh({**data, self.shown: kept if same else None})
+        return self.refresh({**data, self.shown: self.models(data)[1]})
 
     def pick(self, data: Data, event: gr.SelectData) -> Updates:
         return self._with_picture(data, lambda: self.bench.pictures.chosen(event.index))
@@ -190,18 +190,17 @@ class Board:
 
     def _shown(self, data: Data, visit: Visit) -> Updates:
         """Everything about a visit. Raises what asking a model raises."""
-        shown = data[self.shown]
-        gone = shown is not None and self.bench.made(shown) is None
-        if gone:
-            data = {**data, self.shown: None}
+        _, shown = self.models(data)
+        gone = data[self.shown] is not None and shown is None
+        data = {**data, self.shown: shown}
         answers = {number: self._compare(data, visit, number) for number, _ in visit.pointed}
         return {
             self.visit: visit,
-            self.shown: data[self.shown],
+            self.shown: shown,
             self.canvas: self._drawn(visit, answers, data[self.layer]),
             self.number: _numbers(visit),
             self.said: markup.banner("stopped", GONE) if gone else _said(visit, answers),
-            **self._both(data[self.shown] is not None),
+            **self._both(shown is not None),
             **self._numbers_of(visit, answers),
         }
 
@@ -223,10 +222,14 @@ class Board:
             self.candidates: view.candidates(pictures.sized(visit.picture, CANDIDATE), active),
         }
 
+    def models(self, data: Data) -> tuple[str, SamSettings | None]:
+        """The model and what the quantized one was made by, where that is its own and still in memory."""
+        model, shown = data[self.form.fields["model"]], data[self.shown]
+        kept = shown is not None and shown.model == model and self.bench.made(shown) is not None
+        return model, shown if kept else None
+
     def _compare(self, data: Data, visit: Visit, number: int) -> Compared:
-        model: str = data[self.form.fields["model"]]
-        shown: SamSettings | None = data[self.shown]
-        return self.bench.compare(model, shown, visit.picture, visit.things[number])
+        return self.bench.compare(*self.models(data), visit.picture, visit.things[number])
 
 
 def _numbers(visit: Visit) -> Any:

@@ -79,12 +79,14 @@ def overlay_url(shown: ndarray) -> str:
 
 
 def painted(picture: Image.Image, shown: ndarray) -> Image.Image:
-    """The masks on the picture, in grey beneath, at the picture's size."""
-    palette = np.array(PALETTE, np.float32)
-    places = np.asarray(Image.fromarray(shown).resize(picture.size, Image.Resampling.NEAREST))
-    colours, opacity = palette[places][..., :3], palette[places][..., 3:] / 255
-    grey = np.asarray(picture.convert("L"), np.float32)[..., None] * 0.8
-    return Image.fromarray((grey * (1 - opacity) + colours * opacity).astype(np.uint8))
+    """The masks on the picture, which is grey beneath them; `shown` is as large as the picture."""
+    grey = np.asarray(picture.convert("L"), np.float32) * 0.8
+    pixels = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    inside = shown != CLEAR
+    colours = np.array(PALETTE, np.float32)[shown[inside]]
+    opacity = colours[:, 3:] / 255
+    pixels[inside] = grey[inside][:, None] * (1 - opacity) + colours[:, :3] * opacity
+    return Image.fromarray(pixels)
 
 
 def picture_url(picture: Image.Image) -> str:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from vitq_core.experiment.measure import Progress
 
-from ..parts import markup
+from ..parts import markup, steps
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job
 from ..running.run_parts import care, ended, status_line
@@ -17,10 +17,13 @@ from ..workbench import Workbench
 from . import settings, view
 from .bench import SegmentBench
 from .board import CLICK, Board
+from .everything_section import EverythingSection
 from .form import Form
 from .settings import NO_MODEL, SamSettings
 
 IDLE = markup.banner("idle", "Only full precision answers.", "Press Quantize, and both models do.")
+POINT = ("Point at things", "Every click is answered in full precision and, once quantized, by both models.")
+EVERYTHING = ("Segment everything", "All objects of the picture, counted and matched between both models.")
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
 
 
@@ -31,7 +34,8 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
         return
     page = Page(SegmentBench(bench))
     page.connect(tab)
-    studio.unload(page.run.leave)
+    for run in (page.run, page.everything.run):
+        studio.unload(run.leave)
 
 
 class Page:
@@ -39,6 +43,7 @@ class Page:
 
     def __init__(self, bench: SegmentBench):
         self.bench = bench
+        gr.HTML(steps.step(1, *POINT), elem_classes="vq-first")
         with gr.Row(elem_classes="vq-page vq-segment"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
                 self.form = Form()
@@ -47,6 +52,8 @@ class Page:
                 self.status = status_line(IDLE, "segment-status")
                 self.warning = gr.HTML(visible=False)
                 self.board = Board(bench, self.form)
+        gr.HTML(steps.step(2, *EVERYTHING), elem_id="everything-step")
+        self.everything = EverythingSection(bench, self.board)
         self.done = gr.State(None)  # the settings of the run that just ended
         self.run = Run(
             self.form.start, self.form.stop, self.status, self.quantize, STOPPED, {self.done: None},
@@ -57,6 +64,7 @@ class Page:
         board, form = self.board, self.form
         form.connect()
         board.connect()
+        self.everything.connect()
         opened = tab.select(board.open, board.asked, board.outputs, **CLICK)
         opened.then(board.encode, board.asked, None, **CLICK)
         run = self.run.connect(

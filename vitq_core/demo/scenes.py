@@ -14,6 +14,7 @@ from numpy import ndarray
 from numpy.random import Generator
 from torch import Tensor
 
+from ..common.masks import tight_box
 from . import paint
 from .pose import Pose, random_pose, reach, to_object
 from .shapes import SHAPES
@@ -147,9 +148,5 @@ def _photograph(rng: Generator, picture: ndarray, x: ndarray, y: ndarray) -> nda
 def _objects(poses: list[Pose], owner: ndarray, main: int) -> tuple[SceneObject, ...]:
     numbers = [main, *(n for n in range(len(poses)) if n != main)]
     masks = ((poses[n].label, owner == n) for n in numbers)
-    return tuple(SceneObject(label, mask, _box(mask)) for label, mask in masks if mask.mean() >= MIN_VISIBLE)
-
-
-def _box(mask: ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    shown = [(label, mask) for label, mask in masks if mask.mean() >= MIN_VISIBLE]
+    return tuple(SceneObject(label, mask, tuple(map(int, tight_box(mask)))) for label, mask in shown)

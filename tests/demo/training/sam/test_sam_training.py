@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from segment_anything import SamPredictor
 
+from vitq_core.common.masks import innermost, iou, tight_box
 from vitq_core.common.sam_shape import SamShape
 from vitq_core.demo.scenes import scene
 from vitq_core.demo.training.sam import train as command_line
@@ -16,13 +17,11 @@ from vitq_core.demo.training.sam import trainer as trainer_module
 from vitq_core.demo.training.sam.augment import augmented
 from vitq_core.demo.training.sam.forward import Prompts, decoded, embedded, use_size
 from vitq_core.demo.training.sam.losses import mask_losses, true_ious
-from vitq_core.demo.training.sam.measure import found, iou
+from vitq_core.demo.training.sam.measure import found
 from vitq_core.demo.training.sam.prompts import (
     anywhere,
     drawn_prompts,
-    innermost,
     loose_box,
-    tight_box,
 )
 from vitq_core.demo.training.sam.scene_maps import NOTHING, drawn
 from vitq_core.demo.training.sam.trainer import SHAPES, SamConfig, SamTrainer, take_weights

@@ -9,7 +9,7 @@ import numpy as np
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from .prompts import innermost, tight_box
+from ....common.masks import innermost, iou, tight_box
 from .scene_maps import NOTHING, SceneMaps
 
 
@@ -42,9 +42,3 @@ def _of(sam: Sam, scenes: SceneMaps, index: int) -> Iterator[tuple[float, float,
         single, _, _ = predictor.predict(box=np.array(tight_box(mask)), multimask_output=False)
         ious = [iou(candidate, mask) for candidate in candidates]
         yield ious[int(predicted.argmax())], max(ious), iou(single[0], mask)
-
-
-def iou(mask: np.ndarray, other: np.ndarray) -> float:
-    """1 for two empty ones."""
-    union = (mask | other).sum()
-    return float((mask & other).sum() / union) if union else 1.0

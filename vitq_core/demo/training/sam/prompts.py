@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import distance_transform_edt
 
+from ....common.masks import innermost, tight_box
 from .scene_maps import NOTHING
 
 SMALLEST = 0.0008  # share of the picture: what shows less of itself is not asked for
@@ -47,19 +47,6 @@ def anywhere(mask: np.ndarray, rng: Generator) -> tuple[float, float]:
     """(x, y) of a pixel of `mask`, each as likely as the others."""
     place = rng.choice(np.flatnonzero(mask))
     return float(place % mask.shape[1]), float(place // mask.shape[1])
-
-
-def innermost(mask: np.ndarray) -> tuple[float, float]:
-    """(x, y) of the pixel of `mask` that is farthest from everything else, the picture's edge included."""
-    inside = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(inside.argmax(), mask.shape)
-    return float(x), float(y)
-
-
-def tight_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """(x0, y0, x1, y1) around `mask`; x1 and y1 are just outside."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def loose_box(mask: np.ndarray, rng: Generator) -> tuple[float, float, float, float]:

@@ -1,0 +1,84 @@
+"""Segmenting everything with both models: how many objects each finds, and which of them are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+import vitq_core as vq
+from vitq_core.experiment.measure import Progress, part_of
+
+from ..parts.jobs import Job
+from .bench import SegmentBench
+from .settings import SamSettings
+from .visit import Picture
+
+ALONE = -1  # the number of what the other model does not find
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """One model's objects as the picture shows them. `labels` int [h, w]: the smallest that covers a pixel,
+    0 where none does. `numbers`: of each object, the same in both models where both found it, otherwise
+    ALONE.
+    """
+
+    labels: ndarray = field(repr=False)
+    numbers: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """`ious`: of the objects that both models found."""
+
+    full: Segments
+    quantized: Segments | None = None
+    ious: tuple[float, ...] = ()
+
+
+def find(
+    bench: SegmentBench,
+    model_id: str,
+    quantized: SamSettings | None,
+    picture: Picture,
+    points: int,
+    least: int,
+    progress: Progress | None = None,
+    job: Job | None = None,
+) -> Found:
+    """By `points` × `points` clicks, without pieces below `least` pixels. Raises vq.Cancelled."""
+    read, segmenters = bench.pictures.read(picture), bench.segmenters(model_id, quantized)
+    found = []
+    for number, segmenter in enumerate(segmenters):
+        part = part_of(progress, number / len(segmenters), (number + 1) / len(segmenters))
+        found.append(
+            vq.segment_everything(segmenter, read, points, min_region=least, progress=part, cancel=job)
+        )
+    return compared(*found)
+
+
+def compared(full: Any, quantized: Any = None) -> Found:
+    """Of one or two `vq.segment_everything`'s."""
+    if quantized is None:
+        return Found(_segments(full, {}))
+    matches = vq.matched(*([part.runs for part in found.parts] for found in (full, quantized)))
+    numbers = {match.first: place for place, match in enumerate(matches)}
+    others = {match.second: place for place, match in enumerate(matches)}
+    ious = tuple(match.iou for match in matches)
+    return Found(_segments(full, numbers, alone=True), _segments(quantized, others, alone=True), ious)
+
+
+def _segments(found: Any, numbers: dict[int, int], alone: bool = False) -> Segments:
+    masks = [part.runs.mask() for part in found.parts]
+    labels = np.zeros(masks[0].shape if masks else found.size, np.int32)
+    for index in sorted(range(len(masks)), key=lambda index: -masks[index].sum()):
+        labels[masks[index]] = index + 1
+    count = range(len(masks))
+    return Segments(labels, tuple(numbers.get(index, ALONE) if alone else index for index in count))
