@@ -6,6 +6,7 @@ large it is shown; everything else is in pixels of the original, upright picture
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -179,8 +180,8 @@ def gesture(data: Any, key: str, size: tuple[int, int]) -> Click | Drag:
     if data.get("key") != key:
         raise ValueError(STALE)
     if data.get("kind") == "point" and isinstance(data.get("positive"), bool):
-        (place,) = _pixels(data.get("place"), 2, size)
-        return Click(place, data["positive"])
+        ((x, y),) = _pixels(data.get("place"), 2, size)
+        return Click((min(x, _last(size[0])), min(y, _last(size[1]))), data["positive"])
     if data.get("kind") == "box":
         return Drag(tuple(v for place in _pixels(data.get("place"), 4, size) for v in place))
     raise ValueError(SENSELESS)
@@ -191,6 +192,11 @@ def _pixels(fractions: Any, count: int, size: tuple[int, int]) -> list[Point]:
         raise ValueError(SENSELESS)
     pairs = zip(fractions[::2], fractions[1::2], strict=True)
     return [(x * size[0], y * size[1]) for x, y in pairs]
+
+
+def _last(side: int) -> float:
+    """A click on the very edge is still inside: in the last pixel."""
+    return math.nextafter(side, 0)
 
 
 def _is_fraction(value: Any) -> bool:

@@ -10,12 +10,16 @@ from gradio.components import Component
 
 from ..parts import markup
 from ..parts.prompt_canvas import Click, Drag, canvas_value, gesture, prompt_canvas
+from ..running.run_parts import connect_file
 from ..running.runs import Data, Updates, sentence
 from . import colours, view
 from . import visit as visits
 from .answers import Compared
 from .bench import SegmentBench
+from .clicks import CLICK
 from .form import Form
+from .mask_files import mask_file
+from .plain_picture import PlainPicture
 from .settings import SamSettings
 from .visit import Picture, Visit
 
@@ -24,11 +28,6 @@ SIDE, CANDIDATE = 420, 220  # of the smaller ones beneath
 ON, BESIDE = "on", "beside"
 TOOLS = [("on the object", ON), ("not on it", BESIDE)]
 LAYERS = [("Both, differences marked", "both"), ("Full precision", "full"), ("Quantized", "quantized")]
-# Clicks are answered one after the other: two of one visitor must not overtake each other.
-CLICK = {
-    "concurrency_id": "segment", "concurrency_limit": 1, "show_progress": "hidden",
-    "trigger_mode": "multiple", "api_visibility": "private",
-}  # fmt: skip
 FOUND_NOTHING = "The mask is empty: the model finds nothing here."
 GONE = "The quantized model is no longer in memory; press Quantize to make it again."
 
@@ -50,6 +49,8 @@ class Board:
         self.objects = gr.HTML(elem_id="segment-objects")
         with gr.Accordion("The three candidates", open=False, elem_id="segment-candidates"):
             self.candidates = gr.HTML()
+        self.download = gr.Button("Download masks", size="sm", elem_id="segment-download", scale=0)
+        self.plain = PlainPicture(self)
 
     def _build_tools(self) -> None:
         self.said = gr.HTML(markup.note(view.BEGIN), elem_id="segment-said")
@@ -76,7 +77,7 @@ class Board:
     def outputs(self) -> set[Component]:
         return {
             self.visit, self.shown, self.canvas, self.number, self.said, self.layer, self.legend, self.cards,
-            self.sides, self.objects, self.candidates,
+            self.sides, self.objects, self.candidates, *self.plain.outputs,
         }  # fmt: skip
 
     def connect(self) -> None:
@@ -95,6 +96,8 @@ class Board:
             self.drop, self.asked | {self.form.upload}, self.outputs | {self.form.upload}, **CLICK
         )
         uploaded.then(self.encode, self.asked, None, **CLICK)
+        connect_file(self.download, self.masks, self.asked)
+        self.plain.connect()
         self.form.fields["model"].change(self.switch, self.asked, self.outputs, **CLICK)
 
     def open(self, data: Data) -> Updates:
@@ -170,7 +173,15 @@ class Board:
             shown = self._shown(data, visit)
         except Exception as error:
             return {self.said: _failed("This picture could not be opened.", error)}
-        return {**shown, self.canvas: gr.update(value=shown[self.canvas], picture=picture)}
+        drawn = gr.update(value=shown[self.canvas], picture=picture)
+        return {**shown, self.canvas: drawn, **self.plain.empty()}
+
+    def masks(self, data: Data) -> str:
+        """The path of a zip with every object's masks. Raises gr.Error where there is nothing to save."""
+        try:
+            return str(mask_file(self.bench, *self.models(data), data[self.visit]))
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
 
     def _step(self, data: Data, step: Step) -> Updates:
         visit = data[self.visit]

@@ -16,7 +16,9 @@ from ..running.runs import Data, Run, Updates, check_settings
 from ..workbench import Workbench
 from . import settings, view
 from .bench import SegmentBench
-from .board import CLICK, Board
+from .board import Board
+from .clicks import CLICK
+from .endpoint import add_endpoint
 from .everything_section import EverythingSection
 from .form import Form
 from .settings import NO_MODEL, SamSettings
@@ -29,10 +31,12 @@ STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.
 
 def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
     """Adds the page to `studio`, which is being built."""
+    segmenting = SegmentBench(bench)
+    add_endpoint(segmenting)
     if not settings.models():
         gr.HTML(markup.banner("idle", NO_MODEL), elem_id="segment-none")
         return
-    page = Page(SegmentBench(bench))
+    page = Page(segmenting)
     page.connect(tab)
     for run in (page.run, page.everything.run):
         studio.unload(run.leave)
