@@ -19,6 +19,7 @@ def test_programs_see_the_main_actions_only(studio):
         "/classify",
         "/allocate",
         "/relevance",
+        "/segment",
     }
 
 

@@ -11,7 +11,7 @@ import vitq_core as vq
 from vitq_core.experiment import Option, is_name
 from vitq_core.experiment.samples import draws_scenes
 
-from . import markup
+from . import markup, models
 from .method_options import AUTOMATIC, methods_with
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
@@ -44,9 +44,8 @@ def verdicts(
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(text, id) of every model, bundled ones first."""
-    models = sorted(vq.list_models(), key=lambda info: not info.bundled)
-    return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
+    """(text, id) of every model that names or describes pictures, bundled ones first."""
+    return models.choices()
 
 
 def recipe_choices() -> list[tuple[str, str]]:
@@ -83,9 +82,9 @@ def lacking(name: str, effort: Any) -> str:
 
 
 def model_field(fields: Fields, elem_id: str) -> gr.HTML:
-    models = model_choices()
-    fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id=elem_id)
-    return gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
+    choices = model_choices()
+    fields["model"] = gr.Dropdown(choices, value=choices[0][1], label="Model", elem_id=elem_id)
+    return gr.HTML(markup.note(model_sentence(choices[0][1])), elem_classes="vq-noted")
 
 
 def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Slider:

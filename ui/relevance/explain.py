@@ -15,7 +15,7 @@ from vitq_core.experiment import open_picture
 from vitq_core.experiment.measure import Cancel
 
 from ..explaining.explained import MAPS, Explained, Question
-from ..parts import markup
+from ..parts import markup, models
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
@@ -229,7 +229,7 @@ class ExplainSection:
 def _check(question: Question, kind: Any) -> None:
     """ValueError for what the page's own boxes never send."""
     wrong = {
-        "Model": one_of(question.model, [info.id for info in vq.list_models()]),
+        "Model": one_of(question.model, models.ids()),
         "Map": one_of(kind, MAPS),
         "Class": "" if question.target is None else whole(question.target, 0, MAX_CLASS),
     }

@@ -10,9 +10,9 @@ import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, counted
 
 from ..parts.checks import one_of, refuse, whole
+from ..parts.models import SEGMENTS, choices
 from ..parts.settings import MAX_SEED
 
-TASK = "segmentation"
 PARTS = {
     "both": ("encoder", "decoder"),
     "encoder": ("encoder",),
@@ -63,10 +63,7 @@ class SamSettings:
 
 def models() -> list[tuple[str, str]]:
     """(text, id) of every Segment Anything, bundled ones first."""
-    found = sorted(
-        (info for info in vq.list_models() if info.task == TASK), key=lambda info: not info.bundled
-    )
-    return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in found]
+    return choices(SEGMENTS)
 
 
 def methods() -> list[tuple[str, str]]:
