@@ -1,61 +1,25 @@
-"""Tiny Segment Anythings, and a quantizer that only shakes their weights: what is tested is the page."""
+"""What a browser that points at pictures holds, and pages over tiny models."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
-import torch
 
-import vitq_core as vq
-from tests.sam import tiny_sam
-from ui.segment import settings
+from tests.segmenting import stand_in
 from ui.segment.bench import SegmentBench
-from ui.segment.settings import SamSettings
 from ui.segment.tab import Page
 from ui.workbench import Workbench
 
-TINY, OTHER = "tiny-sam", "other-sam"
-
-
-def info(model_id: str) -> vq.ModelInfo:
-    return vq.ModelInfo(model_id, model_id, "segmentation", 100_000, True, model_id, "A tiny one.")
-
-
-def shaken(
-    model: vq.Model, images: Any, recipe: Any, progress: Any = None, cancel: Any = None, seed: int = 0
-):
-    """In place of `vq.quantize`: weights with noise, the more the fewer bits."""
-    for number, _ in enumerate(images):
-        if cancel is not None and cancel():
-            raise vq.Cancelled("cancelled")
-        progress(number / len(images), "Measuring activations")
-    torch.manual_seed(seed)
-    module = copy.deepcopy(model.module)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(torch.randn_like(parameter) * parameter.std() * 2.0 ** (-recipe.weight_bits))
-    return SimpleNamespace(model=module, report=SimpleNamespace(size_mb=1.0, fp32_size_mb=4.0))
-
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SegmentBench]:
-    listed = vq.list_models()
-    models = {TINY: tiny_sam(), OTHER: tiny_sam(seed=5)}
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SegmentBench:
     monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(vq, "list_models", lambda: [*listed, info(TINY), info(OTHER)])
-    monkeypatch.setattr(settings, "models", lambda: [("Tiny", TINY), ("Other", OTHER)])
-    monkeypatch.setattr(vq, "load_model", lambda name: vq.Model(models[name], None, None, info(name)))
-    monkeypatch.setattr(vq, "quantize", shaken)
-    monkeypatch.setattr(settings, "methods", lambda: [("Min-max", "minmax")])
-    monkeypatch.setattr(
-        SamSettings, "engine_recipe", lambda self: vq.recipe("minmax", self.weight_bits, self.act_bits)
-    )
+    stand_in(monkeypatch.setattr)
     return SegmentBench(Workbench())
 
 
