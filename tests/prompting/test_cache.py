@@ -80,6 +80,29 @@ def test_many_who_ask_at_once_cost_one_encoding_a_picture() -> None:
     assert cache._turns == {}
 
 
+def test_the_same_is_never_made_twice_at_once_even_where_it_is_not_kept() -> None:
+    cache, start, making, met = EmbeddingCache(most=1), threading.Barrier(6), threading.Lock(), []
+
+    def make() -> torch.Tensor:
+        met.append(not making.acquire(blocking=False))
+        threading.Event().wait(0.01)
+        making.release()
+        return KILOBYTE.clone()
+
+    def ask() -> None:
+        start.wait()
+        for _ in range(3):
+            cache.get_or_make("a", "whale", make)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not any(met) and cache.encodings == 18
+    assert cache._turns == {}
+
+
 def test_another_picture_does_not_wait() -> None:
     cache = EmbeddingCache()
 

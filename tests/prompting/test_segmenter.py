@@ -3,6 +3,7 @@
 import gc
 import io
 import threading
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests import sam as tiny
 from tests.nasty import sentence
 from vitq_core.common.errors import NotFinite
 from vitq_core.common.sam_shape import VIT_B
+from vitq_core.graph.sam.family import SegmentAnything
 from vitq_core.prompting import EmbeddingCache, Prompt, Segmenter
 
 # The layout of the published ones (window 14, padded) on less of everything.
@@ -89,6 +91,16 @@ def test_a_model_and_its_module_are_taken_and_no_classifier(sam: Sam) -> None:
     for model in (torch.nn.Linear(2, 2), "demo-vit", None):
         with pytest.raises(ValueError, match="Segmenter takes"):
             Segmenter(model)
+
+
+def test_a_model_rewritten_for_quantizing_answers_as_before(sam: Sam, segmenter: Segmenter) -> None:
+    rewritten = deepcopy(sam)
+    SegmentAnything().rewrite(rewritten)
+    for prompt in (CLICK, BOX):
+        (before,), (after,) = (
+            each.segment(picture(), [prompt]) for each in (segmenter, Segmenter(rewritten))
+        )
+        assert np.abs(before.low_res - after.low_res).max() < 1e-5
 
 
 # 1. Orientation

@@ -99,10 +99,8 @@ def _good(
         return
     sam, size = opened.predictor.model, working_size(opened)
     large = sam.postprocess_masks(logits[None], opened.predictor.input_size, size)[0]
-    masks, stability = (
-        large > sam.mask_threshold,
-        calculate_stability_score(large, sam.mask_threshold, thresholds.offset),
-    )
+    masks = large > sam.mask_threshold
+    stability = calculate_stability_score(large, sam.mask_threshold, thresholds.offset)
     keep = masks.flatten(1).any(1)
     if thresholds.stability:
         keep &= stability >= thresholds.stability

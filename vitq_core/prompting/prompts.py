@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 
+from ..common.words import counted
+
 POINT, BOX = "a point must be (x, y) in pixels", "a box must be (x0, y0, x1, y1) in pixels"
 ONLY_NEGATIVE = "Minus points alone only say what the object is not: add a point on it, or a box around it."
 
@@ -63,8 +65,8 @@ def hint(prompt: Prompt) -> str:
 def _check_labels(prompt: Prompt) -> None:
     if len(prompt.labels) != len(prompt.points):
         raise ValueError(
-            f"every point needs a label, 1 on the object or 0 beside it; there are {len(prompt.points)} "
-            f"points and {len(prompt.labels)} labels"
+            f"every point needs a label, 1 on the object or 0 beside it; there are "
+            f"{counted(len(prompt.points), 'point')} and {counted(len(prompt.labels), 'label')}"
         )
     for label in prompt.labels:
         if not isinstance(label, Real) or label not in (0, 1):

@@ -73,11 +73,10 @@ class Segmenter:
     def opened(self, picture: Image.Image) -> OpenPicture:
         """``picture`` encoded, to be asked about again and again. Raises as :meth:`segment` does."""
         rgb = plain_picture(picture, "segmenting")
-        pixels = np.asarray(rgb)
         predictor = SamPredictor(self.module)
-        predictor.original_size = pixels.shape[:2]
-        predictor.input_size = self._input_size(*pixels.shape[:2])
-        kept = self.cache.get_or_make(self.identity, fingerprint(rgb), lambda: self._encoded(pixels))
+        predictor.original_size = rgb.height, rgb.width
+        predictor.input_size = self._input_size(rgb.height, rgb.width)
+        kept = self.cache.get_or_make(self.identity, fingerprint(rgb), lambda: self._encoded(rgb))
         predictor.features = kept.to(predictor.device)
         predictor.is_image_set = True
         return OpenPicture(predictor)
@@ -93,9 +92,9 @@ class Segmenter:
             )
         return size
 
-    def _encoded(self, pixels: ndarray) -> Tensor:
+    def _encoded(self, rgb: Image.Image) -> Tensor:
         predictor = SamPredictor(self.module)
-        predictor.set_image(pixels)
+        predictor.set_image(np.asarray(rgb))
         if not torch.isfinite(predictor.features).all():
             raise NotFinite(COLLAPSED.format("embedding of the picture"))
         return predictor.features

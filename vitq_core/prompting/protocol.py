@@ -1,0 +1,163 @@
+"""How well a model finds objects that are known, asked as Segment Anything's papers ask.
+
+With a click on the most interior pixel, with the tight box, and with three clicks of which each later one
+corrects the largest fault of the answer so far. Masks are compared at the size of the original picture.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+from scipy.ndimage import label
+
+from ..common.masks import innermost, iou, tight_box
+from ..common.monitor import Monitor, Progress
+from ..common.records import Record
+from ..common.words import counted
+from ..data.batches import length_of
+from ..pictures.decoding import plain_picture
+from .answer import Answer
+from .cache import EmbeddingCache
+from .labelled import Labelled
+from .means import Mean, Score
+from .prompts import Prompt
+from .segmenter import OpenPicture, Segmenter
+
+CLICKS = 3
+
+
+@dataclass(frozen=True)
+class PromptScores(Record):
+    """Mean IoUs over `objects` of `pictures`, each a Score.
+
+    Against the truth: `click_iou` and `box_iou`, of the answer that the model itself believes in most;
+    `best_of_three_iou`, of whichever candidate for a click is best, which needs to know the truth;
+    `three_clicks_iou`, after two corrections. Against the reference's answers to the same prompts, each model
+    corrected by itself: `click_agreement`, `box_agreement`, `three_clicks_agreement`. `belief_error`: mean
+    |predicted − true IoU| of the answers to all three. `changed_choice`: share of clicks for which the model
+    believes in another of the three candidates than the reference. None without a reference.
+    """
+
+    pictures: int
+    objects: int
+    click_iou: Score
+    best_of_three_iou: Score
+    box_iou: Score
+    three_clicks_iou: Score
+    belief_error: Score
+    click_agreement: Score | None = None
+    box_agreement: Score | None = None
+    three_clicks_agreement: Score | None = None
+    changed_choice: Score | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One model's answers for one object."""
+
+    click: Answer
+    box: Answer
+    three_clicks: Answer
+
+    @property
+    def chosen(self) -> dict[str, ndarray]:
+        """{kind: the mask it believes in}."""
+        return {kind: getattr(self, kind).mask for kind in ("click", "box", "three_clicks")}
+
+
+def measure_prompts(
+    model: object,
+    pictures: Iterable[Labelled],
+    reference: object = None,
+    progress: Progress | None = None,
+    cancel: object = None,
+) -> PromptScores:
+    """Goes through `pictures` once, one in memory at a time; those without objects are left out.
+
+    `model`, `reference`: as for a Segmenter. Raises ValueError, one sentence, where there is no object or a
+    mask does not fit its picture, NotFinite where a model gives NaN, Cancelled when told to stop.
+    """
+    segmenters = [_forgetful(each) for each in (model, reference) if each is not None]
+    means: dict[str, Mean] = defaultdict(Mean)
+    monitor, total, seen, objects = Monitor(progress, cancel), length_of(pictures), 0, 0
+    for done, labelled in enumerate(pictures):
+        share = done / total if total else 0.0
+        monitor.report(share, f"Asked for {counted(objects, 'object')} in {counted(seen, 'picture')}")
+        rows = _picture(segmenters, labelled, monitor)
+        for name in rows[0] if rows else ():
+            means[name].add([row[name] for row in rows])
+        seen, objects = seen + bool(rows), objects + len(rows)
+    if not objects:
+        raise ValueError("there is no object to ask for: give pictures with masks")
+    return PromptScores(seen, objects, **{name: mean.score() for name, mean in means.items()})
+
+
+def most_wrong(mask: ndarray, truth: ndarray) -> tuple[tuple[float, float], int] | None:
+    """The click ((x, y), label) that says most: in the largest piece that `mask`, bool [H, W], lacks (1) or
+    has too much (0). None where it is `truth`."""
+    missed, spilled = _largest(truth & ~mask), _largest(mask & ~truth)
+    if not missed.any() and not spilled.any():
+        return None
+    if np.count_nonzero(missed) >= np.count_nonzero(spilled):
+        return innermost(missed), 1
+    return innermost(spilled), 0
+
+
+def _forgetful(model: object) -> Segmenter:
+    """Each picture comes once, so no embedding is worth keeping."""
+    return Segmenter(model, EmbeddingCache(most=1))
+
+
+def _picture(segmenters: Sequence[Segmenter], labelled: Labelled, monitor: Monitor) -> list[dict[str, float]]:
+    """A row for each object."""
+    if not isinstance(labelled, Labelled):
+        raise ValueError(f"pictures must be Labelled, got {type(labelled).__name__}")
+    if not len(labelled.masks):
+        return []
+    rgb = plain_picture(labelled.picture, "measuring")
+    labelled.check(*rgb.size)
+    opened = [segmenter.opened(rgb) for segmenter in segmenters]
+    rows = []
+    for truth in labelled.masks:
+        monitor.check()
+        rows.append(_row(*(_asked(each, truth) for each in opened), truth=truth))
+    return rows
+
+
+def _asked(opened: OpenPicture, truth: ndarray) -> _Asked:
+    click = opened.answer(Prompt((innermost(truth),), (1,)))
+    box = opened.answer(Prompt(box=tight_box(truth)))
+    return _Asked(click, box, _corrected(opened, truth, click))
+
+
+def _corrected(opened: OpenPicture, truth: ndarray, answer: Answer) -> Answer:
+    """After the clicks that remain, each with the last answer's logits as a mask prompt."""
+    points, labels = [innermost(truth)], [1]
+    while len(points) < CLICKS and (correction := most_wrong(answer.mask, truth)) is not None:
+        points.append(correction[0])
+        labels.append(correction[1])
+        answer = opened.answer(Prompt(points, labels), previous=answer.low_res[[answer.chosen]])
+    return answer
+
+
+def _row(asked: _Asked, other: _Asked | None = None, *, truth: ndarray) -> dict[str, float]:
+    """{field of PromptScores: value} of one object."""
+    ious = {kind: iou(mask, truth) for kind, mask in asked.chosen.items()}
+    errors = [abs(float(getattr(asked, kind).ious.max()) - true) for kind, true in ious.items()]
+    row = {f"{kind}_iou": true for kind, true in ious.items()}
+    row["best_of_three_iou"] = max(iou(mask, truth) for mask in asked.click.masks)
+    row["belief_error"] = float(np.mean(errors))
+    if other is not None:
+        row |= {f"{kind}_agreement": iou(mask, other.chosen[kind]) for kind, mask in asked.chosen.items()}
+        row["changed_choice"] = float(asked.click.chosen != other.click.chosen)
+    return row
+
+
+def _largest(mask: ndarray) -> ndarray:
+    """Its largest piece; the first of two of a size, nothing of nothing."""
+    numbers, count = label(mask)
+    return numbers == 1 + np.bincount(numbers.ravel())[1:].argmax() if count else mask
