@@ -14,7 +14,7 @@ from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import quantize
-from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, matched, segment_everything
+from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
 from .quantized.result import QuantizeResult
 from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
@@ -52,6 +52,7 @@ __all__ = [
     "StageRow",
     "StorageError",
     "TableCost",
+    "Thresholds",
     "UnitProgress",
     "UnitRow",
     "Use",

@@ -49,7 +49,6 @@ class Board:
         self.objects = gr.HTML(elem_id="segment-objects")
         with gr.Accordion("The three candidates", open=False, elem_id="segment-candidates"):
             self.candidates = gr.HTML()
-        self.download = gr.Button("Download masks", size="sm", elem_id="segment-download", scale=0)
         self.plain = PlainPicture(self)
 
     def _build_tools(self) -> None:
@@ -58,6 +57,7 @@ class Board:
             self.undo = gr.Button("Undo", size="sm", min_width=70, elem_id="segment-undo")
             self.another = gr.Button("New object", size="sm", min_width=100, elem_id="segment-new")
             self.clear = gr.Button("Clear", size="sm", min_width=70, elem_id="segment-clear")
+            self.download = gr.Button("Download masks", size="sm", min_width=130, elem_id="segment-download")
         self.tool = gr.Radio(TOOLS, value=ON, label="The next click is", elem_id="segment-tool")
         self.number = gr.Radio([], label="The next click is about", visible=False, elem_id="segment-number")
 
@@ -256,7 +256,7 @@ def _said(visit: Visit, answers: dict[int, Compared]) -> str:
     active = answers.get(visit.active)
     if active is None:
         return markup.note(view.BEGIN)
-    return markup.banner("warning", FOUND_NOTHING) if active.full.pixels == 0 else markup.note(view.HELP)
+    return markup.banner("warning", FOUND_NOTHING) if active.full.pixels == 0 else view.help_lines()
 
 
 def _failed(what: str, error: Exception) -> str:

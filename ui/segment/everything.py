@@ -43,23 +43,39 @@ class Found:
     ious: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sieve:
+    """What becomes an object: found by one of `points` × `points` clicks, no piece below `least` pixels, the
+    model expects an IoU of `expected` or more, and the mask's border is `stable`, from 0 to 1.
+    """
+
+    points: int = 16
+    least: int = 100
+    expected: float = 0.7
+    stable: float = 0.8
+
+    def thresholds(self) -> vq.Thresholds:
+        return vq.Thresholds(self.expected, self.stable)
+
+
 def find(
     bench: SegmentBench,
     model_id: str,
     quantized: SamSettings | None,
     picture: Picture,
-    points: int,
-    least: int,
+    how: Sieve,
     progress: Progress | None = None,
     job: Job | None = None,
 ) -> Found:
-    """By `points` × `points` clicks, without pieces below `least` pixels. Raises vq.Cancelled."""
+    """All objects, as each of the models sees them. Raises vq.Cancelled."""
     read, segmenters = bench.pictures.read(picture), bench.segmenters(model_id, quantized)
     found = []
     for number, segmenter in enumerate(segmenters):
         part = part_of(progress, number / len(segmenters), (number + 1) / len(segmenters))
         found.append(
-            vq.segment_everything(segmenter, read, points, min_region=least, progress=part, cancel=job)
+            vq.segment_everything(
+                segmenter, read, how.points, how.least, how.thresholds(), progress=part, cancel=job
+            )
         )
     return compared(*found)
 

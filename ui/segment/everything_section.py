@@ -7,18 +7,20 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from vitq_core.experiment import is_number
 from vitq_core.experiment.measure import Progress
 
 from ..parts import markup, steps
 from ..parts.checks import refuse, whole
 from ..parts.forms import Fields, verdicts
 from ..parts.jobs import Job
+from ..parts.raw_inputs import RawSlider
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates
 from . import everything_view as view
 from .bench import SegmentBench
 from .board import Board
-from .everything import find
+from .everything import Sieve, find
 
 IDLE = markup.banner(
     "idle", "Not looked for yet.", "Press Segment everything: a grid of clicks finds objects."
@@ -27,6 +29,7 @@ STOPPED = markup.banner("stopped", "Cancelled.", "Press Segment everything to st
 SIDE = 640
 LEAST, MOST = 2, 64  # clicks along a side
 MOST_PIXELS = 1_000_000
+SHARES = {"expected": "Least expected IoU", "stable": "Least stability of the outline"}
 NO_PICTURE = "Choose a picture first."
 
 
@@ -47,14 +50,22 @@ class EverythingSection:
         self.run = Run(self.start, self.stop, self.status, self.look, STOPPED, busy=bench.bench.busy)
 
     def _build_form(self) -> None:
-        with gr.Group(elem_classes="vq-group"), gr.Row(equal_height=True, elem_classes="vq-counts"):
-            self.fields["points"] = gr.Number(
-                16, label="Clicks along a side", min_width=90, elem_id="everything-points"
-            )
-            self.fields["least"] = gr.Number(
-                100, label="Smallest piece, in pixels", min_width=90, elem_id="everything-least"
-            )
+        with gr.Group(elem_classes="vq-group"):
+            with gr.Row(equal_height=True, elem_classes="vq-counts"):
+                self._build_counts()
+            for name, label in SHARES.items():
+                self.fields[name] = RawSlider(
+                    0, 0.99, getattr(Sieve, name), step=0.01, label=label, elem_id=f"everything-{name}"
+                )
         self.start, self.stop = start_and_stop("Segment everything", "everything", "everything-cancel")
+
+    def _build_counts(self) -> None:
+        self.fields["points"] = gr.Number(
+            Sieve.points, label="Clicks along a side", min_width=90, elem_id="everything-points"
+        )
+        self.fields["least"] = gr.Number(
+            Sieve.least, label="Smallest piece, in pixels", min_width=90, elem_id="everything-least"
+        )
 
     @property
     def outputs(self) -> set[Component]:
@@ -80,13 +91,13 @@ class EverythingSection:
         if visit is None:
             raise ValueError(NO_PICTURE)
         model, shown = self.board.models(data)
-        points, least = int(values["points"]), int(values["least"])
+        how = Sieve(int(values["points"]), int(values["least"]), values["expected"], values["stable"])
         with self.bench.bench.computing():
-            found = find(self.bench, model, shown, visit.picture, points, least, progress, job)
+            found = find(self.bench, model, shown, visit.picture, how, progress, job)
         nothing = not found.full.count and not (found.quantized and found.quantized.count)
         return {
             self.status: markup.banner(
-                "done", visit.picture.name, view.NOTHING if nothing else _asked(points)
+                "done", visit.picture.name, view.NOTHING if nothing else _asked(how.points)
             ),
             self.empty: gr.update(visible=False),
             self.cards: view.cards(found),
@@ -98,8 +109,13 @@ def _asked(points: int) -> str:
     return f"From {points}×{points} clicks. Numbers: found by both models; stripes: by one only."
 
 
+def _share(value: Any) -> str:
+    return "" if is_number(value) and 0 <= value < 1 else "A number from 0 to 0.99."
+
+
 def problems(values: dict[str, Any]) -> dict[str, str]:
     found = {
+        **{name: _share(values[name]) for name in SHARES},
         "points": whole(values["points"], LEAST, MOST),
         "least": whole(values["least"], 0, MOST_PIXELS),
     }

@@ -6,6 +6,8 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
+from vitq_core.experiment import counted
+
 from ..parts import markup
 from .colours import STRIPE, edge, picture_url
 from .everything import ALONE, Found, Segments
@@ -19,7 +21,7 @@ HUES = np.array(
 )  # fmt: skip
 OPACITY = 0.6
 NUMBERED = 0.004  # share of the picture from which an object gets its number
-NOTHING = "Neither model found anything: the picture may be too plain, or the smallest piece too large."
+NOTHING = "Nothing was found; lower the limits on the left, or take more clicks."
 
 
 def cards(found: Found) -> str:
@@ -54,8 +56,9 @@ def figures(picture: Image.Image, found: Found) -> str:
 
 def _figure(model: str, picture: Image.Image, segments: Segments) -> str:
     url = picture_url(painted(picture, segments))
-    image = f'<img src="{url}" alt="{segments.count} objects: {NAMES[model].lower()}">'
-    caption = f"<b>{NAMES[model]}</b><span>{segments.count} objects</span>"
+    count = counted(segments.count, "object")
+    image = f'<img src="{url}" alt="{count}: {NAMES[model].lower()}">'
+    caption = f"<b>{NAMES[model]}</b><span>{count}</span>"
     return (
         f'<figure class="vq-{model}"><div class="vq-over">{image}{_numbers(segments)}</div>'
         f"<figcaption>{caption}</figcaption></figure>"

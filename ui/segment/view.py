@@ -21,11 +21,17 @@ HELP = (
     "around it. By keyboard: arrow keys move a cursor, Enter clicks, Shift+Enter clicks beside, B sets a "
     "box's corners, Escape gives up, Ctrl+Z undoes."
 )
+TOUCH = "Tap an object, or draw a box around it. What does not belong to it: choose “not on it” first."
 BEGIN = "Click on something in the picture, or drag a box around it."
 ONLY_BESIDE = "So far you only said what the object is not. Click on the object, or draw a box around it."
 QUANTIZE_FIRST = "Quantize the model, and its mask appears here beside this one."
 SAME_ENOUGH = 0.995  # IoU from which two masks are called the same
 NAMES = {"full": "Full precision", "quantized": "Quantized"}
+
+
+def help_lines() -> str:
+    """How to point, for mice and for fingers; the stylesheet shows one of them."""
+    return f'<div class="vq-mouse">{markup.note(HELP)}</div><div class="vq-touch">{markup.note(TOUCH)}</div>'
 
 
 def spoken(picture: Picture) -> str:
@@ -222,4 +228,5 @@ def tried(found: Tried, result_mb: tuple[float, float]) -> str:
 
 
 def _share(iou: float) -> str:
-    return f"{iou:.3f}"
+    """What a model expects may lie a little outside of what an IoU can be."""
+    return f"{min(max(iou, 0.0), 1.0):.3f}"

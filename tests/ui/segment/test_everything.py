@@ -64,10 +64,12 @@ def test_nothing_found_is_shown_as_such():
     assert everything_view.figures(Image.new("RGB", (40, 30)), found)
 
 
-@pytest.mark.parametrize("field", ["points", "least"])
+@pytest.mark.parametrize("field", ["points", "least", "expected", "stable"])
 def test_every_field(field):
     for value in nasty.SENT.values():
-        found = everything_section.problems({"points": 8, "least": 0, field: value})
+        found = everything_section.problems(
+            {"points": 8, "least": 0, "expected": 0.5, "stable": 0.5, field: value}
+        )
         assert list(found) == [field] and nasty.sentence(found[field])
 
 
