@@ -6,7 +6,6 @@ large it is shown; everything else is in pixels of the original, upright picture
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -196,7 +195,7 @@ def _pixels(fractions: Any, count: int, size: tuple[int, int]) -> list[Point]:
 
 def _last(side: int) -> float:
     """A click on the very edge is still inside: in the last pixel."""
-    return math.nextafter(side, 0)
+    return side * (1 - 1e-9)
 
 
 def _is_fraction(value: Any) -> bool:

@@ -7,19 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
-from PIL import Image
-
-SHOWN_SIDE = 800  # pixels of a mask on the page; the numbers are of the original's
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One answer. `masks` bool [C, h, w] as shown, `ious` [C] as the model believes, `pixels` of the mask."""
+    """One answer. `masks` bool [C, h, w] as large as they are shown, `ious` [C] as the model believes."""
 
     masks: ndarray = field(repr=False)
     ious: tuple[float, ...]
     chosen: int
-    pixels: int
 
     @property
     def mask(self) -> ndarray:
@@ -62,22 +58,10 @@ def compared(full: Any, quantized: Any = None) -> Compared:
 
 
 def told(answer: Any) -> Told:
-    masks = np.stack([smaller(mask) for mask in answer.masks])
-    return Told(masks, tuple(map(float, answer.ious)), int(answer.chosen), int(answer.mask.sum()))
+    return Told(answer.masks, tuple(map(float, answer.ious)), int(answer.chosen))
 
 
 def iou(a: ndarray, b: ndarray) -> float:
     """Of two masks: what is in both, as a share of what is in either; 1 where both are empty."""
     either = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / either if either else 1.0
-
-
-def smaller(mask: ndarray) -> ndarray:
-    """A mask, bool [H, W], no larger than it is shown: a pixel is in it where half of it was."""
-    height, width = mask.shape
-    factor = SHOWN_SIDE / max(height, width)
-    if factor >= 1:
-        return mask
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
-    return np.asarray(grey) >= 128

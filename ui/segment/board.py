@@ -256,7 +256,7 @@ def _said(visit: Visit, answers: dict[int, Compared]) -> str:
     active = answers.get(visit.active)
     if active is None:
         return markup.note(view.BEGIN)
-    return markup.banner("warning", FOUND_NOTHING) if active.full.pixels == 0 else view.help_lines()
+    return markup.banner("warning", FOUND_NOTHING) if not active.full.mask.any() else view.help_lines()
 
 
 def _failed(what: str, error: Exception) -> str:

@@ -117,4 +117,6 @@ def _answered(
 
 
 def _told(told: Told | None) -> dict[str, Any] | None:
-    return None if told is None else {"ious": told.ious, "chosen": told.chosen, "pixels": told.pixels}
+    return (
+        None if told is None else {"ious": told.ious, "chosen": told.chosen, "pixels": int(told.mask.sum())}
+    )

@@ -68,13 +68,13 @@ def find(
     job: Job | None = None,
 ) -> Found:
     """All objects, as each of the models sees them. Raises vq.Cancelled."""
-    read, segmenters = bench.pictures.read(picture), bench.segmenters(model_id, quantized)
+    read, models = bench.pictures.read(picture), bench.asked(model_id, quantized)
     found = []
-    for number, segmenter in enumerate(segmenters):
-        part = part_of(progress, number / len(segmenters), (number + 1) / len(segmenters))
+    for number, asked in enumerate(models):
+        part = part_of(progress, number / len(models), (number + 1) / len(models))
         found.append(
             vq.segment_everything(
-                segmenter, read, how.points, how.least, how.thresholds(), progress=part, cancel=job
+                asked.segmenter, read, how.points, how.least, how.thresholds(), progress=part, cancel=job
             )
         )
     return compared(*found)

@@ -105,7 +105,7 @@ def _grid(made: str) -> str:
 
 
 def _size(told: Told) -> tuple[str, str]:
-    return f"{100 * told.mask.mean():.1f} %", f"of the picture: {told.pixels:,} pixels"
+    return f"{100 * told.mask.mean():.1f} %", "of the picture"
 
 
 def _agreement(found: Compared) -> str:

@@ -49,9 +49,16 @@ class Thing:
         """Whether nothing says where the object is."""
         return bool(self.points) and not any(self.labels) and self.box is None
 
-    def prompt(self) -> Any:
-        """A `vq.Prompt`. Raises ValueError for one that makes no sense."""
+    def prompt(self) -> vq.Prompt:
+        """Raises ValueError for one that makes no sense."""
         return vq.Prompt(points=self.points, labels=self.labels, box=self.box)
+
+    def within(self, size: tuple[int, int], of: tuple[int, int]) -> Thing:
+        """The same in a picture made `size` from one of size `of`."""
+        x, y = (small / large for small, large in zip(size, of, strict=True))
+        points = tuple((left * x, top * y) for left, top in self.points)
+        box = self.box and (self.box[0] * x, self.box[1] * y, self.box[2] * x, self.box[3] * y)
+        return Thing(points, self.labels, box)
 
 
 @dataclass(frozen=True)
