@@ -16,13 +16,13 @@ from PIL import Image
 NOTHING = (0, 0, 0, 0)
 BOTH, FULL, QUANTIZED = (0, 158, 115), (230, 126, 0), (46, 112, 255)
 OTHER = (235, 235, 245)
-EDGE = (255, 255, 255, 235)
+EDGE, AROUND = (255, 255, 255, 235), (17, 17, 17, 200)  # seen on a picture of any colour
 PALETTE = (
     NOTHING, (*BOTH, 130), (*FULL, 235), (*FULL, 110), (*QUANTIZED, 235), (*QUANTIZED, 110), (*OTHER, 105),
-    EDGE, (*FULL, 140), (*QUANTIZED, 140),
+    EDGE, (*FULL, 140), (*QUANTIZED, 140), AROUND,
 )  # fmt: skip
 (CLEAR, IN_BOTH, FULL_DARK, FULL_LIGHT, QUANTIZED_DARK, QUANTIZED_LIGHT, BESIDE, OUTLINE, FULL_ALONE,
- QUANTIZED_ALONE) = range(len(PALETTE))  # fmt: skip
+ QUANTIZED_ALONE, OUTSIDE) = range(len(PALETTE))  # fmt: skip
 LAYERS = ("both", "full", "quantized")
 STRIPE = 5  # pixels
 
@@ -36,8 +36,7 @@ def layer(full: ndarray, quantized: ndarray | None, chosen: str) -> ndarray:
     shown = np.where(full & quantized, np.uint8(IN_BOTH), np.uint8(CLEAR))
     _stripes(shown, full & ~quantized, (FULL_DARK, FULL_LIGHT), rising=True)
     _stripes(shown, quantized & ~full, (QUANTIZED_DARK, QUANTIZED_LIGHT), rising=False)
-    shown[edge(full & quantized)] = OUTLINE
-    return shown
+    return _outlined(shown, full & quantized)
 
 
 def under(shown: ndarray, others: list[ndarray]) -> ndarray:
@@ -45,13 +44,18 @@ def under(shown: ndarray, others: list[ndarray]) -> ndarray:
     below = np.zeros_like(shown)
     for mask in others:
         below[mask] = BESIDE
-        below[edge(mask)] = OUTLINE
+        _outlined(below, mask)
     return np.where(shown == CLEAR, below, shown)
 
 
 def _alone(mask: ndarray, colour: int) -> ndarray:
-    shown = np.where(mask, np.uint8(colour), np.uint8(CLEAR))
+    return _outlined(np.where(mask, np.uint8(colour), np.uint8(CLEAR)), mask)
+
+
+def _outlined(shown: ndarray, mask: ndarray) -> ndarray:
+    """A white line inside of the mask's border and, where nothing else is, a dark one outside."""
     shown[edge(mask)] = OUTLINE
+    shown[edge(~mask) & (shown == CLEAR)] = OUTSIDE
     return shown
 
 
