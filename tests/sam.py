@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy import ndarray
 from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
 
 from vitq_core.common.sam_shape import SamShape
 
@@ -55,3 +57,22 @@ def prompts(height: int = 90, width: int = 120) -> dict[str, dict[str, ndarray]]
 def golden(name: str) -> dict[str, ndarray]:
     """The numbers of tests/golden/``name``.npz."""
     return dict(np.load(Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False))
+
+
+def records(images: Sequence[ndarray], boxes: ndarray | None = None, side: int = 128) -> list[dict]:
+    """As ``Sam.forward`` takes them: each of the ``images`` with ``boxes`` [P, 4], or with two clicks, in its
+    own pixels."""
+    resize, found = ResizeLongestSide(side), []
+    for image in images:
+        size = image.shape[:2]
+        pixels = torch.from_numpy(resize.apply_image(image)).permute(2, 0, 1).float()
+        record = {"image": pixels, "original_size": size}
+        if boxes is None:
+            height, width = size
+            clicks = np.array([[[width * 0.3, height * 0.4]], [[width * 0.7, height * 0.6]]])
+            record["point_coords"] = resize.apply_coords_torch(torch.from_numpy(clicks).float(), size)
+            record["point_labels"] = torch.ones(2, 1)
+        else:
+            record["boxes"] = resize.apply_boxes_torch(torch.from_numpy(boxes).float(), size)
+        found.append(record)
+    return found

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 import vitq_core as vq
 from tests.conftest import VARIANTS
 from tests.pairs import in_turn
+from vitq_core.common.batch import Batch
 from vitq_core.graph.copies import untied
 from vitq_core.quantized.audit import audit
 
@@ -51,7 +52,7 @@ def test_every_recipe_quantizes_every_variant(variant, pictures, calibrating, ru
     result = vq.quantize(variant, images, calibrating(recipe, bits, bits))
     assert fingerprint(variant) == before
     assert torch.equal(images, given)
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     with torch.no_grad():
         outputs, expected = result(images), variant(images)
     assert outputs.shape == expected.shape and torch.isfinite(outputs).all()

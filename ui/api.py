@@ -11,9 +11,9 @@ import vitq_core as vq
 from vitq_core.experiment import open_picture
 
 from .explaining.explained import Question
-from .parts import models
 from .parts.checks import one_of, refuse
-from .parts.forms import first_recipe
+from .parts.forms import first_recipe, model_choices
+from .parts.model_list import offered_ids, offered_models
 from .parts.outcome import Neighbours
 from .parts.raw_inputs import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
@@ -31,11 +31,11 @@ def add_endpoints(bench: Workbench) -> None:
     gr.api(list_models, api_name="models", queue=False)
     gr.api(_quantize(bench), api_name="quantize", **PUBLIC)
     gr.api(_allocate(bench), api_name="allocate", **PUBLIC)
-    known, recipes = models.ids(), list(vq.RECIPES)
+    models, recipes = [name for _, name in model_choices()], list(vq.RECIPES)
     with gr.Row(visible=False):
         inputs = [
             raw_image(label="picture"),
-            gr.Dropdown(known, value=known[0], label="model"),
+            gr.Dropdown(models, value=models[0], label="model"),
             gr.Dropdown(recipes, value=RECIPE, label="recipe"),
             gr.Number(4, label="weight_bits"),
             gr.Number(4, label="act_bits"),
@@ -48,7 +48,7 @@ def add_endpoints(bench: Workbench) -> None:
 
 def list_models() -> list[dict]:
     """Every model that can be quantized, with its id, number of parameters and whether it works offline."""
-    return [asdict(info) for info in vq.list_models()]
+    return [asdict(info) for info in offered_models()]
 
 
 def _quantize(bench: Workbench) -> Callable[..., dict]:
@@ -117,7 +117,7 @@ def _explain(bench: Workbench) -> Callable[..., dict]:
 
 
 def _question(bench: Workbench, path: str | None, model: str, target: str) -> tuple[Question, Image.Image]:
-    refuse({"model": wrong} if (wrong := one_of(model, models.ids())) else {})
+    refuse({"model": wrong} if (wrong := one_of(model, offered_ids())) else {})
     picture, classes = _opened(path), bench.relevance.frame(model).classes
     if target and target not in classes:
         raise ValueError(f"target: {target!r} is no class of {model}; one of them is {classes[0]!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from .data.calibration_set import CalibrationPictures
 from .graph.base import family_of
 from .graph.copies import network_of
 from .graph.faithful import COMPARED, unsavable
-from .graph.prepared import prepare
+from .graph.parts import left_out
+from .graph.prepared import PreparedModel, prepare
 from .graph.site import Layer
 from .passes.base import Run
 from .quantized.report import build_report
@@ -26,6 +28,7 @@ from .quantized.result import QuantizeResult, layer_bits
 from .recipes.recipe import Recipe
 from .recipes.recipe import recipe as named_recipe
 from .reconstruction.progress import Watch
+from .tasks import task_of
 
 if TYPE_CHECKING:
     from .models import Model
@@ -61,16 +64,20 @@ def quantize(
     check_function("watch", watch)
     if state is not None and recipe.options.schedule is None:
         raise ValueError("state keeps what reconstruction learns, and this recipe's effort is 'none'")
-    family = family_of(module)
+    family, task = family_of(module), task_of(module, model)
+    collate = partial(task.working, size=family.input_size(module))
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "Preparing")
     with (
         torch.inference_mode(False),  # tensors made in it cannot be learned from
         torch.random.fork_rng(devices=[]),
-        CalibrationPictures(images, family.input_size(module), _device(module)) as pictures,
+        CalibrationPictures(images, collate, _device(module), task.chunk) as pictures,
     ):
         torch.manual_seed(seed)
-        prepared = prepare(module, "quantize", next(iter(pictures))[:COMPARED], own_weights=True)
+        prepared = prepare(
+            model, "quantize", pictures.first(COMPARED), True, heads=recipe.options.heads is not None
+        )
+        _choose(prepared, recipe)
         if reason := unsavable(prepared.module, prepared.family):
             warnings.warn(f"save_quantized will refuse the result: {reason}", stacklevel=2)
         run = Run(module, recipe, prepared, recipe, pictures, monitor, seed, state, watch)
@@ -86,6 +93,15 @@ def quantize(
     if not run.reconstruction.cancelled:
         monitor.report(1.0, "Quantized")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)
+
+
+def _choose(prepared: PreparedModel, recipe: Recipe) -> None:
+    """Keep the layers of the parts that are to be quantized, in place. Raises ValueError for none of the
+    model's."""
+    if recipe.options.heads is not None and not prepared.family.head_sites(prepared.module):
+        raise ValueError(f"heads={recipe.options.heads} does nothing here: this model has none to choose")
+    others = left_out(prepared.family, prepared.module, recipe.options.parts)
+    prepared.layers = {name: layer for name, layer in prepared.layers.items() if name not in others}
 
 
 def _recipe(recipe: object) -> Recipe:

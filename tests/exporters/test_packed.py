@@ -17,6 +17,7 @@ from torch import nn
 import vitq_core as vq
 from tests.conftest import VARIANTS
 from tests.pairs import in_turn
+from vitq_core.common.batch import Batch
 from vitq_core.models import Preprocessing
 from vitq_core.quantized.audit import audit
 
@@ -34,7 +35,7 @@ def assert_round_trip(result: vq.QuantizeResult, images: torch.Tensor, folder: P
     loaded = vq.load_quantized(folder)
     with torch.no_grad():
         assert torch.equal(loaded(images), result(images))
-    audit(loaded.model, images)
+    audit(loaded.model, Batch((images,)))
     assert loaded.bits == result.bits
     assert loaded.recipe == result.recipe
     assert repr(loaded.report) == repr(result.report)  # its sqnr_db may be nan, which equals nothing

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph.prepared import prepare
 from vitq_core.lrp.propagate import (
     Propagated,
@@ -246,7 +247,7 @@ def test_float32_batch_agrees_with_the_formulas(plain: VisionTransformer, pictur
 def test_float64_batch_agrees_to_the_last_digits(plain: VisionTransformer, pictures: Callable) -> None:
     images, targets = pictures(plain, 2).double(), torch.tensor([1, 3])
     prepared = prepare(plain, "relevance", None)
-    found = propagate(prepared.module.double(), prepared.observed, images, targets, to_pixels=True)
+    found = propagate(prepared.module.double(), prepared.observed, Batch((images,)), targets, to_pixels=True)
     for i, target in enumerate(targets.tolist()):
         twin = ByHand(plain, images[i], target)
         assert distance(found.pixels[i].sum(0), twin.pixel_map) < 1e-9
@@ -263,8 +264,8 @@ def test_the_twin_computes_what_the_model_computes(plain: VisionTransformer, pic
 def test_scores_of_a_picture(plain: VisionTransformer, pictures: Callable) -> None:
     images = pictures(plain, 2)
     prepared = prepare(plain, "relevance", None)
-    found = propagate(prepared.module, prepared.observed, images, torch.tensor([1, 2]))
-    assert found.pixels is None and set(found.scores()) == set(prepared.observed)
+    found = propagate(prepared.module, prepared.observed, Batch((images,)), torch.tensor([1, 2]))
+    assert found.pixels == [] and set(found.scores()) == set(prepared.observed)
     twin = ByHand(plain, images[1], 2)
     for name, score in found.scores().items():
         pairs = zip(twin.gradients[name].flatten(), twin.relevances[name].flatten(), strict=True)
@@ -285,7 +286,7 @@ def test_a_layer_that_the_answer_does_not_need_has_no_relevance(tiny: Callable, 
     """The last block's patches reach a class token's logit through attention alone."""
     model = tiny(depth=1)
     prepared = prepare(model, "relevance", None)
-    found = propagate(prepared.module, prepared.observed, pictures(model, 2))
+    found = propagate(prepared.module, prepared.observed, Batch((pictures(model, 2),)))
     for tensors in (found.relevances, found.gradients):
         assert (tensors["blocks.0.mlp.fc2"][:, 1:] == 0).all() and (
             tensors["blocks.0.mlp.fc2"][:, 0] != 0
@@ -306,7 +307,7 @@ class TwoRoads(nn.Module):
 
 
 def test_what_runs_in_vain_gets_zeros() -> None:
-    found = propagate(TwoRoads(), ["used", "idle"], torch.randn(2, 3), torch.tensor([1, 0]))
+    found = propagate(TwoRoads(), ["used", "idle"], Batch((torch.randn(2, 3),)), torch.tensor([1, 0]))
     assert found.relevances["used"].tolist() == found.gradients["used"].tolist() == [[0, 1], [1, 0]]
     assert (found.relevances["idle"] == 0).all() and (found.gradients["idle"] == 0).all()
     assert found.scores()["idle"].tolist() == [0, 0]
@@ -316,7 +317,7 @@ def test_predictions_are_explained_by_default() -> None:
     module, x = TwoRoads(), torch.randn(5, 3)
     with torch.no_grad():
         predicted = module(x).argmax(1)
-    assert torch.equal(propagate(module, ["used"], x).targets, predicted)
+    assert torch.equal(propagate(module, ["used"], Batch((x,))).targets, predicted)
 
 
 def test_captured_takes_its_hooks_down() -> None:
@@ -348,7 +349,7 @@ class Between(nn.Module):
 
 def explained(change: Callable) -> Propagated:
     x = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
-    return propagate(Between(change), ["first", "last"], x, torch.tensor([0, 1, 1]), to_pixels=True)
+    return propagate(Between(change), ["first", "last"], Batch((x,)), torch.tensor([0, 1, 1]), to_pixels=True)
 
 
 def assert_explained_alike(found: Propagated, expected: Propagated) -> None:
@@ -429,4 +430,4 @@ class Ending(TwoRoads):
 
 def test_a_statement_in_place_that_shows_in_the_logits_is_refused() -> None:
     with pytest.raises(vq.VitqError, match=r"cannot follow this model's forward; .* tensors in place"):
-        propagate(Ending(), ["used"], torch.ones(2, 3), torch.tensor([1, 0]))
+        propagate(Ending(), ["used"], Batch((torch.ones(2, 3),)), torch.tensor([1, 0]))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.audit import audit
 from vitq_core.quantized.simulation import InputQuantizers
 from vitq_core.quantizers import LogSqrt2
@@ -90,50 +91,50 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_damage_is_named(result, images, damage) -> None:
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     damage(result.model.get_submodule(LAYER))
     with pytest.raises(vq.VitqError, match="not quantized as recipe 'repq' says: .*" + DAMAGES[damage]):
-        audit(result.model, images)
+        audit(result.model, Batch((images,)))
     with pytest.raises(vq.VitqError, match="not quantized as recipe"):
         vq.evaluate(result.model, [images])
 
 
 def test_a_quantizer_that_is_bypassed_is_named(result, images) -> None:
     result.model.blocks[0].attn.matmul2.forward = lambda a, b: a @ b
-    audit(result.model, images)  # its inputs still go through the quantizers
+    audit(result.model, Batch((images,)))  # its inputs still go through the quantizers
     result.model.blocks[0].attn.forward = lambda x, **_: x
     with pytest.raises(
         vq.VitqError, match=r"quantizer of blocks.0.attn.qkv:input is never used \(and \d+ more\)"
     ):
-        audit(result.model, images)
+        audit(result.model, Batch((images,)))
 
 
 def test_detached_it_is_not_quantized(result, images) -> None:
     result.model.vitq.detach()
     with pytest.raises(vq.VitqError, match=r"the inputs of patch_embed\.proj are not quantized"):
-        audit(result.model, images)
+        audit(result.model, Batch((images,)))
 
 
 def test_it_leaves_nothing_behind(result, images) -> None:
     hooks = [dict(module._forward_hooks) for module in result.model.modules()]
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert [dict(module._forward_hooks) for module in result.model.modules()] == hooks
 
 
 def test_a_copy_passes_and_is_its_own(result, images) -> None:
     copy = deepcopy(result.model)
-    audit(copy, images)
+    audit(copy, Batch((images,)))
     with torch.no_grad():
         assert torch.equal(copy(images), result(images))
     assert copy.vitq.module is copy
     change_weight(copy.get_submodule(LAYER))
     change_bits(copy.get_submodule(LAYER))
     with pytest.raises(vq.VitqError):
-        audit(copy, images)
-    audit(result.model, images)
+        audit(copy, Batch((images,)))
+    audit(result.model, Batch((images,)))
     remove_hook(result.model.get_submodule("head"))
     with pytest.raises(vq.VitqError, match=LAYER):
-        audit(copy, images)
+        audit(copy, Batch((images,)))
 
 
 def test_evaluation_runs_it_for_both_models(result, model, images) -> None:
@@ -146,13 +147,13 @@ def test_evaluation_runs_it_for_both_models(result, model, images) -> None:
 def test_a_layer_that_runs_without_a_quantizer_is_named(result, images) -> None:
     del result.model.vitq.layers["blocks.0.attn.matmul1"]
     with pytest.raises(vq.VitqError, match=r"blocks\.0\.attn\.matmul1 runs and has no quantizer"):
-        audit(result.model, images)
+        audit(result.model, Batch((images,)))
 
 
 def test_nothing_quantized_is_no_success(result, images) -> None:
     result.model.vitq.layers.clear()
     with pytest.raises(vq.VitqError, match="none of its layers has a quantizer"):
-        audit(result.model, images)
+        audit(result.model, Batch((images,)))
 
 
 def test_a_layer_that_never_runs_needs_no_quantizer(tiny, pictures) -> None:
@@ -161,4 +162,4 @@ def test_a_layer_that_never_runs_needs_no_quantizer(tiny, pictures) -> None:
     images = pictures(model)
     result = vq.quantize(model, images, "minmax")
     assert "head_dist" not in result.bits
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.common.monitor import Monitor
 from vitq_core.graph.prepared import PreparedModel, prepare
 from vitq_core.quantized import samples
@@ -24,7 +25,9 @@ def prepared(model, images) -> PreparedModel:
 
 
 def measure(prepared: PreparedModel, recipe: str, images: Tensor, **options: object) -> dict[str, LayerError]:
-    return output_errors(prepared.module, prepared.layers, vq.recipe(recipe), images, BITS, **options)
+    return output_errors(
+        prepared.module, prepared.layers, vq.recipe(recipe), Batch((images,)), BITS, **options
+    )
 
 
 def inputs_of(module: nn.Module, name: str, images: Tensor) -> list[Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.audit import audit
 
 
@@ -24,7 +25,7 @@ def test_a_model_comes_back(model, images, calibrating, tmp_path, recipe: str) -
         assert torch.equal(loaded(images), result(images))
         assert list(loaded.state_dict()) == list(result.model.state_dict())
         assert loaded.vitq.module is loaded
-        audit(loaded, images)
+        audit(loaded, Batch((images,)))
 
 
 def test_a_result_comes_back_and_can_be_exported(model, images, tmp_path) -> None:

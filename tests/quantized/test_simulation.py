@@ -26,7 +26,7 @@ def rewritten(model: VisionTransformer) -> VisionTransformer:
 
 def simulation_of(module: VisionTransformer, images: Tensor, recipe: str = "percentile") -> Simulation:
     family = family_of(module)
-    layers = trace_layers(module, family, Batch((images[:1],)))
+    layers = trace_layers(module, family.sites(module), Batch((images[:1],)))
     prepared = PreparedModel(module, family, layers, tuple(images.shape[1:]), task_of(module))
     return Simulation(prepared, vq.recipe(recipe))
 

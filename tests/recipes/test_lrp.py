@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.audit import audit
 
 both = pytest.mark.parametrize("name", ["lrp", "lrp-budget"])
@@ -253,7 +254,7 @@ def test_every_kind_of_model(mixture, pictures) -> None:
                 vq.quantize(model, images, name)
         return
     result = vq.quantize(model, images, "lrp")
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert result.report.avg_weight_bits <= 4 + 1e-12
     assert without_picture(result) <= 4 + 1e-12
     assert {act for layer, (_, act) in result.bits.items() if layer.startswith("blocks.")} == {3, 4, 5}

@@ -42,7 +42,7 @@ def test_every_recipe_is_reconstructed_and_no_unit_gets_worse(
     if mixed and any(step.startswith("allocate") for step in recipe.passes):
         pytest.skip("gives out bits of its own")
     result = vq.quantize(model, images, replace(recipe, bits=MIXED if mixed else {}))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert_reported(result, model, images)
     if name != "vitq":  # its choices take longest
         assert_began_as_calibrated(result, model, images)
@@ -64,7 +64,7 @@ def test_every_recipe_is_reconstructed_and_no_unit_gets_worse(
 def test_every_variant_is_reconstructed(mixture, pictures) -> None:
     images = pictures(mixture, 4)
     result = vq.quantize(mixture, images, quick("adfq", iterations=2, batch_size=4))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert len(result.report.units) >= 3
     assert_reported(result, mixture, images)
 
@@ -96,7 +96,7 @@ OPTIONS = {
 def test_every_option_does_something_and_nothing_gets_worse(model, images, tmp_path, options) -> None:
     plain = vq.quantize(model, images, quick(iterations=8))
     result = vq.quantize(model, images, quick(iterations=8, **options))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert_reported(result, model, images)
     assert not equal(state_of(result), state_of(plain))
     assert_saves(result, images, tmp_path)
@@ -106,7 +106,7 @@ def test_a_last_stage_makes_the_answers_better(model, pictures, tmp_path) -> Non
     images, settings = pictures(model, 31), {"iterations": 12, "weight_scales": True, "affine_lr": 1e-3}
     plain = vq.quantize(model, images, quick("repq", 3, 8, **settings))
     result = vq.quantize(model, images, quick("repq", 3, 8, finish=5, finish_bits=None, **settings))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     *units, last = result.report.units
     assert [row.unit for row in units] == [row.unit for row in plain.report.units]
     assert last.unit == "whole model" and last.iterations == 60
@@ -298,7 +298,7 @@ def test_a_unit_whose_loss_is_no_number_stays_as_calibrated_and_says_so(model, i
     assert row.error_after == row.error_before and row.iterations == 1
     assert equal(state_of(result, row.unit), state_of(calibrated, row.unit))
     assert [other.iterations for other in result.report.units] == [3, 1, 3, 3, 3, 3]
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert_reported_errors(result, model, images)
 
 
@@ -319,7 +319,7 @@ def test_units_that_only_got_worse_stay_as_calibrated_and_say_so(model, images, 
         assert row.outcome.startswith("kept as it was: ")
         assert row.error_after == row.error_before
         assert equal(state_of(result, row.unit), state_of(calibrated, row.unit))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert_reported_errors(result, model, images)
     assert all(tensor.isfinite().all() for tensor in state_of(result).values())
 
@@ -355,7 +355,7 @@ def test_all_units_go_back_where_the_answers_got_worse(model, pictures, monkeypa
     assert (row.stage, row.kept) == ("reconstruct", not is_worse)
     assert row.before != row.after and not plain.report.stages
     assert equal(state_of(result), state_of(calibrated if is_worse else plain))
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     learned = [unit.outcome == "reconstructed" for unit in result.report.units]
     assert any(learned) is not is_worse
     undone = [unit for unit in result.report.units if "the answers were worse" in unit.outcome]

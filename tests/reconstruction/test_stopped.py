@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.audit import audit
 from vitq_core.reconstruction.progress import UnitProgress
 
@@ -52,7 +53,7 @@ def test_cancelled_it_is_usable_and_goes_on_from_there(model, images, home, tmp_
     for index, unit in enumerate(UNITS):
         expected = whole if index < done else calibrated
         assert equal(state_of(result, unit), state_of(expected, unit)), unit
-    audit(result.model, images)
+    audit(result.model, Batch((images,)))
     assert_saves(result, images, tmp_path / "saved")
     resumed: list[UnitProgress] = []
     again = vq.quantize(model, images, quick(), watch=resumed.append)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.quantized.audit import audit
@@ -98,6 +99,6 @@ def assert_saves(result: vq.QuantizeResult, images: Tensor, folder: Path) -> Non
     assert (loaded.report.units, loaded.report.cancelled) == (result.report.units, result.report.cancelled)
     assert all(isinstance(row, UnitRow) and isinstance(row.losses, tuple) for row in loaded.report.units)
     assert loaded.recipe == result.recipe
-    audit(loaded.model, images)
+    audit(loaded.model, Batch((images,)))
     with torch.no_grad():
         assert torch.equal(loaded(images), result(images))

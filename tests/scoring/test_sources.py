@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph.prepared import prepare
 from vitq_core.scoring.sources import SOURCES
 
@@ -13,7 +14,7 @@ PERCENTILES = (0.999, 0.9999, 0.99999)
 
 def scores(source: str, model: nn.Module, images: Tensor, targets: Tensor | None = None) -> dict[str, Tensor]:
     """{layer: [B]} as the engine finds them."""
-    return SOURCES[source](prepare(model, "importance", images[:1])).scores(images, targets)
+    return SOURCES[source](prepare(model, "importance", images[:1])).scores(Batch((images,)), targets)
 
 
 def close(found: dict[str, Tensor], expected: dict[str, Tensor], rel: float) -> None:

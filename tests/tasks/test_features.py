@@ -237,7 +237,7 @@ def test_relevance_starts_as_the_features_shares(tiny: Callable, pictures: Calla
     pixels = found.pixel_maps.flatten(1).sum(1)
     assert torch.isfinite(pixels).all() and (found.heatmaps >= 0).all()
     subject = prepare(model, "relevance", images[:1])
-    last = propagate(subject.module, ["blocks.1"], images, task=subject.task)
+    last = propagate(subject.module, ["blocks.1"], Batch((images,)), task=subject.task)
     torch.testing.assert_close(last.relevances["blocks.1"].flatten(1).sum(1), torch.ones(3))
 
 
@@ -294,7 +294,7 @@ def test_fisher_is_the_squared_gradient_of_a_random_direction(headless, pictures
     rows = [torch.autograd.grad(f, kept[0], retain_graph=True)[0] for f in features]
     exact = sum(float((row * kept[0].detach()).square().sum()) for row in rows)
     nearby = image + 1e-4 * torch.randn(400, *image.shape[1:], generator=torch.Generator().manual_seed(3))
-    scores = SOURCES["fisher"](prepare(headless, "importance", image)).scores(nearby, None)[name]
+    scores = SOURCES["fisher"](prepare(headless, "importance", image)).scores(Batch((nearby,)), None)[name]
     assert float(scores.mean()) == pytest.approx(exact, rel=0.2)
     assert float(scores.std()) > 0.1 * exact, "each picture has a direction of its own"
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import gradio as gr
 
-import vitq_core as vq
 from vitq_core import EFFORTS, Schedule
 from vitq_core.experiment import EFFORT_NAMES, is_name
 
 from ..parts.checks import number_in, whole
 from ..parts.forms import LIGHT, Fields
 from ..parts.method_options import AUTOMATIC
+from ..parts.model_list import offered
 from ..parts.settings import MAX_ITERATIONS, NO_EFFORT
 
 FEW_PICTURES = 32  # what calibration alone needs
@@ -96,7 +96,7 @@ def _line(name: str, schedule: Schedule, model_id: str, typed: Any) -> str:
 
 def seconds(steps: int, schedule: Schedule, model_id: str) -> float:
     """A rough guess from the size of the model, before anything is loaded."""
-    info = next((info for info in vq.list_models() if info.id == model_id), None)
+    info = offered(model_id)
     if info is None:
         return 0.0
     return schedule.passes(schedule.pictures, steps) * info.params * TOKENS[info.bundled] / MACS_PER_SECOND

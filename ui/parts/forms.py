@@ -11,8 +11,9 @@ import vitq_core as vq
 from vitq_core.experiment import Option, is_name
 from vitq_core.experiment.samples import draws_scenes
 
-from . import markup, models
+from . import markup
 from .method_options import AUTOMATIC, methods_with
+from .model_list import choices, offered
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
@@ -44,8 +45,8 @@ def verdicts(
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(text, id) of every model that names or describes pictures, bundled ones first."""
-    return models.choices()
+    """(text, id) of every model, bundled ones first."""
+    return choices()
 
 
 def recipe_choices() -> list[tuple[str, str]]:
@@ -62,7 +63,8 @@ def opening_settings() -> RunSettings:
 
 
 def model_sentence(model_id: str) -> str:
-    return next((info.summary for info in vq.list_models() if info.id == model_id), "")
+    info = offered(model_id)
+    return "" if info is None else info.summary
 
 
 def recipe_sentence(name: Any, effort: Any = NO_EFFORT) -> str:
@@ -82,9 +84,9 @@ def lacking(name: str, effort: Any) -> str:
 
 
 def model_field(fields: Fields, elem_id: str) -> gr.HTML:
-    choices = model_choices()
-    fields["model"] = gr.Dropdown(choices, value=choices[0][1], label="Model", elem_id=elem_id)
-    return gr.HTML(markup.note(model_sentence(choices[0][1])), elem_classes="vq-noted")
+    models = model_choices()
+    fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id=elem_id)
+    return gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
 
 
 def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Slider:

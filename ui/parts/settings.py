@@ -10,8 +10,9 @@ import vitq_core as vq
 from vitq_core import EFFORTS
 from vitq_core.experiment import EFFORT_NAMES, MAX_BITS, MIN_BITS, counted, is_name
 
-from . import method_options, models
+from . import method_options
 from .checks import number_in, one_of, refuse, whole
+from .model_list import offered_ids
 
 CALIBRATION = 32
 MAX_CALIBRATION = 1024
@@ -191,7 +192,7 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
 def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """The same without the method's own options."""
     found = {
-        "model": one_of(values.get("model"), models.ids()),
+        "model": one_of(values.get("model"), offered_ids()),
         "recipe": one_of(values.get("recipe"), vq.RECIPES),
         "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
         "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
@@ -225,7 +226,7 @@ def _no_room(values: Mapping[str, Any]) -> dict[str, str]:
 def a_name(model_id: Any) -> str:
     """`model_id`, or a ValueError for what is no text: nothing may be looked up or kept under that."""
     if not isinstance(model_id, str):
-        refuse({"model": one_of(model_id, models.ids())})
+        refuse({"model": one_of(model_id, offered_ids())})
     return model_id
 
 

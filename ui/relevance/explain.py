@@ -15,10 +15,11 @@ from vitq_core.experiment import open_picture
 from vitq_core.experiment.measure import Cancel
 
 from ..explaining.explained import MAPS, Explained, Question
-from ..parts import markup, models
+from ..parts import markup
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
+from ..parts.model_list import offered_ids
 from ..parts.raw_inputs import raw_image
 from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
@@ -229,7 +230,7 @@ class ExplainSection:
 def _check(question: Question, kind: Any) -> None:
     """ValueError for what the page's own boxes never send."""
     wrong = {
-        "Model": one_of(question.model, models.ids()),
+        "Model": one_of(question.model, offered_ids()),
         "Map": one_of(kind, MAPS),
         "Class": "" if question.target is None else whole(question.target, 0, MAX_CLASS),
     }

@@ -11,7 +11,7 @@ from gradio.components import Component
 from ..parts import markup
 from ..parts.prompt_canvas import Click, Drag, canvas_value, gesture, prompt_canvas
 from ..running.run_parts import connect_file
-from ..running.runs import Data, Updates, sentence
+from ..running.runs import HEAVY, Data, Updates, sentence
 from . import colours, view
 from . import visit as visits
 from .answers import Compared
@@ -29,6 +29,9 @@ ON, BESIDE = "on", "beside"
 TOOLS = [("on the object", ON), ("not on it", BESIDE)]
 LAYERS = [("Both, differences marked", "both"), ("Full precision", "full"), ("Quantized", "quantized")]
 FOUND_NOTHING = "The mask is empty: the model finds nothing here."
+NOT_HERE = (
+    "This model is not loaded yet: press Load this model, which downloads it if it was never used here."
+)
 GONE = "The quantized model is no longer in memory; press Quantize to make it again."
 
 Step = Callable[[Visit], Visit]
@@ -98,6 +101,7 @@ class Board:
         uploaded.then(self.encode, self.asked, None, **CLICK)
         connect_file(self.download, self.masks, self.asked)
         self.plain.connect()
+        self.form.load.click(self.load, self.asked, self.outputs | {self.form.load}, **HEAVY)
         self.form.fields["model"].change(self.switch, self.asked, self.outputs, **CLICK)
 
     def open(self, data: Data) -> Updates:
@@ -109,7 +113,7 @@ class Board:
     def encode(self, data: Data) -> None:
         """The costly half of an answer, before anybody clicks. What goes wrong is said at the click."""
         visit, model = data[self.visit], data[self.form.fields["model"]]
-        if visit is None or not self.bench.bench.has_model(model):  # nothing is downloaded before a click
+        if visit is None or not self.bench.bench.has_model(model):
             return
         try:
             self.bench.look(*self.models(data), visit.picture)
@@ -239,8 +243,23 @@ class Board:
         kept = shown is not None and shown.model == model and self.bench.made(shown) is not None
         return model, shown if kept else None
 
+    def ready(self, data: Data) -> tuple[str, SamSettings | None]:
+        """The same. Raises ValueError for a model that is not here: nothing is downloaded at a mere click."""
+        model, shown = self.models(data)
+        if not self.bench.bench.has_model(model):
+            raise ValueError(NOT_HERE)
+        return model, shown
+
+    def load(self, data: Data) -> Updates:
+        """The model that was chosen, downloaded where it was never used here; then it answers."""
+        try:
+            self.bench.full(data[self.form.fields["model"]])
+        except Exception as error:
+            return {self.said: _failed("The model could not be loaded.", error)}
+        return {**self.refresh(data), self.form.load: gr.update(visible=False)}
+
     def _compare(self, data: Data, visit: Visit, number: int) -> Compared:
-        return self.bench.compare(*self.models(data), visit.picture, visit.things[number])
+        return self.bench.compare(*self.ready(data), visit.picture, visit.things[number])
 
 
 def _numbers(visit: Visit) -> Any:

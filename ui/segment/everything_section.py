@@ -90,7 +90,7 @@ class EverythingSection:
         refuse(problems(values))
         if visit is None:
             raise ValueError(NO_PICTURE)
-        model, shown = self.board.models(data)
+        model, shown = self.board.ready(data)
         how = Sieve(int(values["points"]), int(values["least"]), values["expected"], values["stable"])
         with self.bench.bench.computing():
             found = find(self.bench, model, shown, visit.picture, how, progress, job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,8 @@ from gradio.components import Component
 import vitq_core as vq
 
 from ..parts import markup
-from ..parts.forms import LIGHT, Count, Fields, bits_slider, model_sentence, verdicts
+from ..parts.forms import LIGHT, Count, Fields, bits_slider, verdicts
+from ..parts.model_list import SEGMENTS, offered
 from ..parts.raw_inputs import raw_image
 from ..running.run_parts import start_and_stop
 from ..running.runs import Data
@@ -30,8 +31,10 @@ COUNTS = (
 class Form:
     """`fields` by the names of `settings.FIELDS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_model: Callable[[Any], bool]) -> None:
+        """`has_model`: whether a model needs no download."""
         self.fields: Fields = {}
+        self.has_model = has_model
         self.gallery, self.upload = _pictures()
         with gr.Group(elem_classes="vq-group"):
             self._model()
@@ -44,7 +47,10 @@ class Form:
         self.fields["model"] = gr.Dropdown(
             models, value=models[0][1], label="Model", elem_id=f"{PREFIX}model"
         )
-        self.model_note = gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
+        self.model_note = gr.HTML(_model_note(models[0][1]), elem_classes="vq-noted")
+        self.load = gr.Button(
+            "Load this model", size="sm", visible=not self.has_model(models[0][1]), elem_id=f"{PREFIX}load"
+        )
         self.fields["recipe"] = gr.Radio(
             methods, value=methods[0][1] if methods else None, label="Method", elem_id=f"{PREFIX}method"
         )
@@ -78,8 +84,13 @@ class Form:
 
     def connect(self) -> None:
         """Keep the sentences in step with the choices."""
-        self.fields["model"].change(_model_note, self.fields["model"], self.model_note, **LIGHT)
+        self.fields["model"].change(
+            self._model_chosen, self.fields["model"], [self.model_note, self.load], **LIGHT
+        )
         self.fields["recipe"].change(_method_note, self.fields["recipe"], self.method_note, **LIGHT)
+
+    def _model_chosen(self, model_id: Any) -> tuple[str, Any]:
+        return _model_note(model_id), gr.update(visible=not self.has_model(model_id))
 
 
 def _pictures() -> tuple[gr.Gallery, gr.Image]:
@@ -95,7 +106,9 @@ def _pictures() -> tuple[gr.Gallery, gr.Image]:
 
 
 def _model_note(model_id: Any) -> str:
-    return markup.note(model_sentence(model_id))
+    """Empty for what is no model's id."""
+    info = offered(model_id, SEGMENTS)
+    return markup.note("" if info is None else info.summary)
 
 
 def _method_note(recipe: Any) -> str:

@@ -10,9 +10,10 @@ import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, counted
 
 from ..parts.checks import one_of, refuse, whole
-from ..parts.models import SEGMENTS, choices
+from ..parts.model_list import SEGMENTS, choices
 from ..parts.settings import MAX_SEED
 
+OWN = "ptq4sam"
 PARTS = {
     "both": ("encoder", "decoder"),
     "encoder": ("encoder",),
@@ -67,8 +68,13 @@ def models() -> list[tuple[str, str]]:
 
 
 def methods() -> list[tuple[str, str]]:
-    """(text, name) of the recipes that know a Segment Anything's halves."""
-    return [(recipe.title, name) for name, recipe in vq.RECIPES.items() if "parts" in recipe.applies]
+    """(text, name) of the recipes that know a Segment Anything's halves, the one made for it first."""
+    known = sorted((name for name in vq.RECIPES if "parts" in vq.RECIPES[name].applies), key=_comes_later)
+    return [(vq.RECIPES[name].title, name) for name in known]
+
+
+def _comes_later(name: str) -> bool:
+    return name != OWN
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Page:
         gr.HTML(steps.step(1, *POINT), elem_classes="vq-first")
         with gr.Row(elem_classes="vq-page vq-segment"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
-                self.form = Form()
+                self.form = Form(bench.bench.has_model)
                 self.tried = gr.HTML(visible=False, elem_id="segment-tried")
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self.status = status_line(IDLE, "segment-status")

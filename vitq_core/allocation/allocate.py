@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from numbers import Real
 
-import torch
 from torch import Tensor, nn
 
 from ..common.arithmetic import plain_arithmetic
+from ..common.batch import Batch
 from ..common.checks import check_name
 from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
@@ -94,7 +94,7 @@ def _within(
     """The budget policy for what a caller gives."""
     if images is None:
         raise ValueError("policy='budget' measures output error: give it images")
-    first, images = peeked(images)
+    first, images = peeked(images, model, "allocate_bits")
     prepared = prepare(model, "allocate_bits", first)
     method = _method(recipe)
     weights = _weights(rel, _scores(rel, prepared), prepared)
@@ -128,12 +128,12 @@ def by_paper(
 def by_budget(
     weights: dict[str, float],
     prepared: PreparedModel,
-    pictures: Tensor,
+    pictures: Batch,
     recipe: Recipe,
     budget: Budget,
     monitor: Monitor,
 ) -> BitsTable:
-    """The budget policy for a prepared model and ``pictures`` [B, C, H, W] to measure output error on.
+    """The budget policy for a prepared model and ``pictures`` to measure output error on.
 
     ``weights``: what a unit of relative error in a layer's output counts.
     """
@@ -146,17 +146,19 @@ def by_budget(
 
 
 def _prepared(model: object, images: Tensor | Iterable | None) -> PreparedModel:
-    return prepare(model, "allocate_bits", None if images is None else peeked(images)[0])
+    return prepare(
+        model, "allocate_bits", None if images is None else peeked(images, model, "allocate_bits")[0]
+    )
 
 
-def first_pictures(images: Tensor | Iterable, prepared: PreparedModel) -> Tensor:
+def first_pictures(images: Tensor | Iterable, prepared: PreparedModel) -> Batch:
     """The first pictures, at most PICTURES."""
-    found: list[Tensor] = []
-    for batch in streamed(images, prepared.input_size, PICTURES):
-        found.append(prepared.batch(batch))
+    found: list[Batch] = []
+    for batch in streamed(images, prepared.collate, PICTURES):
+        found.append(batch)
         if sum(map(len, found)) >= PICTURES:
             break
-    return torch.cat(found)[:PICTURES]
+    return Batch.joined(found)[:PICTURES]
 
 
 def _scores(rel: object, prepared: PreparedModel) -> dict[str, float]:

@@ -44,7 +44,8 @@ def table_cost(
     """
     if hasattr(module_of(model, "table_cost"), "vitq"):
         raise ValueError("this model is quantized already: its report says what it costs")
-    prepared = prepare(model, "table_cost", None if images is None else peeked(images)[0])
+    first = None if images is None else peeked(images, model, "table_cost")[0]
+    prepared = prepare(model, "table_cost", first)
     check_table(table, prepared.layers, "the table of bits")
     cost = cost_of_table(prepared.layers, table)
     return TableCost(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor
 
-from ..common.batch import checked, unpacked
+from ..common.batch import Batch
+
+Collate = Callable[[object], Batch]  # what a loader gives → what a model is called with, checked
 
 
 def iterated(batches: object) -> Iterator:
@@ -18,21 +20,18 @@ def iterated(batches: object) -> Iterator:
         raise ValueError(f"pictures must be a tensor or an iterable of batches, got {kind}") from error
 
 
-def streamed(
-    images: Tensor | Iterable, size: tuple[int, int, int] | None, batch_size: int, skip: int = 0
-) -> Iterator[Tensor]:
-    """Batches [≤ batch_size, C, H, W] in order, without the first ``skip`` pictures; labels are dropped.
+def streamed(images: Tensor | Iterable, collate: Collate, batch_size: int, skip: int = 0) -> Iterator[Batch]:
+    """Batches of ``batch_size`` pictures at most in order, without the first ``skip``; ``collate`` makes them
+    of what is given.
 
     Raises ValueError for unusable pictures, as it meets them, and where there are fewer than ``skip``.
     """
     seen = skip
-    for batch in (images,) if isinstance(images, Tensor) else iterated(images):
-        pictures, _ = unpacked(batch)
-        passed = min(skip, len(pictures)) if isinstance(pictures, Tensor) else 0
+    for given in (images,) if isinstance(images, Tensor) else iterated(images):
+        batch = collate(given)
+        passed = min(skip, len(batch))
         skip -= passed
-        rest = checked(pictures, size)[passed:]
-        if len(rest):
-            yield from rest.split(batch_size)
+        yield from batch[passed:].split(batch_size)
     if skip:
         raise ValueError(f"there are only {seen - skip} pictures, fewer than the {seen} seen before")
 

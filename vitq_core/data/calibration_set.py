@@ -1,4 +1,4 @@
-"""The calibration pictures as checked chunks of one size, however the caller batched them."""
+"""The calibration pictures as checked chunks, however the caller batched them."""
 
 from __future__ import annotations
 
@@ -7,102 +7,104 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from ..common.batch import checked, unpacked
-from .batches import iterated
-from .store import ActivationStore, Scratch
+from ..common.batch import Batch
+from .batches import Collate, iterated
+from .store import Scratch, TreeStore
 
 CHUNK = 32  # pictures a forward pass of calibration takes
 
 
 class CalibrationPictures:
-    """``images``: [N, 3, H, W] floats, or an iterable of what loaders give (``common.batch``), read once.
+    """``images``: [N, 3, H, W] floats, or an iterable of what ``collate`` takes, read once.
 
-    They come out on ``device``, the model's. Raises ValueError for an empty set, a wrong shape, integers and
-    values that are not finite.
+    They come out on ``device``, the model's, as batches of ``chunk`` pictures: 1 for pictures that differ in
+    size or bring tensors of their own. Raises ValueError for an empty set and for what ``collate`` refuses.
     """
 
     def __init__(
         self,
         images: Tensor | Iterable,
-        size: tuple[int, int, int] | None,
+        collate: Collate,
         device: torch.device | str = "cpu",
+        chunk: int = CHUNK,
     ) -> None:
-        self._store: ActivationStore | None = None
-        self._size, self._device = size, device
+        self._store: TreeStore | None = None
+        self._collate, self._device, self.chunk = collate, device, chunk
         if isinstance(images, Tensor):
-            self._tensor, self.count = checked(images, size), len(images)
+            self._whole = collate(images)
+            self.count = len(self._whole)
         else:
-            self._tensor, self._store = None, self._spool(images)
-            self.count = len(self._store)
+            self._whole, (self._store, self.count) = None, self._spool(images)
         if self.count == 0:
             raise ValueError("no calibration pictures: give at least one")
 
-    def _spool(self, batches: Iterable) -> ActivationStore:
-        store = ActivationStore()
+    def _spool(self, batches: Iterable) -> tuple[TreeStore, int]:
+        store, count = TreeStore(), 0
         try:
             for chunk in self._chunks(batches):
-                store.append(chunk)
+                store.append((chunk.args, chunk.kwargs))
+                count += len(chunk)
         except BaseException:
             store.close()
             raise
-        return store
+        return store, count
 
-    def _chunks(self, batches: Iterable) -> Iterator[Tensor]:
-        rest = None
-        for batch in iterated(batches):
-            images = checked(unpacked(batch)[0], self._size)
-            if rest is not None and rest.shape[1:] != images.shape[1:]:
-                sizes = f"{tuple(rest.shape[1:])} and {tuple(images.shape[1:])}"
-                raise ValueError(f"all calibration pictures must have one size, got {sizes}")
-            images = images if rest is None else torch.cat((rest, images))
-            whole = len(images) - len(images) % CHUNK
-            for start in range(0, whole, CHUNK):
-                yield images[start : start + CHUNK]
-            rest = images[whole:].clone()
+    def _chunks(self, batches: Iterable) -> Iterator[Batch]:
+        rest: Batch | None = None
+        for given in iterated(batches):
+            batch = given if isinstance(given, Batch) else self._collate(given)
+            batch = batch if rest is None else _together(rest, batch)
+            *whole, last = batch.split(self.chunk) if len(batch) else (batch,)
+            yield from whole
+            if len(last) == self.chunk:
+                yield last
+                last = last[:0]
+            rest = last.with_tensors(torch.clone)
         if rest is not None and len(rest):
             yield rest
 
-    def parted(self, every: int, most: int) -> tuple[CalibrationPictures, Tensor]:
-        """Of the first ``most`` pictures each ``every``-th one [n, C, H, W], and a set of the others."""
-        held: list[Tensor] = []
+    def parted(self, every: int, most: int) -> tuple[CalibrationPictures, Batch]:
+        """Of the first ``most`` pictures each ``every``-th one, and a set of the others."""
+        held: list[Batch] = []
 
-        def others() -> Iterator[Tensor]:
+        def others() -> Iterator[Batch]:
             seen = 0
             for chunk in self:
                 chunk = chunk[: most - seen]
-                chosen = (torch.arange(seen, seen + len(chunk)) % every == every - 1).to(chunk.device)
-                held.append(chunk[chosen])
-                yield chunk[~chosen]
+                chosen = torch.arange(seen, seen + len(chunk)) % every == every - 1
+                held.append(chunk[chosen.nonzero()[:, 0]])
+                yield chunk[(~chosen).nonzero()[:, 0]]
                 seen += len(chunk)
                 if seen >= most:
                     return
 
-        rest = CalibrationPictures(others(), self._size, self._device)
-        return rest, torch.cat(held)
+        rest = CalibrationPictures(others(), self._collate, self._device, self.chunk)
+        return rest, Batch.joined(held)
 
-    def kept(self, most: int, scratch: Scratch) -> ActivationStore:
-        """The first ``most`` pictures, to be read by index."""
-        count = min(self.count, most)
-        kept = ActivationStore(scratch, count)
+    def first(self, count: int) -> Batch:
+        """The first ``count`` pictures, or all of fewer."""
+        found: list[Batch] = []
         for chunk in self:
-            if len(kept) == count:
+            found.append(chunk)
+            if sum(map(len, found)) >= count:
                 break
-            kept.append(chunk[: count - len(kept)].cpu())
-        return kept
+        return Batch.joined(found)[:count]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        chunks = self._store if self._tensor is None else self._tensor.split(CHUNK)
+    def kept(self, most: int, scratch: Scratch) -> PictureStore:
+        """The first ``most`` pictures, to be read by index."""
+        return PictureStore(self, min(self.count, most), scratch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        chunks = self._whole.split(self.chunk) if self._store is None else self._stored()
         for chunk in chunks:
-            yield chunk.to(self._device, torch.float32)
+            yield chunk.to(self._device)
+
+    def _stored(self) -> Iterator[Batch]:
+        return (Batch(args, kwargs) for args, kwargs in self._store)
 
     def __len__(self) -> int:
         """Number of chunks."""
-        return -(-self.count // CHUNK)
-
-    @property
-    def first(self) -> Tensor:
-        """[1, C, H, W]."""
-        return next(iter(self))[:1]
+        return -(-self.count // self.chunk)
 
     def __enter__(self) -> CalibrationPictures:
         return self
@@ -110,3 +112,49 @@ class CalibrationPictures:
     def __exit__(self, *error: object) -> None:
         if self._store is not None:
             self._store.close()
+
+
+class PictureStore:
+    """``count`` pictures kept for learning: read chunk by chunk, or by their numbers.
+
+    ``rows``: how many rows a store of what a model gives for all of them has; None where each of them gives
+    tensors of its own shape, which are then read one picture at a time.
+    """
+
+    def __init__(self, pictures: CalibrationPictures, count: int, scratch: Scratch) -> None:
+        self.count, self.scratch, self._device = count, scratch, pictures._device
+        self.rows = None if pictures.chunk == 1 else count
+        self._store, seen = self.new(), 0
+        for chunk in pictures:
+            chunk = chunk[: count - seen].to("cpu")
+            self._store.append((chunk.args, chunk.kwargs))
+            seen += len(chunk)
+            if seen == count:
+                break
+
+    def new(self) -> TreeStore:
+        """An empty store for what a model gives for these pictures, in the same room."""
+        return TreeStore(self.scratch, self.rows)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        for args, kwargs in self._store:
+            yield Batch(args, kwargs).to(self._device)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        """Those of these numbers [n], copied."""
+        groups = index.split(1) if self.rows is None else [index]
+        return Batch.joined([Batch(*self._store[group]).to(self._device) for group in groups])
+
+    def close(self) -> None:
+        """Forget them and give their room back."""
+        self._store.close()
+
+
+def _together(rest: Batch, batch: Batch) -> Batch:
+    if isinstance(batch.args[0], Tensor) and len(rest) and rest.shape != batch.shape:
+        sizes = f"{rest.shape} and {batch.shape}"
+        raise ValueError(f"all calibration pictures must have one size, got {sizes}")
+    return Batch.joined([each for each in (rest, batch) if len(each)] or [batch])

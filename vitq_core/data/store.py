@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from ..common.errors import StorageError
 from ..common.home import scratch_folder, vitq_home
@@ -68,7 +70,7 @@ class Scratch:
 
 
 class ActivationStore:
-    """Tensors whose first dimension is pictures: appended, read back in order or row by row.
+    """Tensors whose first dimension is pictures: appended, read back in order or by number.
 
     They come back bit for bit, on the device they came from. A context; closed, it gives its room back.
     """
@@ -77,7 +79,7 @@ class ActivationStore:
         """``scratch``: room shared with other stores; by default the store's own, of ``STORE_LIMIT`` bytes.
 
         ``rows``: how many will be appended in all, of one shape, to be read by index. Without it every tensor
-        may have a shape of its own, and they are read in order only.
+        may have a shape of its own.
         """
         self._own = Scratch(STORE_LIMIT) if scratch is None else None
         self.scratch = scratch or self._own
@@ -108,9 +110,11 @@ class ActivationStore:
             yield block.tensor.narrow(0, start, count).to(self._device)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The rows of ``index`` [n], copied. Raises ValueError where it was not said how many would come."""
+        """The rows of ``index`` [n], copied; where it was not said how many would come, the tensors that were
+        appended as these numbers, behind each other."""
         if self._rows is None:
-            raise ValueError("rows are read by index from a store that was told how many would come")
+            tensors = [self._blocks[number].tensor for number in index.tolist()]
+            return (torch.cat(tensors) if len(tensors) > 1 else tensors[0].clone()).to(self._device)
         return self._blocks[0].tensor.index_select(0, index).to(self._device)
 
     def close(self) -> None:
@@ -130,27 +134,62 @@ class ActivationStore:
         self.close()
 
 
-class NamedStores:
-    """Several tensors a row, by name: a model's answers."""
+class TreeStore:
+    """Trees of tensors (tuples, lists, dicts), appended and read back as an ActivationStore does it.
 
-    def __init__(self, scratch: Scratch, rows: int) -> None:
-        """``rows``: how many will be appended in all."""
-        self._scratch, self._rows = scratch, rows
-        self._stores: dict[str, ActivationStore] = {}
+    All that is appended is of one build. What is no tensor is kept as it was.
+    """
 
-    def append(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, scratch: Scratch | None = None, rows: int | None = None) -> None:
+        """``scratch``, ``rows``: as of an ActivationStore."""
+        self._own = Scratch(STORE_LIMIT) if scratch is None else None
+        self._scratch, self._rows = scratch or self._own, rows
+        self._stores: dict[int, ActivationStore] = {}  # by the leaf's place
+        self._builds: list[tuple[list[Any], TreeSpec]] = []
+
+    def append(self, tree: Any) -> None:
         """Raises StorageError where the disk is full."""
-        for name, tensor in tensors.items():
-            self._stores.setdefault(name, ActivationStore(self._scratch, self._rows)).append(tensor)
+        leaves, spec = tree_flatten(tree)
+        for place, leaf in enumerate(leaves):
+            if isinstance(leaf, Tensor):
+                if place not in self._stores:
+                    self._stores[place] = ActivationStore(self._scratch, self._rows)
+                self._stores[place].append(leaf)
+                leaves[place] = None
+        self._builds.append((leaves, spec))
 
-    def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
-        """The rows of ``index`` [n], copied."""
-        return {name: store[index] for name, store in self._stores.items()}
+    def __len__(self) -> int:
+        """Rows appended, or without their number how many trees."""
+        return len(self._builds) if self._rows is None else len(next(iter(self._stores.values())))
+
+    def __iter__(self) -> Iterator[Any]:
+        """The trees as they were appended; nobody may write into them."""
+        for number, tensors in enumerate(zip(*self._stores.values(), strict=True)):
+            yield self._built(number, tensors)
+
+    def __getitem__(self, index: Tensor) -> Any:
+        """The rows of ``index`` [n], or the trees of these numbers behind each other, copied."""
+        return self._built(0 if self._rows else int(index[0]), [s[index] for s in self._stores.values()])
+
+    def _built(self, number: int, tensors: Iterable[Tensor]) -> Any:
+        leaves, spec = self._builds[number]
+        leaves = list(leaves)
+        for place, tensor in zip(self._stores, tensors, strict=True):
+            leaves[place] = tensor
+        return tree_unflatten(leaves, spec)
 
     def close(self) -> None:
         """Forget the tensors and give their room back."""
         for store in self._stores.values():
             store.close()
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> TreeStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class _Block:

@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from ..common.batch import Batch
 from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, replace_file
 from ..common.modes import evaluating
@@ -34,6 +36,7 @@ from ..recipes.recipe import Recipe
 from ..tasks import task_of
 from .base import EXPORTERS
 
+COMPARED = 8  # random pictures on which what was written is compared with the model
 FORMAT = 2  # 1 kept bits in three places
 READABLE = (1, FORMAT)
 BITS = "bits"
@@ -52,6 +55,9 @@ quantized = vq.load_quantized({folder!a})
 ```
 """
 WITH_PREPROCESS = "output = quantized(quantized.preprocess(picture)[None])  # picture: a PIL image"
+WITH_PROMPTS = """from segment_anything import SamPredictor
+
+predictor = SamPredictor(quantized.model)  # set_image(picture), then predict(point_coords, point_labels)"""
 WITHOUT_PREPROCESS = "output = quantized(images)  # images: a tensor [N, {channels}, {height}, {width}]"
 # What rebuilding from values that make no sense raises, timm's assertions included.
 DAMAGE = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError, ArithmeticError)
@@ -68,8 +74,7 @@ def save_quantized(result: QuantizeResult, folder: str | Path) -> Path:
         raise ValueError(f"save_quantized takes what quantize returned, got {type(result).__name__}")
     folder = given_path(folder, "folder", "folder")  # before the costly part
     simulation: Simulation = result.model.vitq
-    pictures = torch.randn(8, *simulation.input_size, generator=torch.Generator().manual_seed(0))
-    pictures = pictures.to(next(result.model.parameters()))
+    pictures = simulation.prepared.task.example(simulation.input_size, COMPARED).on(result.model)
     audit(result.model, pictures)
     description = _describe(simulation, result)
     tensors = _stored(simulation)
@@ -110,15 +115,19 @@ def load_quantized(folder: str | Path) -> QuantizeResult:
 
 
 def _readme(result: QuantizeResult, folder: str) -> str:
-    channels, height, width = result.model.vitq.input_size
+    simulation = result.model.vitq
+    if simulation.prepared.task.chunk == 1:
+        return LOADING.format(folder=folder, call=WITH_PROMPTS)
+    channels, height, width = simulation.input_size
     bare = WITHOUT_PREPROCESS.format(channels=channels, height=height, width=width)
     return LOADING.format(folder=folder, call=bare if result.source is None else WITH_PREPROCESS)
 
 
-def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Tensor) -> None:
+def _check_same(module: nn.Module, rebuilt: nn.Module, pictures: Batch) -> None:
     """Raises VitqError where the architecture's description misses something that the model computes."""
     with torch.no_grad(), evaluating(module):
-        if not torch.equal(module(pictures), rebuilt.to(pictures.device)(pictures)):
+        answers = (tree_leaves(pictures.through(m)) for m in (module, rebuilt.to(pictures.device)))
+        if not all(map(torch.equal, *answers)):
             raise VitqError(
                 f"this model was altered after it was built, or its class {type(module).__name__} computes "
                 "something of its own: rebuilt from timm's architecture and its weights it computes "
@@ -198,6 +207,8 @@ def _fill_bits(simulation: Simulation, description: dict[str, Any]) -> None:
 def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
     if source is None:
         return None
+    if source["labels"] is None and "side" in source["preprocessing"]:
+        return wrap_model(module)  # Segment Anything says itself how pictures are prepared
     preprocessing = Preprocessing(**source["preprocessing"])
     return replace(wrap_model(module, source["labels"], size=preprocessing.size), preprocessing=preprocessing)
 

@@ -55,17 +55,31 @@ class Family(ABC):
     def heads(self, module: nn.Module) -> list[Heads]:
         """The attentions of a rewritten module whose queries, keys or values may be centred and rotated."""
 
+    def head_sites(self, module: nn.Module) -> list[Site]:
+        """Of layers that stay in floating point unless somebody asks for them; none in most families."""
+        return []
+
+    def parts(self, module: nn.Module) -> dict[str, str]:
+        """{part: the module that it is} for those that may be quantized alone; none in most families."""
+        return {}
+
+    def foldable(self, module: nn.Module) -> list[tuple[str, str]]:
+        """(query, key): the layers of attentions whose keys may pile up at two values; none in most
+        families."""
+        return []
+
     @abstractmethod
     def blocks(self, module: nn.Module) -> list[str]:
-        """Modules that run one after the other, each on the one tensor the last returned (the blocks)."""
+        """Modules that run one after the other, each on what the last returned (the blocks)."""
 
     @abstractmethod
     def units(self, module: nn.Module) -> list[Unit]:
         """What is reconstructed, in forward order: attentions, MLPs, and the layers that stand alone."""
 
     @abstractmethod
-    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps:
-        """Of a rewritten module, for pictures of ``size`` (height, width)."""
+    def attention_maps(self, module: nn.Module, size: tuple[int, int]) -> AttentionMaps | None:
+        """Of a rewritten module, for pictures of ``size`` (height, width); None where maps of several sizes
+        make no heat map."""
 
     @abstractmethod
     def input_size(self, module: nn.Module) -> tuple[int, int, int] | None:

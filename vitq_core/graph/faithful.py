@@ -22,8 +22,9 @@ from ..common.batch import Batch
 from ..common.errors import VitqError
 from .base import Family
 from .copies import reference_copy
-from .site import WEIGHT, Layer
+from .site import WEIGHT, Layer, Site
 
+STOCK = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 COMPARED = 4  # pictures to compare a model with, where there are so many
 TOLERANCE = 1e-4  # ‖a − b‖ / ‖b‖ of one output: far above rounding, far below anything that was lost
 # Hooks that compute a weight at every forward, and what makes it permanent.
@@ -56,21 +57,22 @@ def check_given(module: nn.Module) -> None:
 
 
 def check_faithful(
-    given: nn.Module, copy: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch
+    given: nn.Module, copy: nn.Module, sites: list[Site], layers: dict[str, Layer], batch: Batch, one: Batch
 ) -> None:
-    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``batch``: of a few pictures.
+    """``copy``: of ``given``, rewritten, with the traced ``layers``; ``batch``: of a few pictures, ``one``:
+    of the first of them.
 
     Raises VitqError where a layer is not what its name says, is used without being called, or where the two
     compute different things. Neither model is changed.
     """
-    check_layers(copy, family)
-    check_reached(copy, family, layers, batch.first(1))
+    check_layers(copy, sites)
+    check_reached(copy, sites, layers, one)
     check_same(given, copy, batch)
 
 
-def check_layers(module: nn.Module, family: Family) -> None:
+def check_layers(module: nn.Module, sites: list[Site]) -> None:
     """VitqError for a site whose module is no linear layer or convolution, or computes more than one."""
-    for site in family.sites(module):
+    for site in sites:
         layer = module.get_submodule(site.module)
         if site.tensor != WEIGHT or _is_plain(layer):
             continue
@@ -82,14 +84,14 @@ def check_layers(module: nn.Module, family: Family) -> None:
         )
 
 
-def check_reached(module: nn.Module, family: Family, layers: dict[str, Layer], batch: Batch) -> None:
+def check_reached(module: nn.Module, sites: list[Site], layers: dict[str, Layer], batch: Batch) -> None:
     """VitqError where a layer that the forward did not call has a part in the output all the same."""
     if not layers:
         raise VitqError(
             "the model's forward was replaced from outside, so that none of its layers ran; "
             "give the model without that wrapper"
         )
-    sites = [site for site in family.sites(module) if site.module not in layers]
+    sites = [site for site in sites if site.module not in layers]
     weighted = {site.module: None for site in sites if site.tensor == WEIGHT}
     reached = {_parent(name) for name in layers}
     for name in (site.module for site in sites if site.module not in weighted):
@@ -160,7 +162,9 @@ def _own(part: nn.Module, value: object) -> bool:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    stock = next((kind for kind in (nn.Linear, nn.Conv2d) if isinstance(layer, kind)), None)
+    stock = next(
+        (kind for kind in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) if isinstance(layer, kind)), None
+    )
     if stock is None:
         return False
     if layer._parameters.get(WEIGHT) is None and not parametrize.is_parametrized(layer, WEIGHT):
@@ -169,7 +173,7 @@ def _is_plain(layer: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _computes_as(layer: nn.Linear | nn.Conv2d, stock: type[nn.Module]) -> bool:
+def _computes_as(layer: nn.Module, stock: type[nn.Module]) -> bool:
     """Whether a subclass with a forward of its own (timm's for mixed precision) is one all the same."""
     shape = (2, layer.in_features) if stock is nn.Linear else (2, layer.in_channels, *layer.kernel_size)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)

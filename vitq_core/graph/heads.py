@@ -17,15 +17,16 @@ from scipy.fft import dct
 from scipy.linalg import hadamard
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.hooks import Hook, hooked
 from ..common.modes import evaluating
 from . import Family
 from .site import Heads
 
 
-def centre_heads(module: nn.Module, family: Family, pictures: Iterable[Tensor]) -> None:
-    """In place, of a rewritten ``module``: keys and values get a mean of 0 over the tokens of ``pictures``
-    [B, C, H, W], where the layers have the biases for it. One forward pass."""
+def centre_heads(module: nn.Module, family: Family, pictures: Iterable[Batch]) -> None:
+    """In place, of a rewritten ``module``: keys and values get a mean of 0 over the tokens of ``pictures``,
+    where the layers have the biases for it. One forward pass."""
     all_heads = family.heads(module)
     means = _means(module, [heads.qkv for heads in all_heads], pictures)
     for heads in all_heads:
@@ -34,7 +35,7 @@ def centre_heads(module: nn.Module, family: Family, pictures: Iterable[Tensor]) 
             _centre(qkv, proj, heads, means[heads.qkv])
 
 
-def _means(module: nn.Module, names: list[str], pictures: Iterable[Tensor]) -> dict[str, Tensor]:
+def _means(module: nn.Module, names: list[str], pictures: Iterable[Batch]) -> dict[str, Tensor]:
     """What the linear layers ``names`` read, in the mean over all tokens: [channels], float64."""
     sums: dict[str, Tensor | int] = dict.fromkeys(names, 0)
     tokens = dict.fromkeys(names, 0)
@@ -49,7 +50,7 @@ def _means(module: nn.Module, names: list[str], pictures: Iterable[Tensor]) -> d
 
     with evaluating(module), torch.no_grad(), hooked(*map(watch, names)):
         for chunk in pictures:
-            module(chunk)
+            chunk.through(module)
     return {name: sums[name] / tokens[name] for name in names}
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..common.batch import Batch, checked, unpacked
+from ..common.batch import Batch
 from ..data.batches import iterated
 from ..tasks import Task, task_of
 from .base import AttentionMaps, Family, family_of
@@ -43,14 +43,14 @@ class PreparedModel:
         return self.family.blocks(self.module)
 
     @cached_property
-    def maps(self) -> AttentionMaps:
-        """Where the attention maps are: asked for by explanations alone."""
+    def maps(self) -> AttentionMaps | None:
+        """Where the attention maps are that a heat map is made of; None for a family that has none."""
         return self.family.attention_maps(self.module, self.input_size[1:])
 
     @property
     def observed(self) -> list[str]:
         """The names of the layers and of the attention maps (``….attn.softmax``)."""
-        return [*self.layers, *chain.from_iterable(self.maps.blocks)]
+        return [*self.layers, *chain.from_iterable(self.maps.blocks if self.maps else ())]
 
     @property
     def shared(self) -> list[tuple[str, ...]]:
@@ -65,53 +65,65 @@ class PreparedModel:
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
-    def batch(self, pictures: Tensor) -> Tensor:
-        """``pictures`` as the module takes them, and as autograd does."""
-        return usable(pictures).to(self.device, torch.float32)
+    def collate(self, item: object) -> Batch:
+        """What a loader gives, as the module takes it, and as autograd does."""
+        batch = self.task.working(item, self.family.input_size(self.module))
+        return batch.with_tensors(usable).to(self.device)
 
 
 def prepare(
-    model: object, caller: str, pictures: Tensor | None = None, own_weights: bool = False
+    model: object,
+    caller: str,
+    pictures: Tensor | Batch | None = None,
+    own_weights: bool = False,
+    heads: bool = False,
 ) -> PreparedModel:
-    """``pictures``: a few [N, C, H, W] of those that the model will see, on which the copy is compared with
-    it; None where the model itself says their size.
+    """``pictures``: a few of those that the model will see, [N, C, H, W] or as its task collates them, on
+    which the copy is compared with it; None where the model itself says their size.
 
     ``own_weights``: the copy's weights are its own, to be changed; otherwise they are shared with ``model``.
+    ``heads``: the layers that its family quantizes only where they are asked for are among its layers.
     Raises VitqError for a model of no known family or one that its copy does not equal, ValueError for what
     is no model or takes no such pictures.
     """
     module = network_of(model, caller)
-    family = family_of(module)
+    family, task = family_of(module), task_of(module, model)
     check_finite(module)
     check_given(module)
     size = family.input_size(module)
     copy = standalone(module).requires_grad_(False) if own_weights else private_copy(module)
     family.rewrite(copy)
-    pictures = usable(_blank(size) if pictures is None else checked(pictures, size))
-    pictures = pictures.to(next(copy.parameters()))
-    batch = Batch((pictures,))
-    layers = trace_layers(copy, family, batch.first(1))
-    check_faithful(module, copy, family, layers, batch)
-    return PreparedModel(copy, family, layers, tuple(pictures.shape[1:]), task_of(module, model))
+    batch = _batch(pictures, size, task).with_tensors(usable).on(copy)
+    one = task.one(batch)
+    sites = [*family.sites(copy), *(family.head_sites(copy) if heads else ())]
+    layers = trace_layers(copy, sites, one)
+    check_faithful(module, copy, sites, layers, batch, one)
+    return PreparedModel(copy, family, layers, size or one.shape, task)
 
 
-def peeked(images: Tensor | Iterable) -> tuple[Tensor, Tensor | Iterable]:
-    """The first picture [1, C, H, W] and the whole stream again. Raises ValueError where there is none."""
+def _batch(given: Tensor | Batch | None, size: tuple[int, int, int] | None, task: Task) -> Batch:
+    if isinstance(given, Batch):
+        return given
+    if given is not None:
+        return task.working(given, size)
+    if size is None:
+        raise ValueError("this model takes pictures of any size: give images, so that its layers have one")
+    return task.example(size)
+
+
+def peeked(images: Tensor | Iterable, model: object, caller: str) -> tuple[Batch, Tensor | Iterable]:
+    """The first picture as ``model`` takes it, and the whole stream again. Raises ValueError where there is
+    none, and in ``caller``'s name for what is no model."""
+    task = task_of(network_of(model, caller), model)
     if isinstance(images, Tensor):
-        return checked(images, None)[:1] if len(images) else _nothing(), images
+        return (task.working(images, None)[:1] if len(images) else _nothing()), images
     batches = iterated(images)
-    for batch in batches:
-        pictures = checked(unpacked(batch)[0], None)
-        if len(pictures):
-            return pictures[:1], chain([batch], batches)
+    for item in batches:
+        batch = task.working(item, None)
+        if len(batch):
+            return batch[:1], chain([item], batches)
     return _nothing(), images
 
 
-def _blank(size: tuple[int, int, int] | None) -> Tensor:
-    if size is None:
-        raise ValueError("this model takes pictures of any size: give images, so that its layers have one")
-    return torch.zeros(1, *size)
-
-
-def _nothing() -> Tensor:
+def _nothing() -> Batch:
     raise ValueError("no pictures: give at least one")

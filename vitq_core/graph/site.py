@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WEIGHT = "weight"
+HEAD, HEAD_WEIGHT = "head", "head_weight"  # roles in layers that are quantized only where they are asked for
 
 
 @dataclass(frozen=True)

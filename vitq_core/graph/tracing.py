@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ..common.batch import Batch
 from ..common.hooks import hooked
-from . import Family
 from .site import Layer, Site
 
 
-def trace_layers(module: nn.Module, family: Family, batch: Batch) -> dict[str, Layer]:
-    """``batch``: of one picture. Layers in the family's order, without those that the forward does not reach.
+def trace_layers(module: nn.Module, sites: Iterable[Site], batch: Batch) -> dict[str, Layer]:
+    """``batch``: of one picture. Layers in the order of ``sites``, without those that the forward does not
+    reach.
 
     Raises ValueError for a picture that the model cannot take.
     """
     by_module: dict[str, list[Site]] = {}
-    for site in family.sites(module):
+    for site in sites:
         by_module.setdefault(site.module, []).append(site)
     trace = _run(module, list(by_module), batch)
     return {
@@ -46,7 +46,7 @@ class _Trace:
 
     def hook(self, name: str) -> Callable:
         def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.macs[name] = self.macs.get(name, 0) + output.numel() * _terms(layer, inputs)
+            self.macs[name] = self.macs.get(name, 0) + _macs(layer, inputs, output)
             self.outputs[name] = output.numel()
             self._inputs[name] = inputs[0]
 
@@ -67,10 +67,13 @@ def _run(module: nn.Module, names: list[str], batch: Batch) -> _Trace:
     return trace
 
 
-def _terms(layer: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Products summed for one output value."""
+def _macs(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> int:
+    """Multiply-accumulates: a transposed convolution multiplies each input with all that it is spread over,
+    every other layer sums its products for each output."""
     weight = getattr(layer, "weight", None)
-    return inputs[0].shape[-1] if weight is None else weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        return inputs[0].numel() * weight[0].numel()
+    return output.numel() * (inputs[0].shape[-1] if weight is None else weight[0].numel())
 
 
 def _params(layer: nn.Module) -> int:

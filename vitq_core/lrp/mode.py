@@ -166,12 +166,25 @@ def _linear(mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | N
     return rules.Linear.apply(input, weight, bias, mode.known(input))
 
 
+# Arguments after the bias, with their defaults, in torch's order.
+CONVOLUTION = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+TRANSPOSED = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+
+
+def _geometry(defaults: dict[str, Any], more: tuple, named: dict[str, Any]) -> list[Any]:
+    return [*{**defaults, **dict(zip(defaults, more, strict=False)), **named}.values()]
+
+
+def _conv_transpose2d(
+    mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None, *more: Any, **named: Any
+) -> Tensor:
+    return rules.TransposedConvolution.apply(input, weight, bias, *_geometry(TRANSPOSED, more, named))
+
+
 def _conv2d(
     mode: RelevanceMode, input: Tensor, weight: Tensor, bias: Tensor | None = None, *more: Any, **named: Any
 ) -> Tensor:
-    named = dict(zip(("stride", "padding", "dilation", "groups"), more, strict=False)) | named
-    geometry = [named.get(name, default) for name, default in
-                (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))]  # fmt: skip
+    geometry = _geometry(CONVOLUTION, more, named)
     if isinstance(geometry[1], str):
         geometry[1] = _padding(geometry[1], weight.shape[2:], geometry[2])
     rule = rules.Convolution if mode.embedded else rules.Pixels
@@ -250,6 +263,7 @@ def _attention(
 RULES: dict[str, Callable] = {
     "linear": _linear,
     "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
     "matmul": _matmul,
     "bmm": _matmul,
     "mm": _matmul,

@@ -107,6 +107,27 @@ class Convolution(Function):
         return relevance_in, None, None, *(None for _ in ctx.geometry)
 
 
+class TransposedConvolution(Function):
+    """The α=1 rule for a transposed convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+        """``geometry``: stride, padding, output padding, groups and dilation."""
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        return F.conv_transpose2d(x, weight, bias, *geometry)
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple:
+        x, weight = ctx.saved_tensors
+        stride, padding, _, groups, dilation = ctx.geometry
+        parts = ((x.clamp(min=0), weight.clamp(min=0)), (x.clamp(max=0), weight.clamp(max=0)))
+        z = sum(F.conv_transpose2d(part, w, None, *ctx.geometry) for part, w in parts)
+        share = safe_divide(relevance, z)
+        found = sum(part * F.conv2d(share, w, None, stride, padding, dilation, groups) for part, w in parts)
+        return found, None, None, *(None for _ in ctx.geometry)
+
+
 class Pixels(Convolution):
     """The z^B rule for the patch embedding, with each picture's least and greatest value as bounds l, h.
 
@@ -143,7 +164,8 @@ def _transposed(
 
 
 class MatMul(Function):
-    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``.
+    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``; all of
+    it for the one where the other is no activation.
 
     ``apply``'s last argument is Z where it is known.
     """
@@ -157,11 +179,12 @@ class MatMul(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         *operands, z = ctx.saved_tensors
+        each = 1 / sum(ctx.needs_input_grad[:2])
         a, b = (operand.expand(*z.shape[:-2], *operand.shape[-2:]) for operand in operands)
         found = a.new_empty(a.shape), b.new_empty(b.shape)
         pieces = _along_the_batch(a, b, z, relevance, *found)
         for a, b, z, relevance, to_a, to_b in pieces:
-            share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
+            share = safe_divide(relevance, without_rounding(a, b, z)).mul_(each)
             torch.matmul(share, b.transpose(-2, -1), out=to_a).mul_(a)
             torch.matmul(a.transpose(-2, -1), share, out=to_b).mul_(b)
         return *map(sum_to, found, operands), None

@@ -1,6 +1,9 @@
 """Models to quantize: the catalogue, folders, the Hugging Face hub, modules in memory."""
 
+from ..pictures.longest_side import LongestSide
+from ..pictures.preprocess import Preprocessing
 from .catalogue import ModelInfo, list_models
-from .model import Model, Preprocessing, load_model, wrap_model
+from .loading import load_model
+from .model import Model, wrap_model
 
-__all__ = ["Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
+__all__ = ["LongestSide", "Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]

@@ -2,11 +2,16 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from .sam.published import PUBLISHED, Published, published_as
 
 BUNDLED_ROOT = Path(__file__).resolve().parents[2]
 OUTLIERS = "-outliers"
+# What stands in a file and is learned by no model: a Sam's random positions are a buffer.
+NO_PARAMETERS = ("__metadata__", "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix")
+CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,8 @@ class ModelInfo:
     """What there is to know about a model before loading it.
 
     `id` is what `load_model` takes, `params` the number of parameters, `bundled` whether it works offline,
-    `source` a folder or a repository of the Hugging Face hub, `summary` one plain sentence.
+    `source` a folder, a repository of the Hugging Face hub or the address of a file, `summary` one plain
+    sentence or two.
     """
 
     id: str
@@ -32,6 +38,10 @@ _SPREAD = (
     " The same answers, but made hard to shrink on purpose: its channels are spread as far apart as those of"
     " large models."
 )
+_DEMO_SAM = (
+    "A small Segment Anything trained for this project on drawn scenes: it outlines what a click or a box "
+    "points at."
+)
 _BUNDLED = (("demo-vit", "Demo ViT", _DEMO), ("cifar10-vit", "CIFAR-10 ViT", _CIFAR))
 
 _HUB = (
@@ -44,18 +54,28 @@ _HUB = (
 
 
 def list_models() -> list[ModelInfo]:
-    """Every model that can be picked: bundled ones whose weights are there, ImageNet ones to download."""
+    """Every model that can be picked: bundled ones whose weights are there, then those to download.
+
+    `task` says what a model is for: not every one is a classifier.
+    """
     found = [info for info in bundled_models() if weights_of(info).is_file()]
-    return found + [_hub_info(*row) for row in _HUB]
+    return found + [_hub_info(*row) for row in _HUB] + [_sam_info(item) for item in PUBLISHED]
 
 
 def bundled_models() -> list[ModelInfo]:
     """Every model this project ships, plain and with channel spread, also where its weights are missing."""
-    return [info for row in _BUNDLED for info in _bundled_pair(*row)]
+    pairs = [info for row in _BUNDLED for info in _bundled_pair(*row)]
+    return [*pairs, _bundled("demo-sam", "Demo SAM", _DEMO_SAM, task=SEGMENTATION)]
 
 
 def find_model(model_id: str) -> ModelInfo | None:
-    """The catalogue's entry, also of a bundled model whose weights are missing; None for an unknown id."""
+    """The catalogue's entry, also of a bundled model whose weights are missing; None for an unknown id.
+
+    The published Segment Anything models are also known as `vit_b`, `vit_l` and `vit_h`.
+    """
+    published = published_as(model_id)
+    if published is not None:
+        return _sam_info(published)
     known = bundled_models() + list_models()
     return next((info for info in known if info.id == model_id), None)
 
@@ -66,18 +86,20 @@ def weights_of(info: ModelInfo) -> Path:
 
 
 def folder_of(info: ModelInfo) -> Path:
-    """The folder of a bundled model, in timm's local-directory format."""
+    """The folder of a bundled model, with its config.json."""
     return BUNDLED_ROOT / info.source
 
 
 def _bundled_pair(name: str, title: str, summary: str) -> tuple[ModelInfo, ModelInfo]:
+    plain = _bundled(name, title, summary)
+    spread = replace(plain, id=name + OUTLIERS, title=f"{title} with outliers", summary=summary + _SPREAD)
+    return plain, spread
+
+
+def _bundled(name: str, title: str, summary: str, task: str = CLASSIFICATION) -> ModelInfo:
     source = f"assets/models/{name}"
     params = _count_params(BUNDLED_ROOT / source / "model.safetensors")
-    plain = ModelInfo(name, title, "classification", params, True, source, summary)
-    spread = ModelInfo(
-        name + OUTLIERS, f"{title} with outliers", "classification", params, True, source, summary + _SPREAD
-    )
-    return plain, spread
+    return ModelInfo(name, title, task, params, True, source, summary)
 
 
 def _hub_info(name: str, title: str, params: int, repo: str) -> ModelInfo:
@@ -86,7 +108,15 @@ def _hub_info(name: str, title: str, params: int, repo: str) -> ModelInfo:
         f"Trained on ImageNet's 1,000 classes at 224×224 pixels; {repo} ({size}) is downloaded when it is "
         "first used."
     )
-    return ModelInfo(name, title, "classification", params, False, repo, summary)
+    return ModelInfo(name, title, CLASSIFICATION, params, False, repo, summary)
+
+
+def _sam_info(item: Published) -> ModelInfo:
+    summary = (
+        "Segment Anything outlines what a click or a box points at, on photographs of any kind; its file "
+        f"({_megabytes(item.params)}) is downloaded when it is first used."
+    )
+    return ModelInfo(item.id, item.title, SEGMENTATION, item.params, False, item.address, summary)
 
 
 def _megabytes(params: int) -> str:
@@ -98,6 +128,6 @@ def _count_params(weights: Path) -> int:
     try:
         with weights.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name not in NO_PARAMETERS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
         return 0

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
@@ -18,43 +19,84 @@ from ..common.errors import VitqError
 from ..common.home import vitq_home
 
 SECONDS = 10
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PICKLED = "config.json", "model.safetensors", "model.pth"
+
+
+class MissingFile(VitqError):
+    """A repository that is there and lacks a file."""
 
 
 def fetch_model(repo: str) -> Path:
-    """The folder with config.json and model.safetensors of `user/name` or `user/name@revision`.
+    """The folder with the weights of `user/name` or `user/name@revision`, and its config.json if it has one.
 
-    What was downloaded before is used without a look at the network. `HF_ENDPOINT` names another hub.
-    Raises VitqError with the reason when it cannot be had.
+    Weights are model.safetensors, or else model.pth. What was downloaded before is used without a look at the
+    network. `HF_ENDPOINT` names another hub. Raises VitqError with the reason when it cannot be had.
     """
     name, _, revision = repo.partition("@")
-    config = _get(name, CONFIG, revision or "main")
-    # The same commit for both files, even if somebody pushes in between.
-    weights = _get(name, WEIGHTS, config.parent.name)
-    return weights.parent
+    revision = revision or "main"
+    try:
+        # The same commit for both files, even if somebody pushes in between.
+        revision = _get(name, CONFIG, revision).parent.name
+    except MissingFile:
+        pass  # weights may tell by themselves what they are
+    except VitqError:
+        # A repository without one does not need the network for what is here.
+        if _weights_here(name, revision) is None:
+            raise
+    return (_weights_here(name, revision) or _fetched_weights(name, revision)).parent
+
+
+def _weights_here(name: str, revision: str) -> Path | None:
+    found = (_downloaded(name, weights, revision) for weights in (WEIGHTS, PICKLED))
+    return next((path for path in found if path is not None), None)
+
+
+def _fetched_weights(name: str, revision: str) -> Path:
+    try:
+        return _get(name, WEIGHTS, revision)
+    except MissingFile as missing:
+        try:
+            return _get(name, PICKLED, revision)
+        except MissingFile:
+            raise missing from None
 
 
 def _get(repo: str, filename: str, revision: str) -> Path:
-    where = {"repo_id": repo, "filename": filename, "revision": revision, "cache_dir": vitq_home() / "hub"}
-    try:
-        return Path(hf_hub_download(**where, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass  # not downloaded yet
-    except HFValidationError as error:
-        raise ValueError(
-            f"{repo!r} is not the name of a repository; it should look like user/name"
-        ) from error
+    found = _downloaded(repo, filename, revision)
+    if found is not None:
+        return found
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         # A network that is down shows here at once; the download itself would keep trying for half a minute.
         get_hf_file_metadata(
             hf_hub_url(repo, filename, revision=revision, endpoint=endpoint), timeout=SECONDS
         )
-        return Path(hf_hub_download(**where, endpoint=endpoint))
+        return Path(hf_hub_download(**_where(repo, filename, revision), endpoint=endpoint))
     except (
         Exception
     ) as error:  # the client lets errors of its HTTP library through, another one in each version
-        raise VitqError(_sentence(error, repo, filename)) from error
+        kind = MissingFile if _is_missing(error) else VitqError
+        raise kind(_sentence(error, repo, filename)) from error
+
+
+def _downloaded(repo: str, filename: str, revision: str) -> Path | None:
+    try:
+        return Path(hf_hub_download(**_where(repo, filename, revision), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise ValueError(
+            f"{repo!r} is not the name of a repository; it should look like user/name"
+        ) from error
+
+
+def _where(repo: str, filename: str, revision: str) -> dict[str, Any]:
+    return {"repo_id": repo, "filename": filename, "revision": revision, "cache_dir": vitq_home() / "hub"}
+
+
+def _is_missing(error: Exception) -> bool:
+    """The file; not the repository, its revision or the network."""
+    return isinstance(error, EntryNotFoundError) and _status(error) == 404
 
 
 def _sentence(error: Exception, repo: str, filename: str) -> str:

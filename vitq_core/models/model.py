@@ -1,28 +1,26 @@
-"""Getting a model to quantize: bundled, from a folder, from the Hugging Face hub, or already in memory."""
+"""A network with what is needed to use it, and how a module in memory becomes one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from segment_anything.modeling import Sam
 from torch import nn
 
-from ..common.errors import VitqError
-from ..common.files import given_path
 from ..common.modes import evaluating
-from ..pictures.labels import checkpoint_labels
+from ..pictures.longest_side import LongestSide
 from ..pictures.preprocess import Preprocessing, default_crop
 from ..tasks import classes_of, task_of
-from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
-from .checkpoint import read_checkpoint
-from .hub import fetch_model
+from .catalogue import SEGMENTATION, ModelInfo
 
-__all__ = ["Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
-
-HUB_PREFIX = "hf-hub:"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# What wrap_model takes for a classifier where nothing is said.
+DEFAULTS = {
+    "labels": None, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "size": None, "crop_pct": None,
+    "interpolation": "bicubic",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +30,19 @@ class Model:
     `module` maps [B, 3, H, W] to logits [B, classes], or to features where it has no head (`info.task`);
     `preprocess(picture)` makes its [3, H, W]; `labels` names the classes if they are known;
     `load_model(info.id)` gives it again unless it was made in memory.
+
+    Where the task is "segmentation", `module` is a `Sam` of the `segment-anything` package, which takes
+    records of pictures and prompts; `preprocess(picture)` makes a record's `image` [3, h, w] of 0..255.
     """
 
     module: nn.Module = field(repr=False)
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | LongestSide
     labels: list[str] | None = field(repr=False)
     info: ModelInfo
 
     @property
-    def preprocess(self) -> Preprocessing:
-        """PIL picture → normalised float tensor [3, H, W]."""
+    def preprocess(self) -> Preprocessing | LongestSide:
+        """PIL picture → float tensor [3, H, W]: normalised, or for a `Sam` 0..255."""
         return self.preprocessing
 
     @property
@@ -53,8 +54,14 @@ class Model:
         """The answer for one picture, worked out on the model's own device.
 
         Classification: the five most probable [(label, probability)], best first. Features: a tensor [D].
-        Raises ValueError for what is no picture, VitqError for outputs that are not finite.
+        Raises ValueError for what is no picture and for a model that answers prompts, VitqError for outputs
+        that are not finite.
         """
+        if self.info.task == SEGMENTATION:
+            raise ValueError(
+                "predict takes no prompts, and Segment Anything answers nothing else; give clicks or boxes "
+                "to SamPredictor(model.module) of the segment-anything package"
+            )
         if not isinstance(picture, Image.Image):
             raise ValueError(f"predict takes a PIL picture, got {type(picture).__name__}")
         task = task_of(self.module, self)
@@ -62,34 +69,6 @@ class Model:
         with evaluating(self.module), torch.no_grad():
             outputs = task.run(self.module, batch)
         return task.present(outputs, self.labels)
-
-
-def load_model(model_id: str | Path, device: str | torch.device | None = None) -> Model:
-    """The model of an id of `list_models()`, a folder in timm's format, `hf-hub:user/name` or `timm/name`.
-
-    The module is in evaluation mode, float32, its parameters without gradients, on `device` or the CPU.
-    Nothing is downloaded twice. Raises ValueError for an unknown id or device and VitqError for a model that
-    cannot be downloaded or read.
-    """
-    if not isinstance(model_id, (str, Path)):
-        raise _unknown(model_id)
-    device = _checked_device(device)
-    model = _load(model_id)
-    _move(model.module, device)
-    return model
-
-
-def _load(model_id: str | Path) -> Model:
-    info = find_model(str(model_id))
-    if info is not None and info.bundled:
-        return _load_bundled(info)
-    if info is not None:
-        return _read(fetch_model(info.source), info)
-    folder = _folder(model_id)
-    if folder is not None:
-        return _read(folder, _outside(str(model_id), source=str(folder)))
-    repo = _repository(str(model_id))
-    return _read(fetch_model(repo), _outside(str(model_id), source=repo))
 
 
 def wrap_model(
@@ -106,22 +85,51 @@ def wrap_model(
     otherwise left as it is.
 
     `size` in pixels, or (height, width), is read from `module.patch_embed.img_size` where that exists;
-    `crop_pct` is 0.875, or 1 below 128 pixels. Raises ValueError for what does not fit.
+    `crop_pct` is 0.875, or 1 below 128 pixels. A `Sam` takes none of these: it has no classes, and prepares
+    pictures itself. Raises ValueError for what does not fit.
     """
     if not isinstance(module, nn.Module):
         raise ValueError(f"wrap_model takes a torch.nn.Module, got {type(module).__name__}")
+    if isinstance(module, Sam):
+        _refuse_for_sam(
+            labels=labels, mean=mean, std=std, size=size, crop_pct=crop_pct, interpolation=interpolation
+        )
+        move(module, checked_device(device))
+        return sam_model(module, _in_memory(module, SEGMENTATION))
     pixels = size if size is not None else _input_size(module)
     preprocessing = Preprocessing(size=pixels, interpolation=interpolation, mean=mean, std=std)
     _check_size(preprocessing.size, module)
     preprocessing = _with_crop(preprocessing, crop_pct)
-    labels, name = _checked_labels(labels, module), type(module).__name__
-    task = task_of(module).name
-    info = ModelInfo(name, name, task, _params(module), False, "memory", "A model given in memory.")
-    _move(module, _checked_device(device))
+    labels, info = _checked_labels(labels, module), _in_memory(module, task_of(module).name)
+    move(module, checked_device(device))
     return Model(module.eval(), preprocessing, labels, info)
 
 
-def _checked_device(device: object) -> torch.device | None:
+def sam_model(module: Sam, info: ModelInfo) -> Model:
+    """A `Sam` as a Model, in evaluation mode. ValueError for an image encoder that names no picture size."""
+    side = getattr(module.image_encoder, "img_size", None)
+    if side is None:
+        kind = type(module.image_encoder).__name__
+        raise ValueError(f"the Sam's image encoder, {kind}, does not say its picture size as img_size")
+    info = replace(info, task=SEGMENTATION, params=count_params(module))
+    return Model(module.eval(), LongestSide(side), None, info)
+
+
+def _refuse_for_sam(**given: Any) -> None:
+    # By identity: what was given may be an array, whose == is no yes or no.
+    unused = [name for name, value in given.items() if value is not DEFAULTS[name]]
+    if unused:
+        raise ValueError(
+            f"Segment Anything has no classes and prepares pictures itself; leave out {', '.join(unused)}"
+        )
+
+
+def _in_memory(module: nn.Module, task: str) -> ModelInfo:
+    name = type(module).__name__
+    return ModelInfo(name, name, task, count_params(module), False, "memory", "A model given in memory.")
+
+
+def checked_device(device: object) -> torch.device | None:
     """ValueError for what names no device of this machine."""
     if device is None:
         return None
@@ -133,7 +141,7 @@ def _checked_device(device: object) -> torch.device | None:
         ) from error
 
 
-def _move(module: nn.Module, device: torch.device | None) -> None:
+def move(module: nn.Module, device: torch.device | None) -> None:
     if device is not None:
         module.to(device)
 
@@ -145,64 +153,6 @@ def _check_size(size: tuple[int, int], module: nn.Module) -> None:
         raise ValueError(
             f"size is {size[0]}×{size[1]}, but the model takes {fixed[0]}×{fixed[1]} pixels only"
         )
-
-
-def _load_bundled(info: ModelInfo) -> Model:
-    if not weights_of(info).is_file():
-        raise VitqError(
-            f"the weights of {info.id} are missing: there should be {weights_of(info)}; "
-            "get the project again with its assets folder"
-        )
-    model = _read(folder_of(info), info)
-    if info.id.endswith(OUTLIERS):
-        # Imported only here: most models need none of the demonstration code.
-        from .outliers import spread_channels
-
-        spread_channels(model.module)
-    return model
-
-
-def _read(folder: Path, info: ModelInfo) -> Model:
-    module = read_checkpoint(folder, info.id)
-    config = module.pretrained_cfg
-    try:
-        preprocessing = Preprocessing.from_timm(config)
-        labels = checkpoint_labels(config, classes_of(module) or 0)
-    except (ValueError, TypeError, KeyError) as error:
-        raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
-    info = replace(info, params=_params(module), task=task_of(module).name)
-    return Model(module, preprocessing, labels, info)
-
-
-def _folder(model_id: str | Path) -> Path | None:
-    """The folder that is meant, None where there is none of that name."""
-    try:
-        folder = given_path(model_id, "the model")
-    except ValueError:
-        return None  # too long, of no user, … for a folder; the answer then lists what there is
-    return folder if folder.is_dir() else None
-
-
-def _repository(model_id: str) -> str:
-    """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
-    name = model_id.removeprefix(HUB_PREFIX)
-    if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
-        return name
-    raise _unknown(model_id)
-
-
-def _unknown(model_id: object) -> ValueError:
-    available = ", ".join(info.id for info in list_models())
-    return ValueError(
-        f"unknown model {model_id!r:.80}; available: {available}, "
-        f"a model folder in timm's format, or {HUB_PREFIX}user/name"
-    )
-
-
-def _outside(model_id: str, source: str) -> ModelInfo:
-    """What parameters and task it has is known once it is read."""
-    title = Path(source).name
-    return ModelInfo(model_id, title, "", 0, False, source, f"A model from {source}.")
 
 
 def _input_size(module: nn.Module) -> tuple[int, int]:
@@ -233,5 +183,5 @@ def _with_crop(preprocessing: Preprocessing, crop_pct: float | None) -> Preproce
     return replace(preprocessing, crop_pct=chosen)
 
 
-def _params(module: nn.Module) -> int:
+def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())

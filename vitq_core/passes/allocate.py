@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..allocation.allocate import by_budget, by_paper, first_pictures
+from ..allocation.allocate import PICTURES, by_budget, by_paper
 from ..allocation.budget import Budget
 from ..allocation.paper import check_base
 from ..allocation.table import BitsTable, check_table
@@ -123,7 +123,7 @@ def allocate_by_budget(run: Run) -> None:
     def give_out(scores: dict[str, float], monitor: Monitor) -> BitsTable:
         budget = Budget(avg_weight_bits=run.recipe.weight_bits, avg_act_bits=run.recipe.act_bits)
         weights = source.weights(scores, run.prepared.layers)
-        pictures = first_pictures(run.pictures, run.prepared)
+        pictures = run.pictures.first(PICTURES)
         return by_budget(weights, run.prepared, pictures, run.recipe, budget, monitor)
 
     _allocate(run, source, give_out)
@@ -142,7 +142,7 @@ def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> 
     tally = Tally()
     monitor.report(0.0, "Ranking the layers")
     for chunk in pictures:
-        for batch in chunk.split(BATCH):
+        for batch in chunk.split(min(BATCH, source.prepared.task.chunk)):
             tally.add(source.scores(batch, None))
             monitor.report(tally.pictures / pictures.count, "Ranking the layers")
     return tally.result("", source.prepared.names).layer_scores

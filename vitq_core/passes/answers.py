@@ -13,10 +13,12 @@ TOGETHER = 16  # pictures that run through a model at a time
 TINY = 1e-12  # an error that is none
 
 
-def answers(task: Task, module: nn.Module, pictures: Tensor) -> list[Outputs]:
-    """Of each of the ``pictures`` [n, C, H, W] alone."""
+def answers(task: Task, module: nn.Module, pictures: Batch) -> list[Outputs]:
+    """Of each of the ``pictures`` alone."""
     with evaluating(module), torch.no_grad():
-        batches = [task.run(module, Batch((chunk,))) for chunk in pictures.split(TOGETHER)]
+        batches = [task.run(module, chunk) for chunk in pictures.split(min(TOGETHER, task.chunk))]
+    if task.chunk == 1:
+        return batches
     return [
         {name: part[row : row + 1] for name, part in outputs.items()}
         for outputs in batches

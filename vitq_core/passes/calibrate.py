@@ -9,29 +9,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..common.batch import Batch
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
+from ..common.options import check_given, option
 from ..data.calibration_set import CalibrationPictures
-from ..data.store import ActivationStore
+from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
 from ..graph.site import Layer, Site
 from ..quantized.samples import Factors, ProductSample, Rows, RowSample, input_judges, sample_of
 from ..quantized.simulation import Simulation
 from ..quantizers.judges import Judge
+from ..recipes.recipe import check_bits
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
 from .base import Run
+
+
+def _parts(name: str, value: Any) -> tuple[str, ...] | None:
+    """None, or names; the model knows which there are."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or not value or not all(isinstance(v, str) for v in value):
+        raise ValueError(f"{name} must be names of a model's parts such as ('encoder',), got {value!r:.80}")
+    return tuple(value)
+
+
+def _bits(name: str, value: Any) -> int | None:
+    return None if value is None else check_bits(value, name)
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What of a model is quantized, where it has parts: Segment Anything."""
+
+    parts: tuple[str, ...] | None = option(None, "", _parts)  # None: all
+    heads: int | None = option(None, "", _bits)  # bits of the mask decoder's heads, None: they stay float
+
+    def __post_init__(self) -> None:
+        check_given(self)
 
 
 class _Reached(Exception):
     """A layer whose inputs were watched but cannot be simulated yet."""
 
 
-@add_pass("calibrate", gives=(CALIBRATED,), ends=(FLOAT,), weight=8.0)
+@add_pass("calibrate", Options=PartOptions, gives=(CALIBRATED,), ends=(FLOAT,), weight=8.0)
 def calibrate(run: Run) -> None:
     """Fit all quantizers; keep rows of the sites that a later pass rescales, where there is such a pass."""
     keep = any(PASSES[name].keeps_rows for name in run.recipe.passes)
@@ -54,10 +81,10 @@ def fit_all(
     with torch.no_grad():
         if len(pictures) == 1:
             with watcher.watching():
-                simulation.module(next(iter(pictures)))
+                next(iter(pictures)).through(simulation.module)
         else:
-            first = Batch((pictures.first,))
-            found = segments(simulation.module, simulation.family.blocks(simulation.module), first)
+            blocks = simulation.family.blocks(simulation.module)
+            found = segments(simulation.module, blocks, pictures.first(1))
             with watcher.watching():
                 _by_segment(simulation.module, found, pictures, watcher)
     return watcher.rows
@@ -72,7 +99,7 @@ class _Watcher:
         self._simulation, self._pictures, self._monitor, self._keep = simulation, pictures, monitor, keep
         self._waiting: str | None = None
         self._sample: RowSample | ProductSample | None = None  # of the layer that waits
-        self.share, self.stop_there = 1.0, False
+        self.chunk, self.stop_there = pictures, False  # chunk: pictures that run through
         self.rows: dict[Site, Rows] = {}
         self._done = 0
 
@@ -87,11 +114,12 @@ class _Watcher:
                 return
             self._monitor.check()
             for quantizer, x in unfitted:
-                quantizer.observe(x, self.share)
+                quantizer.observe(x, self.chunk / self._pictures)
             self._waiting = name
             if self._sampled(self._simulation.layers[name]):
                 self._sample = self._sample or sample_of(layer, self._pictures)
-                self._sample.update(inputs)
+                if self._sample is not None:
+                    self._sample.update(inputs, self.chunk)
             if self.stop_there:
                 raise _Reached
             self.fit_waiting()
@@ -108,9 +136,8 @@ class _Watcher:
         layer, kept = self._simulation.layers[self._waiting], self._sample and self._sample.kept()
         self._fit_inputs(layer, kept)
         if layer.weight is not None and self._simulation.quantizer(layer.weight).judged:
-            self._simulation.fit_weight(
-                layer.name, kept.judge_weight(self._simulation.float_weight(layer.name))
-            )
+            weight = self._simulation.float_weight(layer.name)
+            self._simulation.fit_weight(layer.name, kept and kept.judge_weight(weight))
         self._done += 1
         total = len(self._simulation.layers)
         self._monitor.report(self._done / total, f"Measuring activations ({self._done} of {total} layers)")
@@ -141,7 +168,7 @@ def _by_segment(
 ) -> None:
     """A model of one segment starts from the pictures for every layer."""
     watcher.stop_there = True
-    stream: Iterable = [None] * len(pictures)
+    stream: Iterable = [None] * len(pictures)  # read again for every layer of the first segment
     with ExitStack() as held:
         for segment in found:
             following = _run_segment(segment, module, pictures, stream, watcher)
@@ -151,15 +178,15 @@ def _by_segment(
 
 def _run_segment(
     segment: Segment, module: nn.Module, pictures: CalibrationPictures, stream: Iterable, watcher: _Watcher
-) -> ActivationStore:
+) -> TreeStore:
     """Run over all pictures until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
-        outputs, reached = ActivationStore(), False
+        outputs, reached = TreeStore(), False
         try:
             for chunk, given in zip(pictures, stream, strict=True):
-                watcher.share = len(chunk) / pictures.count
+                watcher.chunk = len(chunk)
                 try:
-                    outputs.append(segment.run(module, Batch((chunk,)), given))
+                    outputs.append(segment.run(module, chunk, given))
                 except _Reached:
                     reached = True
         except BaseException:

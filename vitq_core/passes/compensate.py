@@ -76,25 +76,26 @@ def _compensate(simulation: Simulation, name: str, data: UnitData) -> None:
 def _moments(layer: nn.Module, data: UnitData, prefix: int) -> tuple[Moments, Moments]:
     """Of the pictures that are made up for, and of every fourth, which judges."""
     known, held = Moments(), Moments()
-    for quant_input, target in data.rows(EVERY):
-        inputs = quantize_inputs(layer, (quant_input,))[0]
-        for moments, part in ((known, slice(EVERY - 1)), (held, slice(EVERY - 1, None))):
-            if len(target[part]):
-                _add(moments, layer, inputs[part], target[part], prefix)
+    for index in torch.arange(len(data.pictures)).split(min(EVERY, data.together)):
+        (args, _), target = data.quant_input[index], data.target[index]
+        inputs = quantize_inputs(layer, args)[0]
+        for moments, mine in ((known, index % EVERY != EVERY - 1), (held, index % EVERY == EVERY - 1)):
+            if mine.all():
+                _add(moments, layer, inputs, target, prefix)
+            elif mine.any():
+                _add(moments, layer, inputs[mine], target[mine], prefix)
     return known, held
 
 
 def _add(moments: Moments, layer: nn.Module, inputs: Tensor, target: Tensor, prefix: int) -> None:
-    rows = rows_of(layer, inputs)
-    outputs = target.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else target
-    moments.add(rows, outputs.reshape(len(rows), -1), _counts(target, prefix))
+    rows, convolves = rows_of(layer, inputs), isinstance(layer, nn.Conv2d)
+    outputs = target.flatten(2).transpose(1, 2) if convolves else target
+    moments.add(rows, outputs.reshape(len(rows), -1), _counts(outputs, 0 if convolves else prefix))
 
 
-def _counts(target: Tensor, prefix: int) -> Tensor:
-    """[rows]: how often each row of a layer's output [B, tokens, D], [B, D] or [B, D, h, w] counts."""
-    if target.ndim == 4:
-        return target.new_ones(len(target) * target[0, 0].numel())
-    counts = target.new_ones(target.shape[:-1])
-    if target.ndim == 3:
+def _counts(outputs: Tensor, prefix: int) -> Tensor:
+    """[rows]: how often each row of a layer's output [B, tokens, D], [B, D] or [B, h, w, D] counts."""
+    counts = outputs.new_ones(outputs.shape[:-1])
+    if outputs.ndim == 3:
         counts[:, :prefix] = PREFIX
     return counts.flatten()

@@ -16,6 +16,7 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.errors import Cancelled
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
@@ -68,7 +69,7 @@ class _Comparison:
     Units are judged one by one, each by its own output, so only in doubt's favour: a standard error.
     """
 
-    def __init__(self, run: Run, pictures: Tensor) -> None:
+    def __init__(self, run: Run, pictures: Batch) -> None:
         self._run, self._pictures = run, pictures
         self._expected = answers(run.prepared.task, run.fp_model, self._pictures)
         self._before = self._errors()
@@ -96,8 +97,8 @@ def _undone(row: UnitRow) -> UnitRow:
     return replace(row, outcome=reason, error_after=row.error_before)
 
 
-def _held_back(run: Run) -> Tensor | None:
-    """The pictures [n, C, H, W] that units are measured on, not learned from, and that no weight makes up for
+def _held_back(run: Run) -> Batch | None:
+    """The pictures that units are measured on, not learned from, and that no weight makes up for
     rounding on: of those the calibrated model knows the answers by heart. None where there are none."""
     count = min(run.pictures.count, run.recipe.options.schedule.pictures)
     compensated = any(COMPENSATED in PASSES[name].gives for name in run.recipe.passes)
@@ -107,7 +108,7 @@ def _held_back(run: Run) -> Tensor | None:
     for chunk in run.pictures:
         found.append(chunk[max(start - seen, 0) : max(count - seen, 0)])
         seen += len(chunk)
-    return torch.cat(found)
+    return Batch.joined(found)
 
 
 def learn_units(

@@ -149,12 +149,14 @@ def rescaling(current: Uniform, target: Uniform) -> tuple[Tensor, Tensor]:
 
 def _output_error(simulation: Simulation, site: Site, target: Uniform, tokens: Rows) -> float:
     """Mean squared error of the layer's output on ``tokens`` [rows, D] if ``target`` were its quantizer."""
-    divisor, shift = rescaling(simulation.quantizer(site), target)
+    current = simulation.quantizer(site)
+    divisor, shift = rescaling(current, target)
     weight = simulation.float_weight(site.module).detach()
     rescaled, moved = weight * divisor, tokens.rescaled(divisor, shift)
     quantizer = deepcopy(simulation.simulated_weight(site.module).quantizer)
     simulated = quantizer.fit(rescaled, moved.judge_single_weights(rescaled))(rescaled)
-    inputs = target(moved.values[None])[0]  # as wide as its parameters: [1, rows, D]
+    wide = moved.values.view(*[1] * (current.scale.ndim - 2), *moved.values.shape)  # as its parameters
+    inputs = target(wide).view_as(moved.values)
     errors = (inputs @ simulated.T - (tokens.values + shift) @ weight.T).square().mean(dim=1)
     return float((errors * tokens.counts).sum() / tokens.counts.sum())
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..common.batch import Batch
 from ..common.monitor import Monitor
 from ..data.calibration_set import CalibrationPictures
 from ..graph.prepared import PreparedModel
@@ -57,11 +58,11 @@ def compare(run: Run) -> None:
 
 @dataclass
 class _Trials:
-    """Calibrated on ``rest``, judged on ``held`` [n, C, H, W]; ``count``: how many trials there will be."""
+    """Calibrated on ``rest``, judged on ``held``; ``count``: how many trials there will be."""
 
     run: Run
     rest: CalibrationPictures
-    held: Tensor
+    held: Batch
     count: int
     done: int = 0
     _last: tuple[Run | None, list[Pass]] = (None, [])  # the last trial's run, and the passes it followed

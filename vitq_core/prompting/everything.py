@@ -43,6 +43,11 @@ class Everything:
     def __len__(self) -> int:
         return len(self.parts)
 
+    @property
+    def runs(self) -> list[RunLengths]:
+        """What :func:`matched` takes to compare two models on one picture."""
+        return [part.runs for part in self.parts]
+
     def mask(self, index: int) -> ndarray:
         """Number ``index``, bool [H, W] at the size of the original; made anew at every call."""
         return _at_size(self.parts[index].runs, self.size, self.min_region)

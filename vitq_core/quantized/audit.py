@@ -6,25 +6,27 @@ Published results were wrong for years because half of the activations had silen
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
+from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
+from ..graph.parts import left_out
 from ..graph.site import WEIGHT, Layer, Site
 from ..quantizers import QUANTIZERS, Quantizer
 from .simulation import Simulation, quantize_inputs
 
 
-def audit(module: nn.Module, images: Tensor) -> None:
-    """Check a quantized ``module`` on ``images`` [N, C, H, W] (one is used); VitqError names what fails."""
+def audit(module: nn.Module, batch: Batch) -> None:
+    """Check a quantized ``module`` on the first picture of ``batch``; VitqError names what fails."""
     simulation: Simulation = module.vitq
     complaints = [] if simulation.layers else ["none of its layers has a quantizer"]
     complaints += [
         text for layer in simulation.layers.values() for text in _check_layer(module, simulation, layer)
     ]
     if not complaints:
-        complaints = _check_used(module, simulation, images[:1])
+        complaints = _check_used(module, simulation, batch[:1])
     if complaints:
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         raise VitqError(
@@ -73,16 +75,17 @@ def _weight_is_current(target: nn.Module) -> bool:
         return torch.equal(parametrization.quantizer(target.parametrizations.weight.original), target.weight)
 
 
-def _check_used(module: nn.Module, simulation: Simulation, picture: Tensor) -> list[str]:
+def _check_used(module: nn.Module, simulation: Simulation, picture: Batch) -> list[str]:
     """Run one picture: every activation quantizer takes part, and no layer of the family without one does."""
     used: set[int] = set()
     sites = [site for layer in simulation.layers.values() for site in layer.inputs]
     quantizers = {site: quantizer_of(module, simulation, site) for site in sites}
-    bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers)
+    others = left_out(simulation.family, module, simulation.recipe.options.parts)
+    bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers) - others
     others = {name: module.get_submodule(name) for name in sorted(bare)}
     watched = [*quantizers.values(), *others.values()]
     hooks = [(part, lambda part, *_: used.add(id(part))) for part in watched]
     with torch.no_grad(), hooked(*hooks):
-        module(picture)
+        picture.through(module)
     unused = [f"the quantizer of {site} is never used" for site, q in quantizers.items() if id(q) not in used]
     return unused + [f"{name} runs and has no quantizer" for name, part in others.items() if id(part) in used]

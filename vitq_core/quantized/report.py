@@ -37,6 +37,7 @@ class SiteRow(Record):
 
 
 FLOAT_BITS = 32
+MATRICES = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention)
 LEARNING, RECONSTRUCTED = "learning", "reconstructed"
 
 
@@ -177,7 +178,8 @@ def _kept_float(simulation: Simulation) -> tuple[str, ...]:
     others = [
         name
         for name, module in simulation.module.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)) and name not in simulation.layers
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
+        and name not in simulation.layers
     ]
     return (ALWAYS_FLOAT, *others)
 

@@ -19,7 +19,8 @@ from ..quantizers.judges import Correlated, Judge, Multiplied, Weighted
 from ..quantizers.statistics import even_stride
 
 ROWS, RARE = 512, 64  # rows kept of a layer's input; as many of them are those of largest norm
-PRODUCTS = 4  # pictures kept of a product of two activations
+PRODUCTS = 4  # pictures kept of a product of two activations; of pictures cut into windows or asked several
+WINDOWS = 4  # things, up to so many times as many of those
 QUERIES, LOUD = 48, 12  # rows of the first factor, for each of these pictures and heads
 
 
@@ -60,33 +61,38 @@ class RowSample:
 
     def __init__(self, layer: nn.Module, pictures: int) -> None:
         self._layer, self._pictures = layer, pictures
-        self._seen = self._total = 0
+        self._seen = self._expected = 0
+        self._stride = 1
         self._even: list[tuple[Tensor, Tensor]] = []  # (places in the stream, rows)
         self._rare: tuple[Tensor, Tensor] | None = None
 
-    def update(self, inputs: Sequence[Tensor]) -> None:
-        """Take in what the layer is called with."""
+    def update(self, inputs: Sequence[Tensor], pictures: int) -> None:
+        """Take in what the layer is called with for so many ``pictures``."""
         rows = rows_of(self._layer, inputs[0])
-        self._total = self._pictures * (len(rows) // len(inputs[0]))
+        if not self._expected:
+            self._expect(len(rows) * self._pictures // pictures, len(rows) // len(inputs[0]))
         places = torch.arange(self._seen, self._seen + len(rows), device=rows.device)
-        even = places % self._stride(len(rows) // len(inputs[0])) == 0
+        even = places % self._stride == 0
         self._even.append((places[even], rows[even]))
         self._keep_rare(places, rows)
         self._seen += len(rows)
 
+    def _expect(self, total: int, together: int) -> None:
+        """As many rows; exactly so where all pictures give as many."""
+        self._expected = total
+        if total > ROWS:
+            self._stride = even_stride(total, together, ROWS - RARE)
+
     def kept(self) -> Rows:
         """What was kept."""
         places, values = (torch.cat(part) for part in zip(*self._even, strict=True))
-        if self._total <= ROWS:
+        if self._expected <= ROWS:
             return Rows(values, torch.ones_like(values[:, 0]))
         rare_places, rare = self._rare
         other = torch.isin(places, rare_places, invert=True)
-        each = (self._total - len(rare)) / int(other.sum())
+        each = (self._seen - len(rare)) / int(other.sum())
         counts = torch.cat((torch.ones_like(rare[:, 0]), torch.full_like(values[other][:, 0], each)))
         return Rows(torch.cat((rare, values[other])), counts)
-
-    def _stride(self, per_picture: int) -> int:
-        return even_stride(self._total, per_picture, ROWS - RARE) if self._total > ROWS else 1
 
     def _keep_rare(self, places: Tensor, rows: Tensor) -> None:
         if self._rare is not None:
@@ -114,25 +120,46 @@ class ProductSample:
     """The factors of a product of two activations, of ``pictures`` pictures in all: few of them."""
 
     def __init__(self, pictures: int) -> None:
-        self._step, self._seen = -(-pictures // PRODUCTS), 0
+        self._pictures, self._step, self._seen = pictures, 0, 0
         self._left: list[Tensor] = []
         self._right: list[Tensor] = []
 
-    def update(self, inputs: Sequence[Tensor]) -> None:
-        """Take in what the product is called with: [B, …, rows, inner], [B, …, inner, columns]."""
+    def update(self, inputs: Sequence[Tensor], pictures: int) -> None:
+        """Take in what the product is called with for so many ``pictures``: [B, …, rows, inner], [B, …,
+        inner, columns]."""
+        if not self._step:
+            each = len(inputs[0]) // pictures  # windows of a picture, or questions asked of it
+            self._step = -(-self._pictures * each // (PRODUCTS * min(each, WINDOWS)))
         first = -self._seen % self._step
-        for kept, factor in zip((self._left, self._right), inputs, strict=True):
+        for kept, factor in zip((self._left, self._right), inputs, strict=False):
             kept.append(factor[first :: self._step].clone())
         self._seen += len(inputs[0])
 
     def kept(self) -> Factors:
         """What was kept."""
-        left, counts = _few_rows(torch.cat(self._left))
-        return Factors(left, torch.cat(self._right), counts)
+        left, counts = _few_rows(_together(self._left))
+        return Factors(left, _together(self._right), counts)
 
 
-def sample_of(layer: nn.Module, pictures: int) -> RowSample | ProductSample:
-    """Of a layer with a weight, or of a product."""
+def _together(tensors: list[Tensor]) -> Tensor:
+    """In one, smaller matrices filled up with zeros, which add nothing to a product and have no error."""
+    sizes = [tensor.shape[-2:] for tensor in tensors]
+    rows, columns = (max(size[side] for size in sizes) for side in (0, 1))
+    return torch.cat(
+        [
+            tensor
+            if tensor.shape[-2:] == (rows, columns)
+            else functional.pad(tensor, (0, columns - tensor.shape[-1], 0, rows - tensor.shape[-2]))
+            for tensor in tensors
+        ]
+    )
+
+
+def sample_of(layer: nn.Module, pictures: int) -> RowSample | ProductSample | None:
+    """Of a layer with a weight, or of a product; None for a transposed convolution, whose outputs share
+    inputs in more than one way."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return None
     return RowSample(layer, pictures) if hasattr(layer, "weight") else ProductSample(pictures)
 
 

@@ -47,7 +47,7 @@ class SimulatedWeight(nn.Module):
 OWN_INPUT = frozenset(
     (
         *("post_layernorm", "post_norm", "query", "key", "post_softmax", "value"),
-        *("attention_output", "post_gelu", "mlp_hidden"),
+        *("attention_output", "post_gelu", "mlp_hidden", "decoder_key", "post_relu"),
     )
 )
 

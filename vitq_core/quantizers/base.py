@@ -42,7 +42,7 @@ class Quantizer(nn.Module):
     def observe(self, x: Tensor, share: float = 1.0) -> None:
         """Watch a batch ``x``, which is about ``share`` of all the calibration data."""
         if self.statistics is None:
-            self.statistics = Statistics(self._axes(x))
+            self.statistics = Statistics(self._axes(x), self.by_batch)
         self.statistics.update(x, share)
 
     def finish(self, judge: Judge | None = None) -> None:
@@ -61,6 +61,11 @@ class Quantizer(nn.Module):
         self.observe(x)
         self.finish(judge)
         return self
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether its range is made of those of the single batches."""
+        return False
 
     @property
     def judged(self) -> bool:

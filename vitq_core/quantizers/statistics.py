@@ -23,8 +23,11 @@ SAMPLE = 2**20  # values kept of one site for ranking candidates
 class Statistics:
     """Running statistics of a tensor, one group per index of ``axes`` (none: a single group)."""
 
-    def __init__(self, axes: tuple[int, ...] = ()) -> None:
-        self.axes = axes
+    def __init__(self, axes: tuple[int, ...] = (), by_batch: bool = False) -> None:
+        """``by_batch``: whether :attr:`batches` will be asked for."""
+        self.axes, self._by_batch = axes, by_batch
+        self._ends: list[tuple[Tensor, Tensor]] = []  # least and greatest of each batch
+        self._sizes: list[int] = []  # of each batch's share of the sample
         self.shape: tuple[int, ...] = ()
         self.count = 0
         self._extremes = ExtremeValues()
@@ -39,6 +42,15 @@ class Statistics:
         self.count += size
         few = groups[:, :: even_stride(groups.numel() / share, size)]
         self._samples.append(few.clone(memory_format=torch.contiguous_format))
+        if self._by_batch:
+            self._ends.append(groups.aminmax(dim=1))
+            self._sizes.append(few.shape[1])
+
+    @property
+    def batches(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(least, greatest, sample) of every batch: [groups], [groups], [groups, values]."""
+        samples = self.sample.split(self._sizes, dim=1)
+        return [(*ends, sample) for ends, sample in zip(self._ends, samples, strict=True)]
 
     @property
     def sample(self) -> Tensor:
@@ -55,6 +67,7 @@ class Statistics:
         """Keep about ``values`` of the sample, evenly: candidates are ranked faster and less finely."""
         sample = self.sample
         self._samples = [sample[:, :: even_stride(sample.numel(), sample.shape[1], values)].contiguous()]
+        self._sizes = []
 
     def range(self, p: float | None = None) -> tuple[Tensor, Tensor]:
         """Per group (lo, hi): the quantiles 1 − p and p, linearly interpolated; None: the extremes."""

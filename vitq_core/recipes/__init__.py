@@ -4,8 +4,9 @@ from . import (  # each registers its recipes
     adfq,
     baselines,
     lrp,  # builds on crl
+    ptq4sam,
     repq,
     vitq,
 )
 
-__all__ = ["adfq", "baselines", "lrp", "repq", "vitq"]
+__all__ = ["adfq", "baselines", "lrp", "ptq4sam", "repq", "vitq"]

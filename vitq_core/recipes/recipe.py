@@ -11,7 +11,7 @@ from typing import Any
 from ..common.checks import is_name
 from ..common.options import options_of
 from ..common.registry import Registry
-from ..graph.site import WEIGHT, Site
+from ..graph.site import HEAD, HEAD_WEIGHT, WEIGHT, Site
 from ..quantizers import QUANTIZERS
 from .options import Options, check_together, known_options
 from .schedule import SETTINGS
@@ -98,6 +98,8 @@ class Recipe:
         raise ValueError(f"recipe {self.name!r} has no rule for {site} (role {site.role!r}); add a rule '*'")
 
     def bits_for(self, site: Site, use: Use) -> int:
+        if site.role in (HEAD, HEAD_WEIGHT) and self.options.heads is not None:
+            return self.options.heads
         if site.module in self.bits:
             weight_bits, act_bits = self.bits[site.module]
             chosen = weight_bits if site.tensor == WEIGHT else act_bits

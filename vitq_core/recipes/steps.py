@@ -13,6 +13,7 @@ from ..common.registry import Registry
 
 # What a model can be on its way through the passes.
 FLOAT, CENTRED, ROTATED, ALLOCATED = "in full precision", "centred", "rotated", "given its bits"
+FOLDED = "folded"
 CALIBRATED, RESCALED, COMPENSATED, RECONSTRUCTED = "calibrated", "rescaled", "compensated", "reconstructed"
 RECONSTRUCT = "reconstruct"  # the pass that an effort adds at the end
 

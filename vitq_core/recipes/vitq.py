@@ -19,7 +19,7 @@ RECIPES.register("vitq")(
             "post_softmax": Use("log_sqrt2", {"base": "fitted", "range": "least_error"}),
             "post_gelu": Use("shift_log2", {"base": "fitted", "range": "least_error"}),
             "query": HEADS,
-            "key": HEADS,
+            "*key": HEADS,
             "value": HEADS,
             "*": Use("uniform", {"range": "least_error"}),
         },

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import cos, inf, isfinite, nan, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ..common.batch import Batch
 from ..common.errors import NotFinite
@@ -17,7 +19,6 @@ from ..graph.site import Layer, Unit
 from ..quantized.simulation import Simulation
 from ..quantizers import Quantizer
 from ..recipes.schedule import Schedule
-from ..tasks import Outputs
 from .losses import attention_loss, output_error, output_loss
 from .rounding import Rounding
 from .unit_inputs import CHUNK, UnitData
@@ -131,11 +132,11 @@ def _descend(
     after_step: Step,
 ) -> None:
     optimizer = learned.optimizer(schedule)
-    batches = _Batches(data, schedule, seed, next(module.parameters()).device)
+    batches = _Batches(data, schedule, seed, piece, next(module.parameters()).device)
     for iteration in range(schedule.iterations):
         for rounding in learned.roundings:
             rounding.show()
-        value = _pulled_back(module, unit, data, schedule, piece, *next(batches))
+        value = _pulled_back(module, unit, data, schedule, next(batches))
         if not isfinite(value):
             raise Diverged(iteration)
         for rounding in learned.roundings:
@@ -148,13 +149,13 @@ def _descend(
 
 
 def _pulled_back(
-    module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, piece: int, x: Tensor, index: Tensor
+    module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, batch: Iterable[tuple[Any, Tensor]]
 ) -> float:
-    """The batch's loss, a mean over its pictures; its gradients, gathered ``piece`` pictures at a time."""
+    """The batch's loss, a mean over its pictures; its gradients, gathered piece by piece."""
     value = 0.0
-    for rows, numbers in zip(x.split(piece), index.split(piece), strict=True):
+    for x, index in batch:
         try:
-            loss = _loss(module, unit, data, schedule, rows, numbers) * (len(rows) / len(x))
+            loss = _loss(module, unit, data, schedule, x, index) * (len(index) / schedule.batch_size)
         except NotFinite:
             return nan
         loss.backward()
@@ -180,29 +181,40 @@ def _pull(schedule: Schedule, iteration: int) -> tuple[float, float]:
 
 
 class _Batches:
-    """Endless (input, index): rows drawn without repetition until all were seen, inputs mixed by QDrop."""
+    """Endless batches, each as pieces (input, index): rows drawn without repetition until all were seen,
+    inputs mixed by QDrop."""
 
-    def __init__(self, data: UnitData, schedule: Schedule, seed: int, device: torch.device) -> None:
-        self._data, self._size, self._device = data, schedule.batch_size, device
+    def __init__(
+        self, data: UnitData, schedule: Schedule, seed: int, piece: int, device: torch.device
+    ) -> None:
+        self._data, self._size, self._piece, self._device = data, schedule.batch_size, piece, device
         self._share = round(256 * schedule.drop)
         self._shuffler = torch.Generator().manual_seed(seed)
         self._mixer = torch.Generator(device).manual_seed(seed)
         self._left = torch.empty(0, dtype=torch.long)
 
-    def __next__(self) -> tuple[Tensor, Tensor]:
+    def __next__(self) -> Iterator[tuple[Any, Tensor]]:
         if len(self._left) < self._size:
             self._left = torch.randperm(self._data.trained, generator=self._shuffler)
         index, self._left = self._left[: self._size], self._left[self._size :]
-        if self._share in (0, 256):
-            rows = self._data.fp_input if self._share else self._data.quant_input
-            return rows[index].to(self._device), index
-        quant_input, fp_input = (
-            rows[index].to(self._device) for rows in (self._data.quant_input, self._data.fp_input)
-        )
-        return self._mixed(quant_input, fp_input), index
+        return self._pieces(index)
 
-    def _mixed(self, quant_input: Tensor, fp_input: Tensor) -> Tensor:
+    def _pieces(self, index: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        for together in index.split(min(self._size, self._data.together)):
+            inputs = self._inputs(together)
+            for start in range(0, len(together), self._piece):
+                rows = slice(start, start + self._piece)
+                yield cut(inputs, rows) if len(together) > self._piece else inputs, together[rows]
+
+    def _inputs(self, index: Tensor) -> Any:
+        if self._share in (0, 256):
+            return (self._data.fp_input if self._share else self._data.quant_input)[index]
+        return tree_map(self._mixed, self._data.quant_input[index], self._data.fp_input[index])
+
+    def _mixed(self, quant_input: Any, fp_input: Any) -> Any:
         """Each element from ``fp_input`` with probability ``drop``, by one random byte."""
+        if not isinstance(quant_input, Tensor):
+            return quant_input
         words = torch.empty(-(-quant_input.numel() // 8), dtype=torch.long, device=self._device)
         random = words.random_(-(2**63), None, generator=self._mixer).view(torch.uint8)
         # As floats: comparing bytes, and making floats of truths, takes no vector instructions.
@@ -210,42 +222,50 @@ class _Batches:
         return quant_input.lerp_(fp_input, dropped)
 
 
-def _loss(
-    module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, x: Tensor, index: Tensor
-) -> Tensor:
+def cut(inputs: Any, rows: slice) -> Any:
+    """Some rows of a batch, or of a tree of tensors."""
+    if isinstance(inputs, Batch):
+        return inputs[rows]
+    return tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, inputs)
+
+
+def _loss(module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, x: Any, index: Tensor) -> Tensor:
     maps: list[Tensor] = []
     names = unit.softmaxes if schedule.kl_lambda is not None else ()
     softmaxes = [module.get_submodule(name.removeprefix(f"{unit.name}.")) for name in names]
-    precision = torch.autocast(x.device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, x))
+    device = next(module.parameters()).device
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, device))
     with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
         output = _answered(module, data, x)
     loss = _distance(output, data.target[index], data)
     for actual, expected in zip(maps, data.maps, strict=False):
-        divergence = attention_loss(actual.float(), expected[index].to(x.device), schedule.temperature)
+        divergence = attention_loss(actual.float(), expected[index], schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda
     return loss
 
 
-def _answered(module: nn.Module, data: UnitData, x: Tensor) -> Tensor | Outputs:
+def _answered(module: nn.Module, data: UnitData, x: Any) -> Any:
     """A unit's output; of a whole model what its task reads off it."""
-    if data.task is None:
-        return module(x, **data.options)
-    return data.task.run(module, Batch((x,), data.options))
+    if data.task is not None:
+        return data.task.run(module, x)
+    args, kwargs = x
+    return module(*args, **kwargs)
 
 
-def _distance(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> Tensor:
+def _distance(output: Any, target: Any, data: UnitData) -> Tensor:
+    """Of a unit of several outputs the sum of theirs."""
     if data.task is None:
-        target = target.to(output.device)
-        return output_loss(output.float(), target, data.weights and data.weights(target))
+        pairs = zip(tree_leaves(output), tree_leaves(target), strict=True)
+        return sum(output_loss(o.float(), t, data.weights and data.weights(t)) for o, t in pairs)
     answers = {name: part.float() for name, part in output.items()}
-    return data.task.loss(answers, {name: part.to(answers[name].device) for name, part in target.items()})
+    return data.task.loss(answers, target)
 
 
-def uses_bfloat16(schedule: Schedule, x: Tensor) -> bool:
+def uses_bfloat16(schedule: Schedule, device: torch.device) -> bool:
     """The schedule's choice, or whether the processor multiplies bfloat16 in hardware."""
     if schedule.autocast is not None:
         return schedule.autocast
-    if x.is_cuda:
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
 
@@ -257,11 +277,11 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
     Of a whole model: its task's loss, as a share of that of zeros (the same for logits). Infinite where it
     answers with what is no number.
     """
-    error, signal, device = 0.0, 0.0, next(module.parameters()).device
+    error, signal = 0.0, 0.0
     with torch.no_grad():
         for quant_input, target in data.measured(CHUNK):
             try:
-                output = _answered(module, data, quant_input.to(device))
+                output = _answered(module, data, quant_input)
             except NotFinite:
                 return inf
             errors = _errors(output, target, data)
@@ -269,11 +289,12 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
     return error / max(signal, 1e-30)
 
 
-def _errors(output: Tensor | Outputs, target: Tensor | Outputs, data: UnitData) -> tuple[float, float]:
+def _errors(output: Any, target: Any, data: UnitData) -> tuple[float, float]:
     """(error, what it is compared with), summed over the pictures."""
     if data.task is None:
-        target = target.to(output.device)
-        return output_error(output, target, data.weights and data.weights(target))
+        pairs = zip(tree_leaves(output), tree_leaves(target), strict=True)
+        found = [output_error(o, t, data.weights and data.weights(t)) for o, t in pairs]
+        return sum(error for error, _ in found), sum(signal for _, signal in found)
     zeros = {name: torch.zeros_like(part) for name, part in output.items()}
     count = len(next(iter(target.values())))
     error, signal = (float(_distance(answer, target, data)) * count for answer in (output, zeros))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, write_atomically
 from ..common.home import forget_abandoned, forget_beyond, vitq_home
@@ -151,7 +152,7 @@ class RunState:
 def fingerprint(
     model: nn.Module,
     recipe_json: str,
-    pictures: Iterable[Tensor],
+    pictures: Iterable[Batch],
     seed: int,
     calibrated: nn.Module,
     completed_json: str,
@@ -162,7 +163,8 @@ def fingerprint(
     """
     seen = hashlib.sha256()
     for chunk in pictures:
-        seen.update(_bytes(chunk))
+        for tensor in chunk.tensors:
+            seen.update(_bytes(tensor))
     return {
         "model": _digest(model.state_dict()),
         "recipe": hashlib.sha256(recipe_json.encode()).hexdigest(),

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
-from ..data.store import ActivationStore, NamedStores, Scratch
+from ..data.calibration_set import PictureStore
+from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
 from ..graph.site import Unit
-from ..tasks import Outputs, Task
+from ..tasks import Task
 from .losses import tempered
 from .weighting import Weigh
 
@@ -39,35 +41,41 @@ def trained_of(count: int) -> int:
 
 @dataclass
 class UnitData:
-    """What one unit is trained on, one row per picture.
+    """What one unit is trained on, a row for each picture; ``pictures`` made them.
 
-    ``quant_input``: its input in the quantized model, ``fp_input``: in the float one, ``target``: the float
-    output, ``maps``: the float outputs of its softmaxes, tempered, where asked for; ``options``: the other
-    arguments of its forward; ``weights``: of a target, how much each element counts; None: all the same.
+    ``quant_input``: what it is called with in the quantized model, (args, kwargs), ``fp_input``: in the float
+    one, ``target``: the float output, a tensor or a tuple of them, ``maps``: the float outputs of its
+    softmaxes, tempered, where asked for; ``weights``: of a target, how much each element counts; None: all
+    the same.
 
     ``task``: of a whole model, whose loss counts; ``target`` then holds its answers by name.
     """
 
-    quant_input: ActivationStore
-    fp_input: ActivationStore
-    target: ActivationStore | NamedStores
-    maps: list[ActivationStore]
-    options: dict[str, Any] = field(default_factory=dict)
+    pictures: PictureStore
+    quant_input: TreeStore | PictureStore
+    fp_input: TreeStore | PictureStore
+    target: TreeStore
+    maps: list[TreeStore]
     weights: Weigh | None = None
     task: Task | None = None
 
     @property
     def trained(self) -> int:
         """How many rows, from the front, are trained on; the others only measure."""
-        return trained_of(len(self.quant_input))
+        return trained_of(len(self.pictures))
 
-    def measured(self, size: int) -> Iterator[tuple[Tensor, Tensor | Outputs]]:
+    @property
+    def together(self) -> int:
+        """How many rows may be read at a time."""
+        return 1 if self.pictures.rows is None else len(self.pictures)
+
+    def measured(self, size: int) -> Iterator[tuple[Any, Any]]:
         """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""
-        return self.rows(size, self.trained % len(self.quant_input))
+        return self.rows(size, self.trained % len(self.pictures))
 
-    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor | Outputs]]:
+    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Any, Any]]:
         """(quantized input, target) of the rows from ``start`` on, ``size`` at a time, copied."""
-        for index in torch.arange(start, len(self.quant_input)).split(size):
+        for index in torch.arange(start, len(self.pictures)).split(min(size, self.together)):
             yield self.quant_input[index], self.target[index]
 
     def close(self) -> None:
@@ -84,11 +92,11 @@ class UnitInputs:
         fp_model: nn.Module,
         units: list[Unit],
         blocks: list[str],
-        pictures: ActivationStore,
+        pictures: PictureStore,
         temperature: float | None = None,
         fp_inputs: bool = True,
     ) -> None:
-        """``quantized`` and ``fp_model`` name their modules alike; ``pictures``: rows [C, H, W].
+        """``quantized`` and ``fp_model`` name their modules alike.
 
         Pictures run through a segment as many at a time as they were appended. ``temperature``: of the
         attention maps; without one, none are kept. ``fp_inputs``: whether a unit's input in the float model
@@ -96,69 +104,68 @@ class UnitInputs:
         """
         self._temperature, self._fp_inputs = temperature, fp_inputs
         self._quantized, self._fp_model, self._pictures = quantized, fp_model, pictures
-        self._scratch: Scratch = pictures.scratch
-        self._device = next(quantized.parameters()).device
-        first = Batch((pictures[torch.tensor([0])].to(self._device),))
-        self._segments = _units_by_segment(fp_model, units, blocks, first)
+        self._segments = _units_by_segment(fp_model, units, blocks, pictures[torch.tensor([0])])
 
     def __iter__(self) -> Iterator[tuple[Unit, Callable[[], UnitData]]]:
-        fp_input = quant_input = self._pictures
+        fp_stream = quant_stream = None
         for segment, units in self._segments:
-            expected = _Expected(self, units, segment, fp_input)
+            expected = _Expected(self, units, segment, fp_stream)
             for unit in units:
-                yield unit, lambda unit=unit, expected=expected: self._gather(unit, expected, quant_input)  # noqa: B023
+                yield unit, lambda unit=unit, expected=expected: self._gather(unit, expected, quant_stream)  # noqa: B023
             if not segment.last:
-                entered = quant_input
-                fp_input, quant_input = expected.following(), self._through(self._quantized, segment, entered)
-                self._close(entered)
+                entered, fp_stream = quant_stream, expected.following()
+                quant_stream = self._through(self._quantized, segment, entered)
+                _close(entered)
             expected.close()
-        for stream in (fp_input, quant_input):
-            self._close(stream)
+        for stream in (fp_stream, quant_stream):
+            _close(stream)
 
     def whole(self, task: Task) -> UnitData:
         """The data of the whole model, whose inputs are the pictures: they are closed with it, so it is last.
 
         The targets are what ``task`` reads off the float model. Raises NotFinite where that is no number.
         """
-        answers = NamedStores(self._scratch, len(self._pictures))
+        answers, pictures = self._pictures.new(), self._pictures
         with torch.no_grad():
-            for pictures in self._pictures:
-                answers.append(task.run(self._fp_model, Batch((pictures.to(self._device),))))
-        return UnitData(self._pictures, self._pictures, answers, [], task=task)
+            for batch in pictures:
+                answers.append(task.run(self._fp_model, batch))
+        return UnitData(pictures, pictures, pictures, answers, [], task=task)
 
-    def _close(self, stream: ActivationStore) -> None:
-        if stream is not self._pictures:
-            stream.close()
-
-    def _through(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> ActivationStore:
-        outputs = ActivationStore(self._scratch, len(stream))
+    def _through(self, model: nn.Module, segment: Segment, stream: TreeStore | None) -> TreeStore:
+        outputs = self._pictures.new()
         with torch.no_grad():
-            for batch, chunk in self._chunks(stream):
-                outputs.append(segment.run(model, batch, chunk))
+            for batch, given in self._chunks(stream):
+                outputs.append(segment.run(model, batch, given))
         return outputs
 
-    def _chunks(self, stream: ActivationStore) -> Iterator[tuple[Batch, Tensor]]:
-        for pictures, chunk in zip(self._pictures, stream, strict=True):
-            yield Batch((pictures.to(self._device),)), chunk.to(self._device)
+    def _chunks(self, stream: TreeStore | None) -> Iterator[tuple[Batch, Any]]:
+        """The pictures with what enters a segment; None: the first."""
+        if stream is None:
+            return ((batch, None) for batch in self._pictures)
+        return zip(self._pictures, stream, strict=True)
 
-    def _gather(self, unit: Unit, expected: _Expected, quant_input: ActivationStore) -> UnitData:
+    def _gather(self, unit: Unit, expected: _Expected, quant_stream: TreeStore | None) -> UnitData:
         watched = expected.of(unit)
-        entering = _Watched(self._quantized, unit, self._scratch, len(self._pictures))
+        entering = _Watched(self._quantized, unit, self._pictures)
         with entering.until_input():
-            self._run_all(self._quantized, expected.segment, quant_input)
-        return UnitData(entering.inputs, watched.inputs, watched.outputs, watched.maps, watched.options)
+            self._run_all(self._quantized, expected.segment, quant_stream)
+        return UnitData(self._pictures, entering.inputs, watched.inputs, watched.outputs, watched.maps)
 
-    def _run_all(self, model: nn.Module, segment: Segment, stream: ActivationStore) -> None:
+    def _run_all(self, model: nn.Module, segment: Segment, stream: TreeStore | None) -> None:
         """Up to where a hook says that all was seen."""
         with torch.no_grad():
-            for batch, chunk in self._chunks(stream):
+            for batch, given in self._chunks(stream):
                 with suppress(_Reached):
-                    segment.run(model, batch, chunk)
+                    segment.run(model, batch, given)
 
     def _watched(self, unit: Unit) -> _Watched:
         """In the float model."""
-        count = len(self._pictures)
-        return _Watched(self._fp_model, unit, self._scratch, count, self._temperature, self._fp_inputs)
+        return _Watched(self._fp_model, unit, self._pictures, self._temperature, self._fp_inputs)
+
+
+def _close(stream: TreeStore | None) -> None:
+    if stream is not None:
+        stream.close()
 
 
 class _Expected:
@@ -166,12 +173,12 @@ class _Expected:
     where there are several also for the segment after it."""
 
     def __init__(
-        self, inputs: UnitInputs, units: list[Unit], segment: Segment, stream: ActivationStore
+        self, inputs: UnitInputs, units: list[Unit], segment: Segment, stream: TreeStore | None
     ) -> None:
         self.segment = segment
         self._inputs, self._units, self._stream = inputs, units, stream
         self._watched: dict[Unit, _Watched] = {}
-        self._output: ActivationStore | None = None
+        self._output: TreeStore | None = None
 
     def of(self, unit: Unit) -> _Watched:
         """What enters and leaves it; the caller closes that."""
@@ -193,12 +200,12 @@ class _Expected:
             else:
                 inputs._run_all(inputs._fp_model, self.segment, self._stream)
 
-    def following(self) -> ActivationStore:
+    def following(self) -> TreeStore:
         """What the segment gives; what it was given is closed."""
         output, self._output = self._output, None
         if output is None:
             output = self._inputs._through(self._inputs._fp_model, self.segment, self._stream)
-        self._inputs._close(self._stream)
+        _close(self._stream)
         return output
 
     def close(self) -> None:
@@ -220,18 +227,16 @@ class _Watched:
         self,
         model: nn.Module,
         unit: Unit,
-        scratch: Scratch,
-        count: int,
+        pictures: PictureStore,
         temperature: float | None = None,
         keep_inputs: bool = True,
     ) -> None:
         self._model, self._unit, self._temperature = model, unit, temperature
-        self._keep_inputs = keep_inputs
+        self._keep_inputs, self._rows = keep_inputs, pictures.rows
         self._module = model.get_submodule(unit.name)
-        self.inputs, self.outputs = ActivationStore(scratch, count), ActivationStore(scratch, count)
+        self.inputs, self.outputs = pictures.new(), pictures.new()
         self._softmaxes = () if temperature is None else unit.softmaxes
-        self.maps = [ActivationStore(scratch, count) for _ in self._softmaxes]
-        self.options: dict[str, Any] = {}
+        self.maps = [pictures.new() for _ in self._softmaxes]
 
     def until_input(self) -> AbstractContextManager:
         return hooked(before=[(self._module, self._enter_and_stop)], with_kwargs=True)
@@ -250,21 +255,21 @@ class _Watched:
         hooks = [(self._module, leave), *maps]
         return hooked(*hooks, before=[(self._module, self._enter)], with_kwargs=True)
 
-    def _enter(self, _: nn.Module, inputs: tuple, options: dict[str, Any]) -> None:
-        if len(inputs) != 1 or any(isinstance(value, Tensor) for value in options.values()):
+    def _enter(self, _: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if self._rows is not None and (len(tensors) != 1 or not args):
             raise VitqError(f"{self._unit.name} takes more than one tensor, so it cannot be reconstructed")
         if self._keep_inputs:
-            self.inputs.append(inputs[0])
-        self.options = options
+            self.inputs.append((args, kwargs))
 
     def _enter_and_stop(self, *call: Any) -> None:
         self._enter(*call)
         raise _Reached
 
-    def _keep_map(self, store: ActivationStore, _: nn.Module, __: tuple, output: Tensor) -> None:
+    def _keep_map(self, store: TreeStore, _: nn.Module, __: tuple, output: Tensor) -> None:
         store.append(tempered(output, self._temperature))
 
-    def _leave(self, _: nn.Module, __: tuple, output: Tensor) -> None:
+    def _leave(self, _: nn.Module, __: tuple, output: Any) -> None:
         self.outputs.append(output)
 
     def _leave_and_stop(self, *call: Any) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..common.batch import Batch
 from ..common.hooks import hooked
-from ..data.store import ActivationStore
+from ..data.calibration_set import PictureStore
 from ..graph.site import Unit
 from ..tasks import task_of
 
@@ -25,7 +27,7 @@ def weights_of(
     model: nn.Module,
     units: list[Unit],
     blocks: list[str],
-    pictures: ActivationStore,
+    pictures: PictureStore,
     seed: int,
 ) -> dict[str, Weigh]:
     """{unit: its weights}, for those that have any; ``weighting``: one of ``recipes.schedule.WEIGHTINGS``.
@@ -37,8 +39,7 @@ def weights_of(
         inside = [unit.name for unit in units if any(Unit(block).holds(unit.name) for block in blocks)]
         return dict.fromkeys(inside, partial(by_token, prefix=prefix))
     if weighting == "fisher":
-        device = next(model.parameters()).device
-        found = fisher_weights(model, units, pictures, seed, device)
+        found = fisher_weights(model, units, pictures, seed)
         return {name: partial(_whatever_the_target, weights) for name, weights in found.items()}
     return {}
 
@@ -66,37 +67,54 @@ def by_token(target: Tensor, prefix: int) -> Tensor:
 
 
 def fisher_weights(
-    model: nn.Module, units: list[Unit], pictures: ActivationStore, seed: int, device: torch.device
+    model: nn.Module, units: list[Unit], pictures: PictureStore, seed: int
 ) -> dict[str, Tensor]:
-    """{unit: E[(∂ log p(y) / ∂O)²]}, shaped as one output, of mean 1; y is drawn from the model's answers (a
+    """{unit: E[(∂ log p(y) / ∂O)²]}, of mean 1, shaped as one output, or for pictures of several sizes as its
+    channels; y is drawn from the model's answers (a
     model of features has a normal distribution around them).
 
     As BRECQ (arXiv 2102.05426) weighs its errors, but averaged over the pictures, which run through the model
     as many at a time as they were appended.
     """
     generator = torch.Generator().manual_seed(seed)
+    gather = _by_picture if pictures.rows is not None else _by_channel
     found = {unit.name: 0.0 for unit in units}
     for chunk in pictures:
-        for name, gradient in _gradients(model, units, chunk.to(device), generator).items():
-            found[name] = found[name] + gradient.square().sum(0)
+        for name, gradients in _gradients(model, units, chunk, generator).items():
+            found[name] = found[name] + sum(map(gather, gradients))
     return {name: total / total.mean().clamp_min(1e-30) for name, total in found.items()}
 
 
 def _gradients(
-    model: nn.Module, units: list[Unit], images: Tensor, generator: torch.Generator
-) -> dict[str, Tensor]:
+    model: nn.Module, units: list[Unit], batch: Batch, generator: torch.Generator
+) -> dict[str, list[Tensor]]:
+    """Of all that each unit gives."""
     outputs, task = {}, task_of(model)
 
-    def keep(name: str, output: Tensor) -> Tensor:
-        outputs[name] = output if output.requires_grad else output.requires_grad_()
-        return outputs[name]
+    def keep(name: str, output: Any) -> None:
+        outputs[name] = tree_leaves(output)
+        for part in outputs[name]:
+            if not part.requires_grad:
+                part.requires_grad_()
 
     hooks = [
         (model.get_submodule(unit.name), lambda _, __, output, name=unit.name: keep(name, output))
         for unit in units
     ]
     with torch.enable_grad(), hooked(*hooks):
-        answer = task.run(model, Batch((images,)))
+        answer = task.run(model, batch)
         likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
-        gradients = torch.autograd.grad(likelihood, list(outputs.values()))
-    return dict(zip(outputs, gradients, strict=True))
+        gradients = iter(
+            torch.autograd.grad(likelihood, [part for parts in outputs.values() for part in parts])
+        )
+    return {name: [next(gradients) for _ in parts] for name, parts in outputs.items()}
+
+
+def _by_picture(gradient: Tensor) -> Tensor:
+    return gradient.square().sum(0)
+
+
+def _by_channel(gradient: Tensor) -> Tensor:
+    """Of [B, C, h, w] as a convolution gives them [C, 1, 1], of […, C] elsewhere [C]."""
+    squares = gradient.square()
+    return squares.flatten(0, -2).mean(0)

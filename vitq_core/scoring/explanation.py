@@ -23,6 +23,7 @@ from .scores import Importance, Tally
 @dataclass(frozen=True, eq=False)
 class Relevance:
     """``heatmaps`` [N, h, w]: one value for each patch; ``pixel_maps`` [N, H, W]: summed over the colours.
+    Segment Anything has no heat maps (None), and a map for each picture in a list.
     Only the former, which weigh attention by its gradient, tell one class from another: the rules that lead
     to the pixels forget which class they started from (transformer attribution's own finding for plain LRP).
 
@@ -32,8 +33,8 @@ class Relevance:
     """
 
     importance: Importance
-    heatmaps: Tensor
-    pixel_maps: Tensor
+    heatmaps: Tensor | None
+    pixel_maps: Tensor | list[Tensor]
     targets: Tensor | None
     tensors: dict[str, tuple[Tensor, Tensor]] | None = None
 
@@ -63,15 +64,14 @@ def relevance(
     """
     check_batch_size(batch_size)
     watched = Watched(images)
-    first, images = peeked(watched.images)
+    first, images = peeked(watched.images, model, "relevance")
     prepared = prepare(model, "relevance", first)
     check_takes(prepared.task, targets)
     monitor, targets = Monitor(progress, cancel), Targets(targets, watched.count)
     monitor.report(0.0, "Preparing")
     tally, parts = Tally(), []
-    maps = [name for block in prepared.maps.blocks for name in block]
-    for batch in streamed(images, prepared.input_size, batch_size):
-        batch = prepared.batch(batch)
+    maps = [name for block in prepared.maps.blocks for name in block] if prepared.maps else []
+    for batch in streamed(images, prepared.collate, min(batch_size, prepared.task.chunk)):
         found = propagate(
             prepared.module,
             prepared.observed,
@@ -86,15 +86,22 @@ def relevance(
         monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} explained")
     targets.check_used()
     monitor.report(1.0, "Done")
-    heatmaps, pixel_maps = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
+    heatmaps = None if prepared.maps is None else torch.cat([part[0] for part in parts])
+    pixel_maps = _in_one([part[1] for part in parts])
     chosen = torch.cat([part[2] for part in parts]) if prepared.task.takes_targets else None
     tensors = _joined([part[3] for part in parts]) if return_tensors else None
     return Relevance(tally.result("relevance", prepared.names), heatmaps, pixel_maps, chosen, tensors)
 
 
+def _in_one(maps: list[Tensor]) -> Tensor | list[Tensor]:
+    """Of a list of [B, H, W]; of maps [H, W] that each belong to a picture of its own size the list."""
+    return maps if maps[0].ndim == 2 else torch.cat(maps)
+
+
 def _kept(found: Propagated, prepared: PreparedModel, tensors: bool) -> tuple:
     pairs = {name: (found.relevances[name], g) for name, g in found.gradients.items()} if tensors else None
-    return heat_map(found, prepared.maps), found.pixels.sum(1), found.targets, pairs
+    heat = None if prepared.maps is None else heat_map(found, prepared.maps)
+    return heat, found.pixels[0].sum(-3), found.targets, pairs
 
 
 def _joined(batches: list[dict[str, tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -14,6 +14,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from ..common.batch import Batch
 from ..lrp.propagate import output_gradients
 from ..tasks import Outputs
 from .sources import SOURCES, Source
@@ -26,23 +27,29 @@ class FisherSource(Source):
     title = "Sensitivity (Fisher)"
     summary = "where a small error changes the answer most"
 
-    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        prepared, likelihood = self.prepared, partial(self._likelihood, images)
-        passed = output_gradients(prepared.module, prepared.names, images, targets, likelihood, prepared.task)
+    def scores(self, batch: Batch, targets: Tensor | None) -> dict[str, Tensor]:
+        prepared, likelihood = self.prepared, partial(self._likelihood, batch)
+        passed = output_gradients(prepared.module, prepared.names, batch, targets, likelihood, prepared.task)
         return {
-            name: (gradient * passed.outputs[name]).square().flatten(1).sum(1)
+            name: (gradient * passed.outputs[name]).square().reshape(len(batch), -1).sum(1)
             for name, gradient in passed.gradients.items()
         }
 
-    def _likelihood(self, images: Tensor, answer: Outputs, targets: Tensor | None) -> Tensor:
-        answers = self._drawn(images, answer) if targets is None else targets
+    def _likelihood(self, batch: Batch, answer: Outputs, targets: Tensor | None) -> Tensor:
+        answers = self._drawn(batch, answer) if targets is None else targets
         return self.prepared.task.likelihood(answer, answers)
 
-    def _drawn(self, images: Tensor, answer: Outputs) -> Tensor:
+    def _drawn(self, batch: Batch, answer: Outputs) -> Tensor:
         """An answer for each picture, drawn from its pixels: the same one in whatever batch it comes."""
-        drawn = []
-        for index, picture in enumerate(images.detach().cpu()):
-            generator = torch.Generator().manual_seed(crc32(picture.contiguous().numpy().tobytes()))
+        sample, drawn = self.prepared.task.sample, []
+        pictures = [pixels.detach().cpu() for pixels in batch.pictures]
+        if self.prepared.task.chunk == 1:
+            return sample(answer, _generator(pictures[0]))
+        for index, picture in enumerate(pictures[0]):
             one = {name: part[index : index + 1] for name, part in answer.items()}
-            drawn.append(self.prepared.task.sample(one, generator))
+            drawn.append(sample(one, _generator(picture)))
         return torch.cat(drawn)
+
+
+def _generator(picture: Tensor) -> torch.Generator:
+    return torch.Generator().manual_seed(crc32(picture.contiguous().numpy().tobytes()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..common.batch import Batch
 from ..graph.site import Layer
 from ..lrp.propagate import propagate
 from .sources import SOURCES, Source
@@ -18,10 +19,10 @@ class RelevanceSource(Source):
     title = "Relevance"
     summary = "which layers the answer depends on"
 
-    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+    def scores(self, batch: Batch, targets: Tensor | None) -> dict[str, Tensor]:
         prepared = self.prepared
         return propagate(
-            prepared.module, prepared.observed, images, targets, keep=(), task=prepared.task
+            prepared.module, prepared.observed, batch, targets, keep=(), task=prepared.task
         ).scores()
 
     @staticmethod

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..common.batch import Batch
 from ..common.registry import Registry
 from ..graph.prepared import PreparedModel
 from ..graph.site import Layer
@@ -25,8 +26,8 @@ class Source(ABC):
         self.prepared = prepared
 
     @abstractmethod
-    def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-        """{layer, or attention map: [B]} for ``images`` [B, C, H, W] and ``targets`` [B] or predictions."""
+    def scores(self, batch: Batch, targets: Tensor | None) -> dict[str, Tensor]:
+        """{layer, or attention map: [B]} for a batch of B pictures and ``targets`` [B] or predictions."""
 
     @staticmethod
     def weights(scores: dict[str, float], layers: Mapping[str, Layer]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..common.arithmetic import plain_arithmetic
+from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.files import given_path, write_atomically
 from ..common.monitor import Monitor, Progress
@@ -47,7 +48,7 @@ def importance(
     kind = SOURCES[source]
     check_batch_size(batch_size)
     watched = Watched(images)
-    first, images = peeked(watched.images)
+    first, images = peeked(watched.images, model, "importance")
     prepared = prepare(model, "importance", first)
     check_takes(prepared.task, targets)
     monitor, total, scorer = Monitor(progress, cancel), watched.count, kind(prepared)
@@ -63,8 +64,7 @@ def importance(
         monitor.report(
             done / total if total else 0.0, f"{counted(done, 'picture')} seen" if done else "Preparing"
         )
-        for batch in streamed(images, prepared.input_size, batch_size, skip=done):
-            batch = prepared.batch(batch)
+        for batch in streamed(images, prepared.collate, min(batch_size, prepared.task.chunk), skip=done):
             tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
             keeper.save(SAVE_EVERY)
             monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} seen")
@@ -118,10 +118,10 @@ def _checked_path(path: object) -> Path | None:
     return file
 
 
-def _fingerprint(prepared: PreparedModel, source: str, first: Tensor, targets: Targets) -> str:
+def _fingerprint(prepared: PreparedModel, source: str, first: Batch, targets: Targets) -> str:
     """Of everything that makes a score what it is, but for the pictures after the first."""
     digest = hashlib.sha256(source.encode())
     classes = [] if targets.classes is None else [targets.classes]
-    for tensor in (*prepared.module.state_dict().values(), first.float(), *classes):
+    for tensor in (*prepared.module.state_dict().values(), *first.to("cpu").tensors, *classes):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

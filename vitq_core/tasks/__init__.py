@@ -1,6 +1,6 @@
 """What a model is for, and how its answers are measured. A file each; the rest of the engine asks a Task."""
 
-from . import classification, features  # each registers its task
+from . import classification, features, segmentation  # each registers its task
 from .base import TASKS, Evaluation, Metrics, Outputs, Task, task_of
 from .heads import classes_of
 
@@ -13,5 +13,6 @@ __all__ = [
     "classes_of",
     "classification",
     "features",
+    "segmentation",
     "task_of",
 ]

@@ -32,7 +32,12 @@ class Evaluation(Record):
     least of any patch token of any picture; ``class_token_cosine``. The last three are None for a model that
     does not show such tokens.
 
-    ``n``: pictures seen.
+    Segmentation, means over the prompts: ``iou`` of the chosen mask with the right one, ``best_iou`` of the
+    best candidate (an oracle's choice), ``iou_error``: |predicted − true IoU| of the chosen one; None without
+    right masks. ``agreement_iou`` with the mask that the reference chose, ``changed_choices``: share of
+    prompts for which another one was; None without a reference.
+
+    ``n``: pictures seen; of segmentation, prompts answered.
     """
 
     top1: float | None
@@ -44,6 +49,11 @@ class Evaluation(Record):
     token_cosine: float | None = None
     class_token_cosine: float | None = None
     min_cosine: float | None = None
+    iou: float | None = None
+    best_iou: float | None = None
+    iou_error: float | None = None
+    agreement_iou: float | None = None
+    changed_choices: float | None = None
 
 
 class Metrics(ABC):
@@ -72,23 +82,46 @@ class Metrics(ABC):
 
 
 class Task(ABC):
-    """One for each kind of answer. ``takes_targets``: a caller may choose what is explained (a class)."""
+    """One for each kind of answer. ``takes_targets``: a caller may choose what is explained (a class).
+
+    ``counts``: what its metrics count. ``chunk``: how many pictures run through a model at a time, at most: 1
+    where each brings tensors of its own shape.
+    """
 
     name: str
     takes_targets = False
+    counts = "picture"
+    chunk = 32
 
     @abstractmethod
     def matches(self, module: nn.Module) -> bool:
         """Whether ``module`` shows by its build that this is what it is for."""
 
-    def collate(self, item: object) -> Batch:
-        """What a loader gives as what a model is called with. ValueError for what cannot be meant."""
+    def collate(self, item: object, size: tuple[int, int, int] | None = None) -> Batch:
+        """What a loader gives as what a model is called with that takes pictures of ``size``, None: of any.
+        ValueError for what cannot be meant."""
         pictures, labels = unpacked(item)
-        return Batch((checked(pictures, None),), truth=labels)
+        return Batch((checked(pictures, size),), truth=labels)
+
+    def working(self, item: object, size: tuple[int, int, int] | None) -> Batch:
+        """As :meth:`collate`, without what an evaluation alone needs and makes answers large."""
+        return self.collate(item, size)
+
+    def example(self, size: tuple[int, int, int], count: int = 1) -> Batch:
+        """Of random pictures, for a model of which only the ``size`` of its pictures is known."""
+        return Batch((torch.randn(count, *size, generator=torch.Generator().manual_seed(0)),))
+
+    def one(self, batch: Batch) -> Batch:
+        """Its first picture, asked the least there is to ask: what a layer costs is counted on it."""
+        return batch[:1]
 
     def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
         """What ``module`` answers, checked by :meth:`outputs`."""
         return self.outputs(batch.through(module), who)
+
+    def measured(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
+        """What :meth:`run` gives, and what beside it metrics look at."""
+        return self.run(module, batch, who)
 
     @abstractmethod
     def outputs(self, answer: object, who: str = "the model") -> Outputs:

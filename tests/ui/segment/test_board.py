@@ -225,3 +225,18 @@ def test_the_plain_picture_knows_clicks_and_boxes(visitor):
     for index in nasty.INDICES.values():
         shown = plain.point(me.held, SimpleNamespace(index=index if index != [0, 1] else [0, 9999]))
         assert "no place" in shown[plain.said]
+
+
+def test_nothing_is_downloaded_at_a_click(visitor, bench, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(bench, "full", lambda name: loaded.append(name))
+    me = visitor().opens()
+    me.held[me.page.form.fields["model"]] = "sam-vit-b"
+    me.takes(me.board.switch(me.held))
+    me.clicks(0.5, 0.5)
+    assert "press Load this model" in me.said
+    assert not me.visit.pointed and not loaded
+    assert me.page.form._model_chosen("sam-vit-b")[1]["visible"]
+    assert not me.page.form._model_chosen("tiny-sam")[1]["visible"]
+    me.board.load(me.held)
+    assert loaded == ["sam-vit-b"]

@@ -1,4 +1,5 @@
-"""Segment Anything: the ``segment-anything`` package's ``Sam``.
+"""Segment Anything: the ``segment-anything`` package's ``Sam``."""
 
-Not registered yet: the engine must first take batches of pictures with prompts.
-"""
+from . import family
+
+__all__ = ["family"]

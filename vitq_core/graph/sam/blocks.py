@@ -6,11 +6,14 @@ Each takes over the child modules of the one it stands for.
 from __future__ import annotations
 
 import torch
+from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import Attention as EncoderAttention
 from segment_anything.modeling.image_encoder import Block, get_rel_pos, window_unpartition
 from segment_anything.modeling.transformer import Attention as DecoderAttention
 from segment_anything.modeling.transformer import TwoWayAttentionBlock, TwoWayTransformer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..ops import Add, MatMul, Softmax, adopt
 from ..rescaling import PADDING
@@ -33,8 +36,8 @@ class PositionedMatMul(nn.Module):
         batch, heads, tokens, size = q.shape
         height, width = len(rows), len(columns)
         grid = q.reshape(batch, heads, height, width, size)
-        along = torch.einsum("bhyxc,ykc->bhyxk", grid, rows)
-        across = torch.einsum("bhyxc,xkc->bhyxk", grid, columns)
+        along = grid @ rows.transpose(1, 2)
+        across = (grid.transpose(2, 3) @ columns.transpose(1, 2)).transpose(2, 3)
         scores = scores.view(batch, heads, height, width, height, width)
         return (scores + along[..., None] + across[..., None, :]).view(batch, heads, tokens, tokens)
 
@@ -162,3 +165,21 @@ class ExplicitTransformer(nn.Module):
             queries, keys = layer(queries, keys, point_embedding, positions)
         attended = self.final_attn_token_to_image(queries + point_embedding, keys + positions, keys)
         return self.norm_final_attn(self.add(queries, attended)), keys
+
+
+class ExplicitLayerNorm2d(nn.Module):
+    """Over the channels of [B, C, h, w]."""
+
+    def __init__(self, norm: LayerNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class ExplicitSam(Sam):
+    """Its forward lets gradients pass."""
+
+    forward = Sam.forward.__wrapped__

@@ -1,7 +1,7 @@
 """Segment Anything: image encoder and mask decoder of the ``segment-anything`` package's ``Sam``.
 
-Prompts and positions, LayerNorms, the upscaling of masks and the heads that filter them stay in floating
-point.
+Prompts and positions and LayerNorms stay in floating point, and unless they are asked for the heads: the
+upscaling of masks, what filters them and what predicts their IoU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import Attention as EncoderAttention
 from segment_anything.modeling.image_encoder import Block
 from segment_anything.modeling.transformer import Attention as DecoderAttention
@@ -18,17 +19,21 @@ from torch import nn
 
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
-from ..base import AttentionMaps, Family
-from ..site import WEIGHT, Heads, NormPair, Site, Unit
+from ..base import FAMILIES, AttentionMaps, Family
+from ..site import HEAD, HEAD_WEIGHT, WEIGHT, Heads, NormPair, Site, Unit
 from .blocks import (
     ExplicitDecoderAttention,
     ExplicitEncoderAttention,
     ExplicitEncoderBlock,
+    ExplicitLayerNorm2d,
+    ExplicitSam,
     ExplicitTransformer,
     ExplicitTwoWayBlock,
 )
 
-ENCODER, TRANSFORMER = "image_encoder", "mask_decoder.transformer"
+ENCODER, DECODER = "image_encoder", "mask_decoder"
+TRANSFORMER = f"{DECODER}.transformer"
+NORMED = (f"{ENCODER}.neck", f"{DECODER}.output_upscaling")
 FINAL = f"{TRANSFORMER}.final_attn_token_to_image"
 ATTENTIONS = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
 ENCODER_KINDS = {Block: ExplicitEncoderBlock, EncoderAttention: ExplicitEncoderAttention}
@@ -51,6 +56,10 @@ class SegmentAnything(Family):
         """Raises VitqError for a part of a class that the package does not have."""
         _rewrite(module, f"{ENCODER}.blocks", ENCODER_KINDS)
         _rewrite(module, TRANSFORMER, DECODER_KINDS)
+        for where in NORMED:
+            _rewrite(module, where, {LayerNorm2d: ExplicitLayerNorm2d})
+        if type(module) is Sam:
+            module.__class__ = ExplicitSam
 
     def sites(self, module: Sam) -> list[Site]:
         found = _linear(f"{ENCODER}.patch_embed.proj", "image")
@@ -87,15 +96,34 @@ class SegmentAnything(Family):
             _heads(f"{name}.attn", module.get_submodule(f"{name}.attn")) for name in _encoder_blocks(module)
         ]
 
+    def head_sites(self, module: Sam) -> list[Site]:
+        decoder = module.mask_decoder
+        ends = [(f"{DECODER}.iou_prediction_head", decoder.iou_prediction_head)]
+        filters = enumerate(decoder.output_hypernetworks_mlps)
+        ends += [(f"{DECODER}.output_hypernetworks_mlps.{index}", part) for index, part in filters]
+        names = [f"{name}.layers.{index}" for name, part in ends for index in range(len(part.layers))]
+        upscaling = enumerate(decoder.output_upscaling)
+        names += [
+            f"{DECODER}.output_upscaling.{index}"
+            for index, part in upscaling
+            if isinstance(part, nn.ConvTranspose2d)
+        ]
+        return [site for name in names for site in _head(name)]
+
+    def parts(self, module: Sam) -> dict[str, str]:
+        return {"encoder": ENCODER, "decoder": DECODER}
+
+    def foldable(self, module: Sam) -> list[tuple[str, str]]:
+        """Of the attentions from tokens to the picture."""
+        names = [f"{name}.cross_attn_token_to_image" for name in _decoder_layers(module)]
+        return [(f"{name}.q_proj", f"{name}.k_proj") for name in (*names, FINAL)]
+
     def blocks(self, module: Sam) -> list[str]:
         return [*_encoder_blocks(module), *_decoder_layers(module)]
 
     def units(self, module: Sam) -> list[Unit]:
-        encoder = [
-            unit
-            for name in _encoder_blocks(module)
-            for unit in (Unit(f"{name}.attn", (f"{name}.attn.softmax",)), Unit(f"{name}.mlp"))
-        ]
+        """Whole blocks: inside one there are tokens that fill up windows, which no loss should hear of."""
+        encoder = [Unit(name, (f"{name}.attn.softmax",)) for name in _encoder_blocks(module)]
         neck = [Unit(f"{ENCODER}.neck.{place}") for place in (0, 2)]
         layers = [
             Unit(name, tuple(f"{name}.{part}.softmax" for part in ATTENTIONS))
@@ -109,9 +137,9 @@ class SegmentAnything(Family):
             Unit(FINAL, (f"{FINAL}.softmax",)),
         ]
 
-    def attention_maps(self, module: Sam, size: tuple[int, int]) -> AttentionMaps:
-        """Raises VitqError: windows and prompts leave no maps of equal size to multiply."""
-        raise VitqError("Segment Anything has no attention maps of one size, so there is no heat map of them")
+    def attention_maps(self, module: Sam, size: tuple[int, int]) -> AttentionMaps | None:
+        """None: windows and prompts leave no maps of equal size to multiply."""
+        return None
 
     def input_size(self, module: Sam) -> tuple[int, int, int]:
         side = module.image_encoder.img_size
@@ -124,6 +152,9 @@ class SegmentAnything(Family):
         module = SamShape.from_dict(config).build()
         self.rewrite(module)
         return module
+
+
+FAMILIES.register("sam")(SegmentAnything())
 
 
 def _rewrite(module: Sam, where: str, kinds: dict[type, type]) -> None:
@@ -149,16 +180,24 @@ def _linear(name: str, role: str) -> list[Site]:
     return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
 
 
-def _products(name: str) -> Iterator[Site]:
+def _head(name: str) -> list[Site]:
+    return [Site(name, "input", HEAD), Site(name, WEIGHT, HEAD_WEIGHT)]
+
+
+def _products(name: str, key: str = "key") -> Iterator[Site]:
     yield Site(f"{name}.matmul1", "input", "query")
-    yield Site(f"{name}.matmul1", "input2", "key")
+    yield Site(f"{name}.matmul1", "input2", key)
     yield Site(f"{name}.matmul2", "input", "post_softmax")
     yield Site(f"{name}.matmul2", "input2", "value")
 
 
 def _decoder_attention(name: str) -> list[Site]:
     projections = [site for part in "qkv" for site in _linear(f"{name}.{part}_proj", "decoder_stream")]
-    return [*projections, *_products(name), *_linear(f"{name}.out_proj", "attention_output")]
+    return [
+        *projections,
+        *_products(name, key="decoder_key"),
+        *_linear(f"{name}.out_proj", "attention_output"),
+    ]
 
 
 def _heads(name: str, attention: ExplicitEncoderAttention) -> Heads:

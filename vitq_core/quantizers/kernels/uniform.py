@@ -20,6 +20,11 @@ COARSE = 4  # every so many of them are tried, then those between the best one a
 SEARCHED = 2**19  # values that so many candidates are ranked on
 LEAST_ERROR, TAILS = "least_error", "tails"
 JUDGED = (LEAST_ERROR, TAILS)  # ranges that are ranked by a layer's output
+POWER, MEAN_POWER = "power", "mean_power"
+BY_BATCH = ("mean", MEAN_POWER)  # ranges made of those of single batches
+EXPONENT = 2.4  # of the error that PTQ4SAM's searches make least
+TRIED = 8  # batches that other zero points are tried on
+FINE, COARSE_GRID, ROUNDS = (16, 17), (12, 9), 5  # widths and places of a range, how often they close in
 CLIPPED = 0.5001  # steps: what rounding can move a value by, and a bit for its own rounding
 
 
@@ -98,11 +103,20 @@ def extremes_and_percentiles(statistics: Statistics) -> tuple[Tensor, Tensor]:
     return lows, highs
 
 
+def mean_extremes(statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """One candidate: the batches' extremes in the mean, and 0 (PTQ4SAM)."""
+    lows, highs = (torch.stack(ends) for ends in list(zip(*statistics.batches, strict=True))[:2])
+    return lows.mean(0, keepdim=True).clamp_max(0), highs.mean(0, keepdim=True).clamp_min(0)
+
+
 RANGES = {
     "percentile": percentile_ranges,
     "minmax": extremes,
     LEAST_ERROR: extremes,
     TAILS: extremes_and_percentiles,
+    "mean": mean_extremes,
+    POWER: extremes,
+    MEAN_POWER: extremes,
 }
 
 
@@ -114,6 +128,8 @@ def search(
     ``judge``: what ranks the shrunk extremes, and the percentiles too, which cut one end alone; None: the
     mean squared error ranks the shrunk extremes.
     """
+    if ranges in (POWER, MEAN_POWER):
+        return _of_least_power(statistics, bits, ranges == MEAN_POWER)
     lows, highs = RANGES[ranges](statistics)
     if judge is None:
         if ranges != LEAST_ERROR:
@@ -127,6 +143,69 @@ def search(
     scale, zero_point, _ = _best(*(torch.cat(each) for each in zip(*tried, strict=True)))
     error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
     return scale, zero_point, error
+
+
+def _of_least_power(statistics: Statistics, bits: int, by_batch: bool) -> tuple[Tensor, Tensor, Tensor]:
+    if by_batch:
+        scale, zero_point = _mean_of_least(statistics.batches, bits)
+    else:
+        statistics.thin(SEARCHED)  # so many candidates are ranked on fewer values
+        ends = (end.to(statistics.device) for end in statistics.range())
+        scale, zero_point = scale_and_zero_point(
+            *least_power(statistics.sample, *ends, bits, COARSE_GRID), bits
+        )
+    return scale, zero_point, _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
+
+
+def _mean_of_least(batches: list[tuple[Tensor, Tensor, Tensor]], bits: int) -> tuple[Tensor, Tensor]:
+    """(scale, zero point) of every batch's best ends in the mean, moved a little to what serves a few of the
+    batches best: which way the mean's zero point is rounded is worth a sixth of the error."""
+    found = [least_power(sample, low, high, bits) for low, high, sample in batches]
+    scale, zero_point = scale_and_zero_point(
+        *(torch.stack(each).mean(0) for each in zip(*found, strict=True)), bits
+    )
+    tried = [(scale, zero_point + step) for step in (0, -1, 1)]
+    few = batches[:: -(-len(batches) // TRIED)]
+    scales, zero_points = (torch.stack(each) for each in zip(*tried, strict=True))
+    errors = torch.stack([_power_errors(sample, scales, zero_points, bits) for _, _, sample in few])
+    shares = (errors / errors.amin(1, keepdim=True).clamp_min(1e-30)).sum(0)  # [candidates, groups]
+    return _best(scales, zero_points, shares)[:2]
+
+
+def least_power(
+    sample: Tensor, low: Tensor, high: Tensor, bits: int, grid: tuple[int, int] = FINE
+) -> tuple[Tensor, Tensor]:
+    """Ends [groups] within ``low`` and ``high`` with the least ``Σ|x̂ − x|^2.4`` of ``sample`` [groups,
+    values]: the width of the range and where in the extremes it lies, closed in on together. ``grid``: how
+    many of each are tried at a time."""
+    steps = [torch.linspace(-1, 1, count, device=low.device) for count in grid]
+    by_width, by_place = (step.flatten()[:, None] for step in torch.meshgrid(*steps, indexing="ij"))
+    width, place, reach = torch.full_like(low, 0.55), torch.full_like(low, 0.5), 0.45
+    for _ in range(ROUNDS):
+        widths = (width + reach * by_width).clamp(0.01, 1.0)
+        places = (place + min(reach / 0.9, 0.5) * by_place).clamp(0.0, 1.0)
+        ends = _within(low, high, widths, places)
+        best = _power_errors(sample, *scale_and_zero_point(*ends, bits), bits).argmin(0, keepdim=True)
+        width, place = (each.gather(0, best)[0] for each in (widths, places))
+        reach /= 4
+    return _within(low, high, width, place)
+
+
+def _within(low: Tensor, high: Tensor, share: Tensor, spot: Tensor) -> tuple[Tensor, Tensor]:
+    """A part of the range: ``share`` of its width, from its beginning (0) to its end (1)."""
+    start = low + spot * (1 - share) * (high - low)
+    return start, start + share * (high - low)
+
+
+def _power_errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
+    """[candidates, groups], as many candidates at a time as make one piece."""
+    together, errors = max(1, pieces.PIECE // sample.numel()), []
+    for s, z in zip(scales.split(together), zero_points.split(together), strict=True):
+        repeated = sample.expand(len(s), *sample.shape)
+        simulated = torch.empty(repeated.shape, dtype=sample.dtype, device=sample.device)
+        simulator(s[..., None], z[..., None], bits)(repeated, simulated)
+        errors.append(simulated.sub_(repeated).abs_().pow_(EXPONENT).sum(dim=-1))
+    return torch.cat(errors)
 
 
 # Of ranges (lows, highs), each [candidates, groups]: their scales, zero points and errors, shaped as they.

@@ -1,14 +1,13 @@
 """Training the bundled Segment Anything, on a tiny model and a few small scenes."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from segment_anything import SamPredictor
 
+import vitq_core as vq
 from vitq_core.common.masks import innermost, iou, tight_box
 from vitq_core.common.sam_shape import SamShape
 from vitq_core.demo.scenes import scene
@@ -259,9 +258,8 @@ def test_the_command_trains_and_exports(tmp_path, monkeypatch, capsys):
     finally:
         torch.set_num_threads(before)
     assert "IoU click" in capsys.readouterr().out
-    described = json.loads((folder / "config.json").read_text())
-    sam = SamShape.from_dict(described["shape"]).build()
-    sam.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    sam = vq.load_model(folder).module
+    assert SamShape.of(sam).as_dict() == SamShape.of(TINY.build()).as_dict()
     assert 0 <= found(sam, drawn(2, 2, 64, out)).box <= 1
     assert "--shape tiny --scenes 4" in (folder / "README.md").read_text()
 

@@ -1,0 +1,152 @@
+"""Getting a model by name: bundled, from a folder or file, or downloaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..common.errors import VitqError
+from ..common.files import given_path
+from ..common.monitor import Monitor, Progress
+from ..pictures.labels import checkpoint_labels
+from ..pictures.preprocess import Preprocessing
+from ..tasks import classes_of, task_of
+from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
+from .checkpoint import read_checkpoint
+from .download import download
+from .hub import fetch_model
+from .model import Model, checked_device, count_params, move, sam_model
+from .sam.load import described_in, holds_sam, read_sam, read_sam_folder
+from .sam.published import Published, published_as
+
+HUB_PREFIX = "hf-hub:"
+WEIGHT_FILES = (".safetensors", ".pth", ".pt")  # how their names end
+DOWNLOAD = 0.95  # what share of loading it is
+
+
+def load_model(
+    model_id: str | Path,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+    cancel: object = None,
+) -> Model:
+    """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`.
+
+    Folders and repositories are in timm's format, or hold a Segment Anything: its weights, and a config.json
+    {"architecture": "segment_anything", "shape": {…}} for what their sizes do not tell. A file, `.pth` or
+    `.safetensors`, is a Segment Anything.
+
+    The module is in evaluation mode, float32, its parameters without gradients, on `device` or the CPU.
+    Nothing is downloaded twice, and what broke off is gone on with. `progress` is called with (fraction,
+    message), `cancel` is asked between parts of a file. Raises ValueError for an unknown id or device,
+    VitqError for a model that cannot be downloaded or read, Cancelled.
+    """
+    if not isinstance(model_id, (str, Path)):
+        raise _unknown(model_id)
+    monitor = Monitor(progress, cancel)
+    device = checked_device(device)
+    model = _load(model_id, monitor)
+    move(model.module, device)
+    monitor.report(1.0, f"Loaded {model.info.title}")
+    return model
+
+
+def _load(model_id: str | Path, monitor: Monitor) -> Model:
+    info, published = find_model(str(model_id)), published_as(str(model_id))
+    if published is not None:
+        return _load_published(published, info, monitor)
+    if info is not None and info.bundled:
+        return _load_bundled(info)
+    if info is not None:
+        return _fetch(info.source, info, monitor)
+    path = _path(model_id)
+    if path is not None and path.is_file():
+        return _load_file(path, _outside(str(model_id), source=str(path)))
+    if path is not None and path.is_dir():
+        return _read(path, _outside(str(model_id), source=str(path)))
+    repo = _repository(str(model_id))
+    return _fetch(repo, _outside(str(model_id), source=repo), monitor)
+
+
+def _fetch(repo: str, info: ModelInfo, monitor: Monitor) -> Model:
+    monitor.report(0.0, f"Downloading {info.title} from the Hugging Face hub")
+    return _read(fetch_model(repo), info)
+
+
+def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model:
+    part = monitor.part(0.0, DOWNLOAD)
+    path = download(item.address, item.path, item.sha256, 4 * item.params, part)
+    module = read_sam(path, f"{path.name} in {path.parent}", item.shape.as_dict(), "its name")
+    return sam_model(module, info)
+
+
+def _load_file(path: Path, info: ModelInfo) -> Model:
+    module = read_sam(path, info.id, described_in(path.parent))
+    return sam_model(module, info)
+
+
+def _load_bundled(info: ModelInfo) -> Model:
+    if not weights_of(info).is_file():
+        raise VitqError(
+            f"the weights of {info.id} are missing: there should be {weights_of(info)}; "
+            "get the project again with its assets folder"
+        )
+    model = _read(folder_of(info), info)
+    if info.id.endswith(OUTLIERS):
+        # Imported only here: most models need none of the demonstration code.
+        from .outliers import spread_channels
+
+        spread_channels(model.module)
+    return model
+
+
+def _read(folder: Path, info: ModelInfo) -> Model:
+    if holds_sam(folder):
+        return sam_model(read_sam_folder(folder, info.id), info)
+    module = read_checkpoint(folder, info.id)
+    config = module.pretrained_cfg
+    try:
+        preprocessing = Preprocessing.from_timm(config)
+        labels = checkpoint_labels(config, classes_of(module) or 0)
+    except (ValueError, TypeError, KeyError) as error:
+        raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
+    info = replace(info, params=count_params(module), task=task_of(module).name)
+    return Model(module, preprocessing, labels, info)
+
+
+def _path(model_id: str | Path) -> Path | None:
+    """The file or folder that is meant, None where there is none of that name.
+
+    Raises ValueError for a file of weights that is not there: nothing else is called like that.
+    """
+    try:
+        path = given_path(model_id, "the model")
+    except ValueError:
+        return None  # too long, of no user, … for a file; the answer then lists what there is
+    if path.exists():
+        return path
+    if path.suffix.lower() in WEIGHT_FILES:
+        raise ValueError(f"there is no file of weights {str(model_id)!r:.200}")
+    return None
+
+
+def _repository(model_id: str) -> str:
+    """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
+    name = model_id.removeprefix(HUB_PREFIX)
+    if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
+        return name
+    raise _unknown(model_id)
+
+
+def _unknown(model_id: object) -> ValueError:
+    available = ", ".join(info.id for info in list_models())
+    return ValueError(
+        f"unknown model {model_id!r:.80}; available: {available}, a model's folder, a file of Segment "
+        f"Anything's weights, or {HUB_PREFIX}user/name"
+    )
+
+
+def _outside(model_id: str, source: str) -> ModelInfo:
+    """What parameters and task it has is known once it is read."""
+    title = Path(source).name
+    return ModelInfo(model_id, title, "", 0, False, source, f"A model from {source}.")
