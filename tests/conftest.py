@@ -34,13 +34,24 @@ class Subclass(VisionTransformer):
 
 
 class Interleaved(VisionTransformer):
-    """Does something of its own between the blocks, so it is no chain."""
+    """Does something of its own between the blocks."""
 
     def forward_features(self, x, attn_mask=None, is_causal=False):
         x = self._pos_embed(self.patch_embed(x))
         for block in self.blocks:
             x = block(x) * 0.9
         return self.norm(x)
+
+
+class Shortcut(VisionTransformer):
+    """Adds the first block's output to the last one's: needed twice, so the blocks are no chain."""
+
+    def forward_features(self, x, attn_mask=None, is_causal=False):
+        first, *others = self.blocks
+        x = given = first(self._pos_embed(self.patch_embed(x)))
+        for block in others:
+            x = block(x)
+        return self.norm(x + given)
 
 
 # Name → constructor arguments; "class" where it is not VisionTransformer itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,12 +55,34 @@ def prompts(height: int = 90, width: int = 120) -> dict[str, dict[str, ndarray]]
     }
 
 
+def records(count: int, side: int = 128) -> list[dict[str, Any]]:
+    """Pictures of several sizes as ``Sam.forward`` takes them: with one click, with boxes, with both for
+    several objects."""
+    return [_record(number, side) for number in range(count)]
+
+
+def _record(number: int, side: int) -> dict[str, Any]:
+    height, width = side - 16 * (number % 3), side - 32 * (number % 2)
+    objects = 1 + number % 3
+    image = torch.from_numpy(picture(number, height, width)).permute(2, 0, 1).float()
+    places = torch.linspace(0.3, 0.7, objects)[:, None, None]
+    clicks = {
+        "point_coords": places * torch.tensor([width, height]),
+        "point_labels": torch.ones(objects, 1),
+    }
+    boxes = {
+        "boxes": torch.cat((places[:, 0] - 0.2, places[:, 0] + 0.25), 1).repeat_interleave(2, 1) * side / 2
+    }
+    asked = (clicks, boxes, clicks | boxes)[number % 3]
+    return {"image": image, "original_size": (height + number, width)} | asked
+
+
 def golden(name: str) -> dict[str, ndarray]:
     """The numbers of tests/golden/``name``.npz."""
     return dict(np.load(Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False))
 
 
-def records(images: Sequence[ndarray], boxes: ndarray | None = None, side: int = 128) -> list[dict]:
+def prompted(images: Sequence[ndarray], boxes: ndarray | None = None, side: int = 128) -> list[dict]:
     """As ``Sam.forward`` takes them: each of the ``images`` with ``boxes`` [P, 4], or with two clicks, in its
     own pixels."""
     resize, found = ResizeLongestSide(side), []

@@ -19,6 +19,7 @@ from tests.pairs import in_turn
 from vitq_core.common.batch import Batch
 from vitq_core.graph.copies import untied
 from vitq_core.quantized.audit import audit
+from vitq_core.tasks import Task
 
 
 def fingerprint(model: nn.Module) -> list:
@@ -123,7 +124,7 @@ class Broken(Exception):
 
 @pytest.mark.parametrize(("when", "chunk"), in_turn([1, 5, 15, 25, -1], [32, 2]))
 def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, when: int, chunk: int) -> None:
-    monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
+    monkeypatch.setattr(Task, "chunk", chunk)
     busy(model, images)
     before, steps = fingerprint(model), []
     vq.quantize(model, images, "crl", progress=lambda *said: steps.append(said))
@@ -146,7 +147,7 @@ def test_stopped_anywhere_the_model_is_as_it_was(model, images, monkeypatch, whe
 
 @pytest.mark.parametrize(("recipe", "chunk"), in_turn(vq.RECIPES, [32, 4]))
 def test_progress_goes_from_0_to_1(model, images, monkeypatch, calibrating, recipe: str, chunk: int) -> None:
-    monkeypatch.setattr("vitq_core.data.calibration_set.CHUNK", chunk)
+    monkeypatch.setattr(Task, "chunk", chunk)
     heard: list[tuple[float, str]] = []
     vq.quantize(model, images, calibrating(recipe), progress=lambda *said: heard.append(said))
     fractions = [fraction for fraction, _ in heard]

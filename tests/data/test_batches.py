@@ -1,5 +1,7 @@
 """Pictures as callers give them: one tensor or batches of any sizes, with or without labels, checked."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tests.pairs import in_turn
-from vitq_core.common.batch import PIECE, checked
+from vitq_core.common.batch import PIECE, Batch, checked
 from vitq_core.data.batches import Watched, iterated, length_of, streamed
+from vitq_core.tasks import TASKS
 
 SIZE = (3, 4, 4)
+COLLATE = partial(TASKS["classification"].collate, size=SIZE)
 
 
 @pytest.fixture
@@ -18,8 +22,8 @@ def pictures() -> Tensor:
     return torch.arange(7.0)[:, None, None, None].expand(7, *SIZE).clone()
 
 
-def numbers(batches: list[Tensor]) -> list[list[int]]:
-    return [batch[:, 0, 0, 0].int().tolist() for batch in batches]
+def numbers(batches: list[Batch]) -> list[list[int]]:
+    return [batch.args[0][:, 0, 0, 0].int().tolist() for batch in batches]
 
 
 STREAMS = {
@@ -39,24 +43,24 @@ STREAMS = {
 @pytest.mark.parametrize("name", STREAMS)
 def test_batches_are_no_larger_than_asked(pictures: Tensor, name: str) -> None:
     make, expected = STREAMS[name]
-    assert numbers(list(streamed(make(pictures), SIZE, 3))) == expected
+    assert numbers(list(streamed(make(pictures), COLLATE, 3))) == expected
 
 
 @pytest.mark.parametrize(("name", "skip"), in_turn(STREAMS, range(8), times=3))
 def test_skipping(pictures: Tensor, name: str, skip: int) -> None:
     """What was seen before an interruption is not seen again."""
-    batches = numbers(list(streamed(STREAMS[name][0](pictures), SIZE, 3, skip)))
+    batches = numbers(list(streamed(STREAMS[name][0](pictures), COLLATE, 3, skip)))
     assert [i for batch in batches for i in batch] == list(range(skip, 7))
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_more_skipped_than_there_are_is_a_sentence(pictures: Tensor, name: str) -> None:
     with pytest.raises(ValueError, match="only 7 pictures, fewer than the 9 seen before"):
-        list(streamed(STREAMS[name][0](pictures), SIZE, 3, 9))
+        list(streamed(STREAMS[name][0](pictures), COLLATE, 3, 9))
 
 
 def test_empty_batches_are_passed_over(pictures: Tensor) -> None:
-    batches = list(streamed([pictures[:2], pictures[:0], pictures[2:]], SIZE, 9))
+    batches = list(streamed([pictures[:2], pictures[:0], pictures[2:]], COLLATE, 9))
     assert numbers(batches) == [[0, 1], [2, 3, 4, 5, 6]]
 
 
@@ -65,8 +69,30 @@ def test_nothing_is_read_before_it_is_needed(pictures: Tensor) -> None:
         while True:
             yield pictures
 
-    stream = streamed(endless(), SIZE, 7)
+    stream = streamed(endless(), COLLATE, 7)
     assert numbers([next(stream), next(stream)]) == [list(range(7))] * 2
+
+
+RECORDS = [
+    {"image": torch.full((3, 4 + i, 5), i / 8), "boxes": torch.tensor([[0, 0, 1.0, 1]])} for i in range(5)
+]
+
+
+@pytest.mark.parametrize("skip", range(6))
+@pytest.mark.parametrize(
+    "make", [lambda x: [x[:2], x[2:]], lambda x: (each for each in x), lambda x: [[], x, []]]
+)
+def test_records_are_streamed_as_pictures_are(make, skip: int) -> None:
+    found = list(streamed(make(RECORDS), TASKS["segmentation"].collate, 2, skip))
+    assert all(1 <= len(batch) <= 2 for batch in found)
+    images = [record["image"] for batch in found for record in batch.args[0]]
+    assert len(images) == 5 - skip
+    assert all(torch.equal(a, b["image"]) for a, b in zip(images, RECORDS[skip:], strict=True))
+
+
+def test_a_single_record_is_a_stream() -> None:
+    (found,) = streamed(RECORDS[3], TASKS["segmentation"].collate, 2)
+    assert torch.equal(found.args[0][0]["image"], RECORDS[3]["image"])
 
 
 UNUSABLE = {
@@ -89,7 +115,7 @@ def test_what_cannot_be_pictures(pictures: Tensor, name: str) -> None:
     images, sentence = UNUSABLE[name]
     with pytest.raises(ValueError, match=sentence):
         checked(images, SIZE)
-    stream = streamed([(pictures, 0), (images, 0)], SIZE, 7)
+    stream = streamed([(pictures, 0), (images, 0)], COLLATE, 7)
     assert len(next(stream)) == 7
     with pytest.raises(ValueError, match=sentence):
         next(stream)
@@ -115,7 +141,7 @@ def test_what_cannot_be_iterated(thing: object) -> None:
     with pytest.raises(ValueError, match=f"a tensor or an iterable of batches, got {type(thing).__name__}"):
         iterated(thing)
     with pytest.raises(ValueError, match="a tensor or an iterable of batches"):
-        list(streamed(thing, SIZE, 2))
+        list(streamed(thing, COLLATE, 2))
 
 
 class Unsized(Dataset):

@@ -4,16 +4,18 @@ import errno
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from vitq_core.common.errors import StorageError
 from vitq_core.data import store as module
-from vitq_core.data.store import ActivationStore, Scratch
+from vitq_core.data.store import ActivationStore, Scratch, TreeStore
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -74,8 +76,126 @@ def test_tensors_of_several_shapes_are_read_in_order(spill, limit: int) -> None:
         for tensor in tensors:
             store.append(tensor)
         assert all(torch.equal(a, b) for a, b in zip(store, tensors, strict=True))
-        with pytest.raises(ValueError, match="told how many would come"):
-            store[torch.tensor([0])]
+        for number, tensor in enumerate(tensors):
+            assert torch.equal(store[torch.tensor([number])], tensor)
+        store[torch.tensor([0])].zero_()  # a copy
+        assert torch.equal(store[torch.tensor([0])], tensors[0])
+        store.append(random(2, 5))
+        assert torch.equal(store[torch.tensor([4, 0])], torch.cat((random(2, 5), tensors[0])))
+        with pytest.raises(IndexError):
+            store[torch.tensor([5])]
+
+
+# Trees
+
+
+def trees(leaf: st.SearchStrategy) -> st.SearchStrategy:
+    """Tuples, lists and dicts in each other."""
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+        ),
+        max_leaves=6,
+    )
+
+
+SHAPES = st.lists(st.integers(1, 3), max_size=2).map(tuple)
+OTHERS = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.text(max_size=2))
+SHAPED = trees(st.one_of(SHAPES.map(torch.Size), OTHERS))  # sizes in place of tensors
+KINDS = [torch.float32, torch.float16, torch.int64, torch.bool]
+
+
+def of_shapes(tree: Any, rows: int, seed: int) -> Any:
+    """With a tensor [rows, …] for each size."""
+    made = iter(range(seed, seed + 100))
+
+    def tensor(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Size):
+            return leaf
+        number = next(made)
+        return (4 * random(rows, *leaf, seed=number)).to(KINDS[number % len(KINDS)])
+
+    return tree_map(tensor, tree, is_leaf=lambda leaf: isinstance(leaf, torch.Size))
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Of one build, with equal leaves of equal types."""
+    pairs = zip(tree_leaves(a), tree_leaves(b), strict=False)
+    return tree_structure(a) == tree_structure(b) and all(
+        type(x) is type(y) and (x.dtype == y.dtype and torch.equal(x, y) if isinstance(x, Tensor) else x == y)
+        for x, y in pairs
+    )
+
+
+def rows_at(tree: Any, index: Any) -> Any:
+    return tree_map(lambda x: x[index] if isinstance(x, Tensor) else x, tree)
+
+
+@settings(max_examples=60)
+@given(shapes=SHAPED, count=st.integers(1, 9), in_files=st.booleans(), data=st.data())
+def test_trees_of_announced_rows_come_back(tmp_path_factory, shapes, count, in_files, data) -> None:
+    whole = of_shapes({"always": torch.Size([2]), "drawn": shapes}, count, 0)
+    with pytest.MonkeyPatch.context() as patch, Scratch(0 if in_files else 2**20) as scratch:
+        patch.setenv("VITQ_HOME", str(tmp_path_factory.mktemp("home")))
+        store = TreeStore(scratch, count)
+        assert len(store) == 0 and list(store) == []
+        size = data.draw(st.integers(1, count))
+        parts = [rows_at(whole, slice(start, start + size)) for start in range(0, count, size)]
+        for part in parts:
+            store.append(part)
+        assert len(store) == count
+        for _ in range(2):
+            assert all(alike(*pair) for pair in zip(store, parts, strict=True))
+        index = torch.tensor(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=5)))
+        assert alike(store[index], rows_at(whole, index))
+        tree_map(lambda x: x.zero_() if isinstance(x, Tensor) else x, store[index])  # a copy
+        assert alike(store[index], rows_at(whole, index))
+        store.close()
+        store.close()
+        assert scratch.held == 0 and len(store) == 0
+
+
+@settings(max_examples=60)
+@given(many=st.lists(SHAPED, min_size=1, max_size=4), in_files=st.booleans(), data=st.data())
+def test_trees_of_builds_of_their_own_come_back(tmp_path_factory, many, in_files, data) -> None:
+    """Places that hold a tensor in one tree, and in another a number or nothing."""
+    given = [of_shapes(tree, 1 + number, 10 * number) for number, tree in enumerate(many)]
+    with pytest.MonkeyPatch.context() as patch, Scratch(0 if in_files else 2**20) as scratch:
+        patch.setenv("VITQ_HOME", str(tmp_path_factory.mktemp("home")))
+        with TreeStore(scratch) as store:
+            for tree in given:
+                store.append(tree)
+            assert len(store) == len(given)
+            for _ in range(2):
+                assert all(alike(*pair) for pair in zip(store, given, strict=True))
+            for number in data.draw(st.permutations(range(len(given)))):
+                assert alike(store[torch.tensor([number])], given[number])
+        assert scratch.held == 0 and len(store) == 0
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_trees_of_one_build_come_behind_each_other(spill, limit: int) -> None:
+    with Scratch(limit) as scratch:
+        store = TreeStore(scratch)
+        store.append({"other": random(1)})
+        parts = [((random(rows, 2), [rows]), {"x": random(rows).double()}) for rows in (1, 3, 2)]
+        for part in parts:
+            store.append(part)
+        ((both, number), named) = store[torch.tensor([3, 1])]
+        assert torch.equal(both, torch.cat((parts[2][0][0], parts[0][0][0]))) and number == [2]
+        assert torch.equal(named["x"], torch.cat((parts[2][1]["x"], parts[0][1]["x"])))
+
+
+def test_a_store_of_trees_on_its_own_has_a_limit_of_its_own(spill, monkeypatch) -> None:
+    monkeypatch.setattr(module, "STORE_LIMIT", 100)
+    with TreeStore() as store:
+        for _ in range(2):
+            store.append((torch.zeros(10), {"more": torch.zeros(10)}))
+        assert [path.stat().st_size for path in files(spill)] == [40] * 2
+    assert list(spill.iterdir()) == []
 
 
 @pytest.mark.parametrize("limit", [0, 2**20])

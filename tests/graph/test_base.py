@@ -5,12 +5,16 @@ from collections.abc import Callable
 import pytest
 import torch
 from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph import FAMILIES, family_of
+from vitq_core.tasks import TASKS
 
 from ..conftest import build, random_pictures
+from ..sam import records, tiny_sam
 
 
 class Trainer(nn.Module):
@@ -45,19 +49,25 @@ def test_every_entry_says_it(model: nn.Module, images) -> None:
             call(Trainer(model))
 
 
-EXAMPLES = {"vit": lambda: build(depth=2)}  # a tiny model of every family
+# A tiny model of every family, and what it is called with.
+EXAMPLES = {
+    "vit": lambda: (vit := build(depth=2), Batch((random_pictures(vit, 2),))),
+    "sam": lambda: (tiny_sam().requires_grad_(False), TASKS["segmentation"].collate(records(2))),
+}
+
+
+def answers(model: nn.Module, batch: Batch) -> list[Tensor]:
+    with torch.no_grad():
+        return tree_leaves(batch.through(model))
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_what_every_family_owes(name: str) -> None:
-    family, model = FAMILIES[name], EXAMPLES[name]()
-    images = random_pictures(model, 2)
-    with torch.no_grad():
-        expected = model(images)
+    family, (model, batch) = FAMILIES[name], EXAMPLES[name]()
+    expected = answers(model, batch)
     assert family.matches(model) and family_of(model) is family and family.name == name
     family.rewrite(model)
-    with torch.no_grad():
-        torch.testing.assert_close(model(images), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(answers(model, batch), expected, rtol=1e-5, atol=1e-5)
     names = dict(model.named_modules())
     sites, units = family.sites(model), family.units(model)
     assert sites and {site.module for site in sites} <= names.keys()

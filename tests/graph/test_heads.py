@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph import family_of
 from vitq_core.graph.heads import centre_heads, rotate_heads, rotation
 
@@ -35,7 +36,7 @@ def rotated(model: nn.Module) -> nn.Module:
 
 def centred(model: nn.Module, *batches: torch.Tensor) -> nn.Module:
     moved = rewritten(model)
-    centre_heads(moved, family_of(model), batches)
+    centre_heads(moved, family_of(model), [Batch((images,)) for images in batches])
     return moved
 
 

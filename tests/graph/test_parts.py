@@ -10,7 +10,7 @@ import vitq_core as vq
 from vitq_core.quantized.audit import audit
 from vitq_core.tasks import TASKS
 
-from ..sam import picture, records, tiny_sam
+from ..sam import picture, prompted, tiny_sam
 
 DECODER, ENCODER = "mask_decoder", "image_encoder"
 
@@ -22,7 +22,7 @@ def sam() -> Sam:
 
 @pytest.fixture(scope="module")
 def batches() -> list[list[dict]]:
-    return [records([picture(seed) for seed in range(2)])]
+    return [prompted([picture(seed) for seed in range(2)])]
 
 
 def quantized(sam: Sam, batches: list, **options: object) -> vq.QuantizeResult:

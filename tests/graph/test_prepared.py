@@ -5,9 +5,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.graph.prepared import peeked, prepare
+
+from ..sam import records, tiny_sam
 
 ATTENTION = ("qkv", "matmul1", "matmul2", "proj")
 
@@ -86,11 +90,72 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_peeking_keeps_the_stream_whole(stream: Tensor, name: str) -> None:
-    first, rest = peeked(STREAMS[name](stream))
-    assert torch.equal(first, stream[:1]) and torch.equal(collected(rest), stream)
+    first, rest = peeked(STREAMS[name](stream), nn.Identity(), "a dance")
+    (picture,) = first.args
+    assert torch.equal(picture, stream[:1]) and torch.equal(collected(rest), stream)
+    assert first.truth is None and not first.kwargs
 
 
 @pytest.mark.parametrize("nothing", [torch.zeros(0, 3, 4, 4), [], iter(()), [torch.zeros(0, 3, 4, 4)]])
 def test_nothing_to_peek_at(nothing: object) -> None:
     with pytest.raises(ValueError, match="no pictures: give at least one"):
-        peeked(nothing)
+        peeked(nothing, nn.Identity(), "a dance")
+
+
+def test_peeking_is_for_models() -> None:
+    with pytest.raises(ValueError, match=r"a dance takes a model of load_model or an nn\.Module, got str"):
+        peeked(torch.zeros(1, 3, 4, 4), "model", "a dance")
+
+
+# Records
+
+
+@pytest.fixture(scope="module")
+def sam() -> nn.Module:
+    return tiny_sam().requires_grad_(False)
+
+
+RECORDS = records(3)
+GIVEN = {
+    "list": lambda: RECORDS,
+    "lists": lambda: [[], RECORDS[:2], RECORDS[2:]],
+    "once": lambda: iter([RECORDS]),
+    "tuples": lambda: (tuple(RECORDS) for _ in range(2)),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_peeking_at_records_keeps_them(sam: nn.Module, name: str) -> None:
+    first, rest = peeked(GIVEN[name](), sam, "a dance")
+    ((record,), multimask) = first.args
+    assert multimask is True and record.keys() == RECORDS[0].keys()
+    assert torch.equal(record["image"], RECORDS[0]["image"])
+    flat = [each for item in rest for each in (item if isinstance(item, (list, tuple)) else [item])]
+    expected = [
+        each for item in GIVEN[name]() for each in (item if isinstance(item, (list, tuple)) else [item])
+    ]
+    assert all(a is b for a, b in zip(flat, expected, strict=True))
+
+
+@pytest.mark.parametrize("nothing", [[], iter(()), [[]], [(), []]])
+def test_no_records_to_peek_at(sam: nn.Module, nothing: object) -> None:
+    with pytest.raises(ValueError, match="no pictures: give at least one"):
+        peeked(nothing, sam, "a dance")
+
+
+@pytest.mark.parametrize("given", [None, "collated"])
+def test_the_copy_of_a_segment_anything_computes_what_it_computes(sam: nn.Module, given: str | None) -> None:
+    batch = Batch((RECORDS, True))
+    prepared = prepare(sam, "allocate_bits", batch if given else None)
+    pairs = zip(tree_leaves(batch.through(prepared.module)), tree_leaves(batch.through(sam)), strict=True)
+    for actual, expected in pairs:
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+    assert prepared.input_size == (3, 128, 128) and prepared.task.name == "segmentation"
+    assert prepared.maps is None and prepared.observed == prepared.names
+    assert {site.module for site in prepared.family.sites(prepared.module)} == set(prepared.names)
+
+
+def test_records_that_a_model_cannot_take(sam: nn.Module) -> None:
+    large = {**RECORDS[0], "image": torch.zeros(3, 129, 16)}
+    with pytest.raises(ValueError, match="129×16 pixels, and the model takes 128 at most"):
+        prepare(sam, "allocate_bits", None).collate([large])

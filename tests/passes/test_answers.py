@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vitq_core.common.batch import Batch
 from vitq_core.passes.answers import answers, log_errors, mean_error, worse
 from vitq_core.tasks import TASKS
 
@@ -27,7 +28,7 @@ def test_few_pictures_do_not_decide_by_chance(rise: list[float], is_worse: bool,
 
 def test_pictures_are_answered_alone_however_many_run_together(model, pictures) -> None:
     task, images = TASKS["classification"], pictures(model, 20)
-    found = answers(task, model, images)
+    found = answers(task, model, Batch((images,)))
     with torch.no_grad():
         expected = model(images)
     assert len(found) == 20

@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import vitq_core as vq
-from vitq_core.data import calibration_set as pictures_module
 from vitq_core.data import store
 from vitq_core.quantized import samples
 from vitq_core.quantizers import Uniform
+from vitq_core.tasks import Task
 
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures_module, "CHUNK", 4)
+    monkeypatch.setattr(Task, "chunk", 4)
 
 
 def parameters(result: vq.QuantizeResult) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recip
     recipe = calibrating(recipe)
     images = pictures(model, 10)
     at_once = vq.quantize(model, images, recipe)
-    monkeypatch.setattr(pictures_module, "CHUNK", 4)
+    monkeypatch.setattr(Task, "chunk", 4)
     assert_same_parameters(vq.quantize(model, images, recipe), at_once)
 
 
@@ -72,7 +72,7 @@ def test_a_sample_does_not_depend_on_the_batches(model, pictures, calibrating, m
     images = pictures(model, 16)
     recipe = replace(calibrating("crl"), rules=vq.RECIPES["vitq"].rules)
     at_once = vq.quantize(model, images, recipe)
-    monkeypatch.setattr(pictures_module, "CHUNK", chunk)
+    monkeypatch.setattr(Task, "chunk", chunk)
     assert_same_parameters(vq.quantize(model, images, recipe), at_once)
 
 

@@ -10,7 +10,7 @@ from segment_anything.modeling import Sam
 
 import vitq_core as vq
 
-from ..sam import golden, records, tiny_sam
+from ..sam import golden, prompted, tiny_sam
 
 FINAL = "mask_decoder.transformer.final_attn_token_to_image"
 PUBLISHED = {"taus": "paper", "peaks": "paper", "fold": "all"}
@@ -30,7 +30,7 @@ def sam(stored) -> Sam:
 
 
 def calibration(stored) -> list[list[dict]]:
-    return [[record] for record in records([stored[f"e2e.image{i}"] for i in range(3)], stored["e2e.boxes"])]
+    return [[record] for record in prompted([stored[f"e2e.image{i}"] for i in range(3)], stored["e2e.boxes"])]
 
 
 def low_res(sam: Sam, stored) -> np.ndarray:

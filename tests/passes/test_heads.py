@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 import vitq_core as vq
-from vitq_core.data.calibration_set import CHUNK
+from vitq_core.tasks import TASKS
 
 RECIPE = replace(vq.recipe("minmax", 4, 4), passes=("centre_heads", "calibrate"))
+CHUNK = TASKS["classification"].chunk
 SAID = "Centring attention heads"
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.data.calibration_set import CalibrationPictures
 from vitq_core.passes import calibrate, stages
 from vitq_core.recipes.steps import CALIBRATED, PASSES, Pass
+from vitq_core.tasks import TASKS
 
 
 def weights(model) -> list[torch.Tensor]:
@@ -155,10 +157,10 @@ def test_the_report_is_saved_with_the_model(model, pictures, tmp_path) -> None:
 @pytest.mark.parametrize("batch", [1, 5, 64])
 def test_pictures_are_held_back_evenly_however_they_came(count: int, batch: int) -> None:
     images = torch.arange(count).float().reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
-    with CalibrationPictures(images.split(batch), None) as given:
+    with CalibrationPictures(images.split(batch), TASKS["classification"].collate) as given:
         rest, held = given.parted(4, 128)
         with rest:
-            calibrating = torch.cat(list(rest))[:, 0, 0, 0]
-    most = min(count, 128)
+            calibrating = Batch.joined(list(rest)).args[0][:, 0, 0, 0]
+    (held,), most = held.args, min(count, 128)
     assert held[:, 0, 0, 0].tolist() == list(range(3, most, 4))
     assert sorted([*calibrating.tolist(), *held[:, 0, 0, 0].tolist()]) == list(range(most))

@@ -15,8 +15,12 @@ from vitq_core.quantized.output_error import LayerError, output_errors
 from vitq_core.quantized.samples import rows_of
 from vitq_core.quantizers import QUANTIZERS
 from vitq_core.quantizers.judges import Judge, Multiplied, Weighted
+from vitq_core.tasks import TASKS
+
+from ..sam import records, tiny_sam
 
 BITS = (2, 3, 4, 6, 8)
+RECORDED = TASKS["segmentation"].collate
 
 
 @pytest.fixture
@@ -191,3 +195,24 @@ def test_a_layer_that_gives_nothing_has_no_infinite_error(tiny, pictures) -> Non
     images = pictures(model)
     for error in measure(prepare(model, "output_errors", images[:1]), "crl", images).values():
         assert all(torch.isfinite(values).all() for part in error.parts for values in part.values())
+
+
+def test_pictures_of_their_own_sizes_are_measured_one_by_one() -> None:
+    """Of Segment Anything: a number for each picture, whatever is asked of it and in however many windows."""
+    batch = RECORDED(records(3))
+    prepared = prepare(tiny_sam(), "output_errors", batch[:1])
+    before = {name: x.clone() for name, x in prepared.module.state_dict().items()}
+    shares: list[float] = []
+    monitor = Monitor(lambda share, _: shares.append(share))
+    found = output_errors(prepared.module, prepared.layers, vq.recipe("repq"), batch, (4, 8), monitor=monitor)
+    assert list(found) == prepared.names and shares == sorted(shares) and 0 <= shares[-1] <= 1
+    for name, error in found.items():
+        assert (prepared.layers[name].weight is None) == (not error.weight)
+        for part in error.parts:
+            assert part[4].shape == part[8].shape == (3,) and torch.isfinite(part[4]).all(), name
+            assert float(part[8].sum()) < float(part[4].sum()), name
+    assert all(torch.equal(x, before[name]) for name, x in prepared.module.state_dict().items())
+    for number, one in enumerate(batch.split(1)):
+        alone = output_errors(prepared.module, prepared.layers, vq.recipe("repq"), one, (4, 8))
+        for name in ("mask_decoder.transformer.layers.0.mlp.lin1", "image_encoder.blocks.0.attn.matmul2"):
+            assert torch.equal(alone[name].act[4], found[name].act[4][number : number + 1])

@@ -25,7 +25,7 @@ def tokens() -> Tensor:
 
 def kept_of(sample: RowSample | ProductSample, batches: int, *inputs: Tensor) -> object:
     for part in zip(*(x.split(batches) for x in inputs), strict=True):
-        sample.update(part)
+        sample.update(part, len(part[0]))
     return sample.kept()
 
 
@@ -64,6 +64,48 @@ def test_every_place_in_a_picture_has_its_turn(monkeypatch: pytest.MonkeyPatch) 
     assert len(kept.values.unique()) > 60
 
 
+def test_rows_of_pictures_of_several_sizes_stand_for_all() -> None:
+    """How many rows there will be is guessed from the first picture."""
+    sizes = [40 + 7 * (number % 5) for number in range(PICTURES)]
+    parts = [noise(1, size, CHANNELS, seed=size) for size in sizes]
+    sample = RowSample(nn.Linear(CHANNELS, 3), PICTURES)
+    for part in parts:
+        sample.update((part,), 1)
+    kept, rows = sample.kept(), torch.cat([part[0] for part in parts])
+    assert samples.RARE < len(kept.values) <= samples.ROWS * max(sizes) / sizes[0]
+    assert float(kept.counts.sum()) == pytest.approx(sum(sizes), rel=1e-5)
+    loudest = rows.norm(dim=1).topk(samples.RARE).values
+    assert torch.allclose(kept.values[kept.counts == 1].norm(dim=1).sort(descending=True).values, loudest)
+
+
+@pytest.mark.parametrize("first", [23, 40])
+def test_many_rows_first_and_few_later(first: int) -> None:
+    sample, parts = (
+        RowSample(nn.Linear(2, 2), 23),
+        [noise(1, first, 2), *(noise(1, 1, 2, seed=i) for i in range(22))],
+    )
+    for part in parts:
+        sample.update((part,), 1)
+    kept = sample.kept()
+    assert float(kept.counts.sum()) == pytest.approx(min(first + 22, len(kept.values)), abs=1e-4)
+    assert len(kept.values) == first + 22
+
+
+@pytest.mark.parametrize("batches", [1, 5, 8])
+def test_windows_of_a_picture_come_together(tokens: Tensor, batches: int) -> None:
+    """A layer that is called with several windows for each picture keeps as many rows as of whole ones."""
+    layer, windows = nn.Linear(CHANNELS, 3), tokens.reshape(PICTURES * 5, 13, CHANNELS)
+    at_once = RowSample(layer, PICTURES)
+    at_once.update((windows,), PICTURES)
+    in_parts = RowSample(layer, PICTURES)
+    for part in tokens.split(batches):
+        in_parts.update((part.reshape(-1, 13, CHANNELS),), len(part))
+    kept, other = at_once.kept(), in_parts.kept()
+    assert torch.equal(other.values, kept.values) and torch.equal(other.counts, kept.counts)
+    assert samples.RARE < len(kept.values) <= samples.ROWS
+    assert float(kept.counts.sum()) == pytest.approx(PICTURES * TOKENS, rel=1e-5)
+
+
 def test_rows_of_a_convolution_meet_its_weight() -> None:
     layer, x = nn.Conv2d(3, 5, (2, 3), stride=2, padding=1), noise(2, 3, 8, 9)
     expected = nn.functional.conv2d(x, layer.weight, stride=2, padding=1).flatten(2).transpose(1, 2)
@@ -81,6 +123,40 @@ def test_factors_do_not_depend_on_the_batches(batches: int) -> None:
     assert at_once.right.shape == (samples.PRODUCTS, 2, 4, 60)
     assert at_once.left.shape[2] <= samples.QUERIES
     torch.testing.assert_close(at_once.counts.sum(-1), torch.full((samples.PRODUCTS, 2), 60.0))
+
+
+@pytest.mark.parametrize("batches", [1, 5, 8])
+@pytest.mark.parametrize("windows", [2, 3, 25])
+def test_of_windows_a_few_more_factors_are_kept(batches: int, windows: int) -> None:
+    left, right = noise(PICTURES, windows, 2, 6, 4), noise(PICTURES, windows, 2, 4, 6, seed=1)
+    at_once, in_parts = ProductSample(PICTURES), ProductSample(PICTURES)
+    at_once.update((left.flatten(0, 1), right.flatten(0, 1)), PICTURES)
+    for pair in zip(left.split(batches), right.split(batches), strict=True):
+        in_parts.update([x.flatten(0, 1) for x in pair], len(pair[0]))
+    kept, other = at_once.kept(), in_parts.kept()
+    for name in ("left", "right", "counts"):
+        assert torch.equal(getattr(other, name), getattr(kept, name))
+    most = samples.PRODUCTS * min(windows, samples.WINDOWS)
+    assert most // 2 <= len(kept.left) == len(kept.right) <= most
+
+
+def test_factors_of_several_sizes_are_filled_up() -> None:
+    """What fills them up adds nothing to a product."""
+    sizes, sample = [5, 3, 7], ProductSample(3)
+    pairs = [(noise(1, 2, size, 4, seed=size), noise(1, 2, 4, size, seed=9)) for size in sizes]
+    for left, right in pairs:
+        sample.update((left, right, None, None), 1)  # what else the product is called with is no factor
+    kept = sample.kept()
+    assert kept.left.shape == (3, 2, 7, 4) and kept.right.shape == (3, 2, 4, 7)
+    for number, (size, (left, right)) in enumerate(zip(sizes, pairs, strict=True)):
+        product = kept.left[number] @ kept.right[number]
+        torch.testing.assert_close(product[:, :size, :size], (left @ right)[0])
+        assert not product[:, size:].any() and not product[..., size:].any()
+    judge = kept.judge_input(0, None)
+    off = torch.zeros_like(judge.sample).view(kept.left.shape)
+    off[1, :, :3] = 0.1
+    expected = (off[1, :, :3] @ pairs[1][1][0]).square().sum()
+    torch.testing.assert_close(judge.errors(off.reshape(judge.sample.shape))[0], expected)
 
 
 def test_the_loudest_rows_of_a_factor_are_kept() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import cos, inf, pi
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 import vitq_core as vq
 from vitq_core.common.batch import Batch
-from vitq_core.data.store import ActivationStore
+from vitq_core.data.calibration_set import CalibrationPictures
+from vitq_core.data.store import Scratch, TreeStore
 from vitq_core.graph.site import Layer, Unit
 from vitq_core.passes.reconstruct import set_unit
 from vitq_core.quantized.simulation import Simulation
@@ -29,25 +31,43 @@ from vitq_core.reconstruction.optimize import (
     uses_bfloat16,
 )
 from vitq_core.reconstruction.unit_inputs import UnitData, UnitInputs
+from vitq_core.tasks import TASKS
+
+from ..sam import records
+from .stored import everything, kept, only_tensor
 
 CPU = torch.device("cpu")
 
 
-def stored(values: Tensor) -> ActivationStore:
-    store = ActivationStore(rows=len(values))
+def stored(values: Any, rows: int | None = None) -> TreeStore:
+    store = TreeStore(rows=rows or len(values))
     store.append(values)
     return store
 
 
+def called(values: Tensor) -> TreeStore:
+    """What a unit is called with."""
+    return stored(((values,), {}), len(values))
+
+
 def data_of(quant_input: Tensor, fp_input: Tensor) -> UnitData:
-    return UnitData(stored(quant_input), stored(fp_input), stored(fp_input), [])
+    pictures = kept(torch.zeros(len(quant_input), 1, 1, 1))
+    return UnitData(pictures, called(quant_input), called(fp_input), stored(fp_input), [])
 
 
-def batches_of(count: int, seed: int = 0, shape: tuple[int, ...] = (7, 9), **options) -> _Batches:
+def drawn(batches: _Batches) -> tuple[Tensor, Tensor]:
+    """The next batch's input and numbers, of one piece."""
+    ((x, index),) = next(batches)
+    return only_tensor(x), index
+
+
+def batches_of(
+    count: int, seed: int = 0, shape: tuple[int, ...] = (7, 9), piece: int = 10**6, **options
+) -> _Batches:
     """Row i of the quantized inputs is full of i, of the full-precision ones of −1 − i."""
     values = torch.arange(float(count)).reshape(-1, *[1] * len(shape)).expand(count, *shape)
     schedule = Schedule(**{"batch_size": 4, **options})
-    return _Batches(data_of(values, -1 - values), schedule, seed, CPU)
+    return _Batches(data_of(values, -1 - values), schedule, seed, piece, CPU)
 
 
 # -- batches -------------------------------------------------------------------------------------------
@@ -59,7 +79,7 @@ def test_no_picture_comes_twice_before_all_that_fit_have_come(count: int, seed: 
     for _ in range(3):
         order = []
         for _ in range(count // 4):
-            x, index = next(batches)
+            x, index = drawn(batches)
             assert torch.equal(x[:, 0, 0], index.float())
             order += index.tolist()
         assert len(set(order)) == len(order) == 4 * (count // 4)
@@ -70,14 +90,14 @@ def test_no_picture_comes_twice_before_all_that_fit_have_come(count: int, seed: 
 
 def test_pictures_that_measure_are_not_trained_on() -> None:
     batches = batches_of(256, shape=(1, 1), batch_size=32)
-    drawn = {i for _ in range(14) for i in next(batches)[1].tolist()}
-    assert drawn == set(range(224))
+    seen = {i for _ in range(14) for i in drawn(batches)[1].tolist()}
+    assert seen == set(range(224))
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.25, 0.5, 1.0])
 def test_each_element_is_the_full_precision_one_with_probability_drop(drop: float) -> None:
     batches = batches_of(8, shape=(50, 51), batch_size=8, drop=drop)
-    x, index = next(batches)
+    x, index = drawn(batches)
     own = index.float().reshape(-1, 1, 1).expand_as(x)
     clean = x == -1 - own
     assert torch.equal(x, torch.where(clean, -1 - own, own))
@@ -85,14 +105,14 @@ def test_each_element_is_the_full_precision_one_with_probability_drop(drop: floa
     if 0 < drop < 1:
         per_place = clean.float().mean((1, 2))
         assert per_place == pytest.approx([drop] * 8, abs=0.05)
-        again, _ = next(batches)
+        again, _ = drawn(batches)
         assert ((again < 0) != clean).float().mean() > 0.3, "drawn anew for every batch"
 
 
 def test_the_seed_decides_the_batches() -> None:
     first, same, other = (batches_of(16, seed) for seed in (1, 1, 2))
     for _ in range(6):
-        (x, i), (y, j), (z, k) = next(first), next(same), next(other)
+        (x, i), (y, j), (z, k) = drawn(first), drawn(same), drawn(other)
         assert torch.equal(x, y) and torch.equal(i, j)
         assert not torch.equal(x, z) and not torch.equal(i, k)
 
@@ -100,10 +120,52 @@ def test_the_seed_decides_the_batches() -> None:
 def test_the_data_is_not_written_over() -> None:
     batches = batches_of(8)
     for _ in range(5):
-        next(batches)
+        drawn(batches)
     data = batches._data
-    assert torch.equal(next(iter(data.quant_input))[:, 0, 0], torch.arange(8.0))
-    assert torch.equal(next(iter(data.fp_input))[:, 0, 0], -1 - torch.arange(8.0))
+    assert torch.equal(everything(data.quant_input)[:, 0, 0], torch.arange(8.0))
+    assert torch.equal(everything(data.fp_input)[:, 0, 0], -1 - torch.arange(8.0))
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("piece", [1, 3, 4, 5])
+def test_pieces_make_the_batch(piece: int, drop: float) -> None:
+    whole, cut = batches_of(16, drop=drop), batches_of(16, drop=drop, piece=piece)
+    for _ in range(5):
+        x, index = drawn(whole)
+        parts = list(next(cut))
+        assert [len(numbers) for _, numbers in parts] == [len(part) for part in index.split(piece)]
+        assert torch.equal(everything(part for part, _ in parts), x)
+        assert torch.equal(torch.cat([numbers for _, numbers in parts]), index)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5, 1.0])
+def test_pictures_of_their_own_shapes_come_one_at_a_time(drop: float) -> None:
+    """With all that a unit is called with, each tensor mixed, and what is none as it is."""
+    quantized, full = TreeStore(), TreeStore()
+    for number in range(9):
+        for store, value in ((quantized, number), (full, -1 - number)):
+            tensors = torch.full((1 + number, 40), float(value)), torch.full((2, 30 + number), float(value))
+            store.append(((tensors[0], "how"), {"more": tensors[1], "scale": number}))
+    pictures = CalibrationPictures(records(9), TASKS["segmentation"].collate, chunk=1).kept(9, Scratch())
+    data = UnitData(pictures, quantized, full, TreeStore(), [])
+    assert data.together == 1
+    batches = _Batches(data, Schedule(batch_size=4, drop=drop), 0, 10**6, CPU)
+    for _ in range(5):
+        parts = list(next(batches))
+        assert [len(index) for _, index in parts] == [1] * 4
+        assert len({int(index) for _, index in parts}) == 4
+        for ((x, how), options), index in parts:
+            number = int(index)
+            assert how == "how" and options["scale"] == number
+            assert x.shape == (1 + number, 40) and options["more"].shape == (2, 30 + number)
+            for tensor in (x, options["more"]):
+                clean = tensor == -1 - number
+                assert torch.equal(tensor, torch.where(clean, -1.0 - number, float(number)))
+                assert float(clean.float().mean()) == pytest.approx(drop, abs=0.3)
+    for number in range(9):
+        for store, value in ((quantized, number), (full, -1 - number)):
+            ((x, _), options) = store[torch.tensor([number])]
+            assert (x == value).all() and (options["more"] == value).all()
 
 
 # -- schedule over the iterations ----------------------------------------------------------------------
@@ -142,7 +204,7 @@ def gathered(simulation: Simulation, images: Tensor, name: str):
         simulation.fp_model(),
         family.units(module),
         family.blocks(module),
-        stored(images),
+        kept(images),
         SCHEDULE.temperature,
     )
     return next((unit, gather()) for unit, gather in inputs if unit.name == name)
@@ -154,14 +216,14 @@ UNITS = ["patch_embed.proj", "blocks.0.attn", "blocks.1.mlp", "head"]
 @pytest.mark.parametrize("name", UNITS)
 def test_measuring_gives_noise_over_signal_and_leaves_the_data_alone(simulation, images, name: str) -> None:
     unit, data = gathered(simulation, images, name)
-    quant_input, target = (next(iter(store)).clone() for store in (data.quant_input, data.target))
+    quant_input, target = (everything(store).clone() for store in (data.quant_input, data.target))
     module = simulation.layer(unit.name)
     output = module(quant_input.clone()).detach()  # gradients on: nothing is overwritten
     expected = float((output - target).double().square().sum() / target.double().square().sum())
     for _ in range(2):
         assert hard_error(module, data) == pytest.approx(expected, rel=1e-5)
-    assert torch.equal(next(iter(data.quant_input)), quant_input)
-    assert torch.equal(next(iter(data.target)), target)
+    assert torch.equal(everything(data.quant_input), quant_input)
+    assert torch.equal(everything(data.target), target)
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -223,7 +285,7 @@ def test_affine_parameters_and_weight_scales_are_learned_where_asked(simulation,
 
 def test_the_divergence_counts_by_one_over_lambda(simulation, images) -> None:
     unit, data = gathered(simulation, images, "blocks.0.attn")
-    x, index = next(_Batches(data, SCHEDULE, 0, CPU))
+    ((x, index),) = next(_Batches(data, SCHEDULE, 0, SCHEDULE.batch_size, CPU))
     module = simulation.layer(unit.name)
     found = {
         k: optimize._loss(
@@ -307,7 +369,7 @@ FINISHING = Schedule(
 
 
 def whole(simulation: Simulation, images: Tensor) -> UnitData:
-    inputs = UnitInputs(simulation.module, simulation.fp_model(), [], [], stored(images))
+    inputs = UnitInputs(simulation.module, simulation.fp_model(), [], [], kept(images))
     return inputs.whole(simulation.prepared.task)
 
 
@@ -347,7 +409,8 @@ def test_a_classifier_learns_its_logits_as_a_unit_does(simulation, images) -> No
     state = {name: tensor.clone() for name, tensor in state.items()}
     with torch.no_grad():
         logits = simulation.fp_model()(images)
-    for data in (whole(simulation, images), UnitData(stored(images), stored(images), stored(logits), [])):
+    as_a_unit = UnitData(kept(images), called(images), called(images), stored(logits), [])
+    for data in (whole(simulation, images), as_a_unit):
         set_unit(simulation, WHOLE, state)
         before = hard_error(simulation.module, data)
         learn(simulation, WHOLE, data, FINISHING, 0, lambda *_: None)
@@ -433,11 +496,10 @@ def test_a_whole_model_that_answers_with_no_number_stops_it(simulated, images) -
 
 # -- precision -----------------------------------------------------------------------------------------
 def test_bfloat16_is_the_schedules_choice_first() -> None:
-    x = torch.zeros(1)
-    assert uses_bfloat16(Schedule(autocast=True), x) is True
-    assert uses_bfloat16(Schedule(autocast=False), x) is False
+    assert uses_bfloat16(Schedule(autocast=True), CPU) is True
+    assert uses_bfloat16(Schedule(autocast=False), CPU) is False
     amx = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
-    assert uses_bfloat16(Schedule(), x) is amx
+    assert uses_bfloat16(Schedule(), CPU) is amx
 
 
 def test_in_bfloat16_it_is_learned_too(simulation, images) -> None:

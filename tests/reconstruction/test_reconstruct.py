@@ -16,6 +16,7 @@ from vitq_core.reconstruction import optimize
 from vitq_core.reconstruction.progress import UnitProgress
 from vitq_core.tasks import TASKS
 
+from ..conftest import Shortcut
 from .whole_runs import (
     UNITS,
     assert_began_as_calibrated,
@@ -69,8 +70,9 @@ def test_every_variant_is_reconstructed(mixture, pictures) -> None:
     assert_reported(result, mixture, images)
 
 
-def test_a_model_that_is_no_chain_is_reconstructed(tiny, pictures) -> None:
-    model = tiny(interleaved=True, depth=2)
+@pytest.mark.parametrize("options", [{"interleaved": True}, {"class": Shortcut}])
+def test_a_model_that_is_no_chain_is_reconstructed(tiny, pictures, options: dict) -> None:
+    model = tiny(**options, depth=2)
     images = pictures(model, 24)  # so few that all are learned from and measure
     result = vq.quantize(model, images, quick("minmax", 3, 3))
     assert [row.unit for row in result.report.units] == UNITS

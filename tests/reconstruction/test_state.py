@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.common.batch import Batch
 from vitq_core.quantized.report import UnitRow
 from vitq_core.reconstruction.state import ABANDONED, RUN, RunState, fingerprint
 
@@ -283,7 +284,8 @@ def print_of(
     change(module)
     calibrated = deepcopy(module)
     calibrate(calibrated)
-    return fingerprint(module, recipe, pictures, seed, calibrated, completed)
+    batches = [Batch((part,)) for part in pictures]
+    return fingerprint(module, recipe, batches, seed, calibrated, completed)
 
 
 def test_everything_that_decides_the_result_is_in_the_fingerprint() -> None:

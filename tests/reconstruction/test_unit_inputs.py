@@ -2,26 +2,35 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
 
 import vitq_core as vq
-from vitq_core.data.store import ActivationStore, Scratch
+from vitq_core.common.batch import Batch
+from vitq_core.data.calibration_set import CalibrationPictures
+from vitq_core.data.store import Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.quantized.simulation import Simulation
 from vitq_core.reconstruction.unit_inputs import CHUNK, UnitData, UnitInputs
 from vitq_core.tasks import TASKS
+
+from ..conftest import Shortcut
+from ..sam import records, tiny_sam
+from .stored import everything, kept, only_tensor
 
 COUNT = 40  # two chunks
 
 
 KINDS = {
     "chain": {},
-    "no chain": {"interleaved": True},
+    "something between": {"interleaved": True},
+    "no chain": {"class": Shortcut},
     "two heads": {"class": VisionTransformerDistilled},
     "average pooled": {"global_pool": "avg", "class_token": False},
     "post norm": {"block_fn": ResPostBlock},
@@ -39,13 +48,6 @@ def calibrated(model: nn.Module, images: Tensor, recipe: str = "repq") -> Simula
     return vq.quantize(model, images, vq.recipe(recipe, effort="none")).model.vitq
 
 
-def stored(scratch: Scratch, images: Tensor) -> ActivationStore:
-    store = ActivationStore(scratch, len(images))
-    for chunk in images.split(CHUNK):
-        store.append(chunk)
-    return store
-
-
 @contextmanager
 def inputs_of(
     simulation: Simulation, images: Tensor, limit: int = 2**30, chained: bool = True
@@ -55,7 +57,7 @@ def inputs_of(
     with Scratch(limit) as scratch:
         fp_model = simulation.fp_model()
         yield (
-            UnitInputs(module, fp_model, family.units(module), chain, stored(scratch, images), 4.0),
+            UnitInputs(module, fp_model, family.units(module), chain, kept(images, scratch), 4.0),
             fp_model,
             scratch,
         )
@@ -82,13 +84,10 @@ def seen(model: nn.Module, unit: Unit, images: Tensor) -> tuple[Tensor, Tensor, 
     return torch.cat(inputs), torch.cat(outputs), [torch.cat(found) for found in maps]
 
 
-def everything(store: ActivationStore) -> Tensor:
-    return torch.cat(list(store))
-
-
 def assert_given(
     data: UnitData, unit: Unit, simulation: Simulation, fp_model: nn.Module, images: Tensor
 ) -> None:
+    assert data.together == len(data.pictures) == len(images)
     fp_input, target, maps = seen(fp_model, unit, images)
     quant_input, _, _ = seen(simulation.module, unit, images)
     assert torch.equal(everything(data.fp_input), fp_input), unit
@@ -180,6 +179,7 @@ def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
             logits = torch.cat([fp_model(x) for x in images.split(CHUNK)])
         assert torch.equal(data.target[torch.arange(COUNT)]["logits"], logits)
         assert len(data.quant_input) == COUNT and next(data.rows(3))[1]["logits"].shape == (3, 5)
+        assert torch.equal(only_tensor(next(data.rows(3))[0]), images[:3])
 
 
 def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:
@@ -212,7 +212,7 @@ def test_without_a_temperature_no_maps_are_kept(model, pictures) -> None:
     with Scratch() as scratch:
         inputs = UnitInputs(
             simulation.module, simulation.fp_model(), [Unit("blocks.0.attn", ("blocks.0.attn.softmax",))],
-            simulation.family.blocks(simulation.module), stored(scratch, images),
+            simulation.family.blocks(simulation.module), kept(images, scratch),
         )  # fmt: skip
         assert [gather().maps for _, gather in inputs] == [[]]
 
@@ -222,7 +222,7 @@ def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
     simulation = calibrated(model, images)
     with Scratch() as scratch:
         units = [Unit("blocks.0.attn.matmul1")]
-        inputs = UnitInputs(simulation.module, simulation.fp_model(), units, [], stored(scratch, images))
+        inputs = UnitInputs(simulation.module, simulation.fp_model(), units, [], kept(images, scratch))
         with pytest.raises(vq.VitqError, match=r"blocks.0.attn.matmul1 takes more than one tensor"):
             for _, gather in inputs:
                 gather()
@@ -233,8 +233,79 @@ def test_a_unit_that_takes_two_tensors_is_named(model, pictures) -> None:
 )
 def test_an_eighth_only_measures_and_more_of_few_pictures(count: int, trained: int) -> None:
     with Scratch() as scratch:
-        rows = stored(scratch, torch.arange(count).float()[:, None])
-        data = UnitData(rows, rows, rows, [])
+        rows = kept(torch.arange(count).float()[:, None, None, None], scratch)
+        data = UnitData(rows, rows, rows, rows, [])
         assert data.trained == trained
-        measured = torch.cat([quant_input for quant_input, _ in data.measured(32)])[:, 0]
+        measured = everything(quant_input for quant_input, _ in data.measured(32)).flatten()
         assert measured.tolist() == list(range(trained % count, count))
+
+
+# Segment Anything: pictures one by one, blocks of two streams
+
+
+def trees_of(model: nn.Module, name: str, batches: list[Batch]) -> tuple[list, list]:
+    """(args and kwargs, output) of a module in whole forwards, for each of ``batches``."""
+    entered, left = [], []
+    module = model.get_submodule(name)
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, *call: entered.append(cloned(call)), prepend=True, with_kwargs=True
+        ),
+        module.register_forward_hook(lambda _, __, output: left.append(cloned(output))),
+    ]
+    with torch.no_grad():
+        for batch in batches:
+            batch.through(model)
+    for hook in hooks:
+        hook.remove()
+    return entered, left
+
+
+def cloned(tree: Any) -> Any:
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)
+
+
+def alike(actual: Any, expected: Any) -> bool:
+    """Equal but for the order of sums: of one build, tensors of one shape."""
+    (ours, build), (theirs, other) = tree_flatten(actual), tree_flatten(expected)
+    return build == other and all(
+        x.shape == y.shape and torch.allclose(x, y, rtol=1e-4, atol=1e-4 * float(y.abs().max()))
+        if isinstance(y, Tensor)
+        else x == y
+        for x, y in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_units_of_a_segment_anything_are_fed_what_whole_forwards_give_them(spill, limit: int) -> None:
+    collate, count = TASKS["segmentation"].collate, 5
+    simulation = vq.quantize(tiny_sam(), records(count), vq.recipe("minmax", effort="none")).model.vitq
+    family, module, fp_model, names = simulation.family, simulation.module, simulation.fp_model(), []
+    with CalibrationPictures(records(count), collate, chunk=1) as pictures, Scratch(limit) as scratch:
+        store = pictures.kept(count, scratch)
+        held, batches = scratch.held, list(pictures)
+        inputs = UnitInputs(module, fp_model, family.units(module), family.blocks(module), store, 4.0)
+        for unit, gather in inputs:
+            data = gather()
+            assert data.together == 1 and data.trained == count
+            fp_inputs, targets = trees_of(fp_model, unit.name, batches)
+            quant_inputs, _ = trees_of(module, unit.name, batches)
+            for found, expected in (
+                (data.fp_input, fp_inputs), (data.quant_input, quant_inputs), (data.target, targets)
+            ):  # fmt: skip
+                assert all(alike(*pair) for pair in zip(found, expected, strict=True)), unit
+                assert alike(found[torch.tensor([3])], expected[3]), unit
+            assert len(data.maps) == len(unit.softmaxes)
+            for softmax, maps in zip(unit.softmaxes, data.maps, strict=True):
+                _, outputs = trees_of(fp_model, softmax, batches)
+                tempered = [(x / 4.0).log_softmax(-1) for x in outputs]
+                assert all(alike(*pair) for pair in zip(maps, tempered, strict=True)), softmax
+            names.append(unit.name)
+            data.close()
+            change(simulation, unit)
+        assert scratch.held == held, "only the pictures are left"
+        whole = inputs.whole(TASKS["segmentation"])
+        for number, (batch, target) in enumerate(whole.rows(3)):
+            assert len(batch) == 1 and alike(target, TASKS["segmentation"].run(fp_model, batches[number]))
+    assert names == [unit.name for unit in family.units(module)]
+    assert list(spill.glob("*")) == []

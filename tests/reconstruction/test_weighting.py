@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import vitq_core as vq
-from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.reconstruction.losses import output_error, output_loss
 from vitq_core.reconstruction.weighting import PREFIX, by_token, fisher_weights, weights_of
+
+from .stored import kept
 
 UNITS = [Unit("blocks.0.attn", ("blocks.0.attn.softmax",)), Unit("blocks.1.mlp"), Unit("head")]
 
@@ -18,10 +19,7 @@ def fp_model(model, images):
 
 
 def weights(fp_model, images, seed=0):
-    with Scratch() as scratch:
-        rows = ActivationStore(scratch, len(images))
-        rows.append(images)
-        return fisher_weights(fp_model, UNITS, rows, seed, torch.device("cpu"))
+    return fisher_weights(fp_model, UNITS, kept(images), seed)
 
 
 def test_weights_are_squared_gradients_of_an_answers_likelihood(fp_model, images) -> None:
@@ -58,11 +56,8 @@ def test_a_classifier_without_pooling_cannot_be_weighed(images) -> None:
         def forward(self, x):
             return self.head(x).flatten(1, 2)
 
-    with Scratch() as scratch:
-        rows = ActivationStore(scratch, len(images))
-        rows.append(images)
-        with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[\d+, 48, 4\]"):
-            fisher_weights(Tokens(), [Unit("head")], rows, 0, torch.device("cpu"))
+    with pytest.raises(vq.VitqError, match=r"must give logits \[N, classes\], got \[\d+, 48, 4\]"):
+        fisher_weights(Tokens(), [Unit("head")], kept(images), 0)
 
 
 # -- tokens --------------------------------------------------------------------------------------------

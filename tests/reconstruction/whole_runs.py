@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.common.batch import Batch
-from vitq_core.data.store import ActivationStore, Scratch
 from vitq_core.graph.site import Unit
 from vitq_core.quantized.audit import audit
 from vitq_core.quantized.report import UnitRow
 from vitq_core.reconstruction.weighting import weights_of
+
+from .stored import kept
 
 CHUNK = 32
 QUICK = {"effort": "quick", "iterations": 3, "batch_size": 8, "autocast": False}
@@ -67,10 +68,7 @@ def weights_in(
     schedule = result.recipe.options.schedule
     weighting = schedule.weighting if schedule and unit else "none"
     blocks = result.model.vitq.family.blocks(result.model)
-    with Scratch() as scratch:
-        pictures = ActivationStore(scratch, len(images))
-        pictures.append(images)
-        found = weights_of(weighting, model, [Unit(unit)], blocks, pictures, 0).get(unit)
+    found = weights_of(weighting, model, [Unit(unit)], blocks, kept(images), 0).get(unit)
     return torch.ones(()) if found is None else found(target)
 
 

@@ -154,7 +154,7 @@ class PictureStore:
 
 
 def _together(rest: Batch, batch: Batch) -> Batch:
-    if isinstance(batch.args[0], Tensor) and len(rest) and rest.shape != batch.shape:
+    if isinstance(batch.args[0], Tensor) and rest.shape != batch.shape:
         sizes = f"{rest.shape} and {batch.shape}"
         raise ValueError(f"all calibration pictures must have one size, got {sizes}")
     return Batch.joined([each for each in (rest, batch) if len(each)] or [batch])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,6 +105,11 @@ class ActivationStore:
         """Rows appended."""
         return self._filled
 
+    @property
+    def appended(self) -> int:
+        """How many tensors."""
+        return len(self._appended)
+
     def __iter__(self) -> Iterator[Tensor]:
         """The tensors as they were appended; not copies, so nobody may write into them."""
         for block, start, count in self._appended:
@@ -137,7 +143,8 @@ class ActivationStore:
 class TreeStore:
     """Trees of tensors (tuples, lists, dicts), appended and read back as an ActivationStore does it.
 
-    All that is appended is of one build. What is no tensor is kept as it was.
+    With ``rows`` all are of one build; otherwise each may have its own, as pictures with other prompts have.
+    What is no tensor is kept as it was.
     """
 
     def __init__(self, scratch: Scratch | None = None, rows: int | None = None) -> None:
@@ -145,43 +152,48 @@ class TreeStore:
         self._own = Scratch(STORE_LIMIT) if scratch is None else None
         self._scratch, self._rows = scratch or self._own, rows
         self._stores: dict[int, ActivationStore] = {}  # by the leaf's place
-        self._builds: list[tuple[list[Any], TreeSpec]] = []
+        self._builds: list[_Build] = []
 
     def append(self, tree: Any) -> None:
         """Raises StorageError where the disk is full."""
         leaves, spec = tree_flatten(tree)
-        for place, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor):
-                if place not in self._stores:
-                    self._stores[place] = ActivationStore(self._scratch, self._rows)
-                self._stores[place].append(leaf)
-                leaves[place] = None
-        self._builds.append((leaves, spec))
+        tensors = {place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
+        others = [None if place in tensors else leaf for place, leaf in enumerate(leaves)]
+        numbers = {place: self._kept(place, tensor) for place, tensor in tensors.items()}
+        self._builds.append(_Build(others, spec, numbers))
+
+    def _kept(self, place: int, tensor: Tensor) -> int:
+        """The number that the tensor has in the store of its place."""
+        store = self._stores.setdefault(place, ActivationStore(self._scratch, self._rows))
+        store.append(tensor)
+        return store.appended - 1
 
     def __len__(self) -> int:
         """Rows appended, or without their number how many trees."""
-        return len(self._builds) if self._rows is None else len(next(iter(self._stores.values())))
+        return len(self._builds) if self._rows is None else len(next(iter(self._stores.values()), ()))
 
     def __iter__(self) -> Iterator[Any]:
         """The trees as they were appended; nobody may write into them."""
-        for number, tensors in enumerate(zip(*self._stores.values(), strict=True)):
-            yield self._built(number, tensors)
+        streams = {place: iter(store) for place, store in self._stores.items()}
+        for build in self._builds:
+            yield build.tree({place: next(streams[place]) for place in build.numbers})
 
     def __getitem__(self, index: Tensor) -> Any:
-        """The rows of ``index`` [n], or the trees of these numbers behind each other, copied."""
-        return self._built(0 if self._rows else int(index[0]), [s[index] for s in self._stores.values()])
-
-    def _built(self, number: int, tensors: Iterable[Tensor]) -> Any:
-        leaves, spec = self._builds[number]
-        leaves = list(leaves)
-        for place, tensor in zip(self._stores, tensors, strict=True):
-            leaves[place] = tensor
-        return tree_unflatten(leaves, spec)
+        """The rows of ``index`` [n], or the trees of these numbers, of one build, behind each other; copied.
+        What is no tensor is the first one's."""
+        if self._rows is not None:
+            first = self._builds[0]
+            return first.tree({place: self._stores[place][index] for place in first.numbers})
+        builds = [self._builds[number] for number in index.tolist()]
+        numbers = {place: torch.tensor([b.numbers[place] for b in builds]) for place in builds[0].numbers}
+        return builds[0].tree({place: self._stores[place][n] for place, n in numbers.items()})
 
     def close(self) -> None:
         """Forget the tensors and give their room back."""
         for store in self._stores.values():
             store.close()
+        self._stores.clear()
+        self._builds.clear()
         if self._own is not None:
             self._own.close()
 
@@ -190,6 +202,19 @@ class TreeStore:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class _Build:
+    """Of a tree: its leaves, None for tensors, and by their places the tensors' ``numbers`` in the stores."""
+
+    leaves: list[Any]
+    spec: TreeSpec
+    numbers: dict[int, int]
+
+    def tree(self, tensors: dict[int, Tensor]) -> Any:
+        """Whole again."""
+        return tree_unflatten([tensors.get(place, x) for place, x in enumerate(self.leaves)], self.spec)
 
 
 class _Block:

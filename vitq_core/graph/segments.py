@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from ..common.hooks import hooked
 Stream = Any  # what one segment hands to the next: a tree of tensors
 Run = Callable[[nn.Module, Batch, Stream], Any]  # (model, batch, what the segment before gave)
 CALL = "_compiled_call_impl"  # what torch calls in place of a module's forward and hooks, where it is set
-SAME = 1e-4  # relative: what running by segments may differ by where something stands between blocks
+SAME = 1e-4  # relative: what running by segments may differ by
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ def segments(module: nn.Module, blocks: list[str], batch: Batch) -> list[Segment
         Segment(lambda model, _, stream: _called(model, blocks[-1], stream)),
         Segment(partial(_tail, _streams(calls)), last=True),
     ]
-    if all(_handed_on(*pair) for pair in pairwise(calls)) or _same(found, module, batch):
-        return found
-    return whole
+    return found if _same(found, module, batch) else whole
 
 
 def _calls(module: nn.Module, blocks: list[str], batch: Batch) -> list[_Call]:

@@ -2,6 +2,7 @@
 
 from .answer import Answer
 from .cache import EmbeddingCache
+from .calibration import calibration_batches
 from .coco import CocoPictures
 from .collapse import signs_of_collapse
 from .everything import Everything, segment_everything
@@ -29,6 +30,7 @@ __all__ = [
     "Score",
     "Segmenter",
     "Thresholds",
+    "calibration_batches",
     "check_prompt",
     "drawn_scenes",
     "hint",

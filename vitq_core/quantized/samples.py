@@ -90,7 +90,7 @@ class RowSample:
             return Rows(values, torch.ones_like(values[:, 0]))
         rare_places, rare = self._rare
         other = torch.isin(places, rare_places, invert=True)
-        each = (self._seen - len(rare)) / int(other.sum())
+        each = (self._seen - len(rare)) / max(1, int(other.sum()))
         counts = torch.cat((torch.ones_like(rare[:, 0]), torch.full_like(values[other][:, 0], each)))
         return Rows(torch.cat((rare, values[other])), counts)
 

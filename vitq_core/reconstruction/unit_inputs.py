@@ -284,14 +284,14 @@ class _Watched:
 def _units_by_segment(
     model: nn.Module, units: list[Unit], blocks: list[str], batch: Batch
 ) -> list[tuple[Segment, list[Unit]]]:
-    """Every segment with the units that its run reaches first: the last one passes what is before the blocks
-    once more."""
+    """Every segment with the units that its run reaches first, each once: what comes before it, and blocks
+    that are stood in for, are passed again."""
     found, stream, known, reached = [], None, set(), []
     hooks = [(model.get_submodule(unit.name), lambda *_, unit=unit: reached.append(unit)) for unit in units]
     with torch.no_grad(), hooked(*hooks):
         for segment in segments(model, blocks, batch):
             reached.clear()
             stream = segment.run(model, batch, stream)
-            found.append((segment, [unit for unit in reached if unit not in known]))
+            found.append((segment, [unit for unit in dict.fromkeys(reached) if unit not in known]))
             known.update(reached)
     return found
