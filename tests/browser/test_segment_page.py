@@ -93,6 +93,7 @@ def upload(page, path: Path, size: str) -> None:
 
 
 def quantize(page) -> None:
+    page.locator("#segment-method").get_by_label("Min–max", exact=True).check()
     page.locator("#segment-calibration input").fill("2")
     page.locator("#segment-quantize").click()
     expect(page.locator("#segment-status .vq-done")).to_contain_text("tiny-sam · Min–max · W6/A6")
@@ -213,7 +214,7 @@ def test_both_models_answer_once_there_are_two_and_another_model_has_none(tab, s
     assert server.encodings == encoded
     assert set(masks(tab)) == {"full-precision/object-1.png", "quantized/object-1.png"}
     tab.locator("#segment-model input").click()
-    tab.get_by_role("option", name="Other", exact=True).click()
+    tab.get_by_role("option", name="other-sam", exact=True).click()
     expect(tab.locator(CARDS)).to_have_count(2)
     expect(tab.locator(CLICKS)).to_have_count(2)
     expect(tab.locator("#segment-status")).to_contain_text("Only full precision answers")

@@ -19,6 +19,7 @@ from ..model_store import megabytes
 from ..parts.cache import Cache
 from ..parts.jobs import Job
 from ..parts.memory import give_back
+from ..parts.settings import a_name
 from ..workbench import Workbench
 from .answers import Compared, compared
 from .pictures import Pictures
@@ -68,9 +69,9 @@ class SegmentBench:
         self._asking = Lock()
 
     def full(self, model_id: str) -> Asked:
-        """The full-precision model."""
+        """The full-precision model. Raises ValueError for what is none."""
         return self._full.get_or_make(
-            model_id, lambda: Asked(self.bench.model(model_id), self.embeddings, model_id)
+            a_name(model_id), lambda: Asked(self.bench.model(model_id), self.embeddings, model_id)
         )
 
     def made(self, settings: SamSettings | None) -> Made | None:

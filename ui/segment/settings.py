@@ -35,7 +35,7 @@ class SamSettings:
     weight_bits: int = 6
     act_bits: int = 6
     parts: str = "both"
-    calibration: int = 16
+    calibration: int = 8
     seed: int = 0
 
     @property

@@ -74,6 +74,7 @@ class Page:
         run = self.run.connect(
             form.inputs, {self.status, self.tried, self.warning, self.done}, form.validate, form.title
         )
+        form.fields["model"].change(_hidden, None, [self.tried, self.warning], **LIGHT)
         run.success(self.use, board.asked | {self.done}, board.outputs, **CLICK)
         gr.on(  # one event for all fields: the last answer is then to the last change
             [field.change for field in form.fields.values()],
@@ -118,3 +119,8 @@ class Page:
             return ended(shown)
         still = f"Below still answers {shown.title}; press Quantize to update."
         return markup.banner("stale", "The settings changed.", still)
+
+
+def _hidden() -> list[Any]:
+    """Another model: the numbers of the last run are not about it."""
+    return [gr.update(visible=False)] * 2
