@@ -14,7 +14,7 @@ from vitq_core.experiment.samples import Source, forget_pictures
 
 from .parts.cache import Cache
 from .parts.memory import MB, Memory
-from .parts.model_list import offered
+from .parts.model_list import ALL, offered
 from .parts.server_folder import ServerFolder
 from .parts.settings import RunSettings, a_name
 from .parts.uploads import Uploads
@@ -63,7 +63,7 @@ class ModelStore:
         """Whether it needs no download: bundled, or in memory."""
         if not isinstance(model_id, str):
             return False
-        info = offered(model_id)
+        info = offered(model_id, ALL)
         return (info is not None and info.bundled) or self._models.get(model_id) is not None
 
     def source(

@@ -9,12 +9,14 @@ from .parts import markup
 from .quantize import tab as quantize_tab
 from .relevance import tab as relevance_tab
 from .running.run_parts import SHOW_BANNERS
+from .segment import tab as segment_tab
 from .workbench import Workbench
 
 Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
 TABS: tuple[tuple[str, Build], ...] = (
     ("Quantize", quantize_tab.build),
     ("Relevance & bits", relevance_tab.build),
+    ("Segment", segment_tab.build),
 )
 DAY = 24 * 60 * 60
 

@@ -132,9 +132,13 @@ class Workbench(ModelStore):
 
     def text_file(self, name: str, text: str) -> Path:
         """A small file to download, in a folder of its own."""
-        path = _new_folder(self._texts, KEPT_TEXTS) / name.replace("/", "-")
+        path = self.new_file(name)
         path.write_text(text)
         return path
+
+    def new_file(self, name: str) -> Path:
+        """Where a small file to download may be written, in a folder of its own."""
+        return _new_folder(self._texts, KEPT_TEXTS) / name.replace("/", "-")
 
     def _quantize(self, settings: RunSettings, progress: Progress | None, job: Job) -> Outcome:
         read = READ if settings.effort == NO_EFFORT else LEARNING_READ

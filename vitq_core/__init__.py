@@ -14,7 +14,7 @@ from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
 from .models import Model, ModelInfo, list_models, load_model, wrap_model
 from .pipeline import quantize
-from .prompting import Answer, Prompt, Segmenter, segment_everything
+from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
 from .quantized.result import QuantizeResult
 from .recipes.recipe import RECIPES, Options, Recipe, Use, recipe
@@ -32,6 +32,7 @@ __all__ = [
     "Answer",
     "Budget",
     "Cancelled",
+    "EmbeddingCache",
     "Evaluation",
     "Importance",
     "Layer",
@@ -51,6 +52,7 @@ __all__ = [
     "StageRow",
     "StorageError",
     "TableCost",
+    "Thresholds",
     "UnitProgress",
     "UnitRow",
     "Use",
@@ -61,6 +63,7 @@ __all__ = [
     "list_models",
     "load_model",
     "load_quantized",
+    "matched",
     "quantize",
     "recipe",
     "relevance",

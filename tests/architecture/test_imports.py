@@ -36,7 +36,7 @@ STUDIO = (
     ("model_store",),
     ("explaining",),
     ("workbench",),
-    ("quantize", "relevance"),
+    ("quantize", "relevance", "segment"),
     ("api", "opening", "warm_up"),
     ("studio",),
 )

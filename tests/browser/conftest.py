@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,14 +57,21 @@ def browser() -> Iterator:
 @pytest.fixture(scope="session")
 def studio(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running studio. It needs `browser`, so that nothing is started where there is none."""
-    port, log = free_port(), tmp_path_factory.mktemp("studio") / "log"
-    home = str(tmp_path_factory.mktemp("home"))
+    log = tmp_path_factory.mktemp("studio") / "log"
+    with started(["app.py"], tmp_path_factory.mktemp("home"), log) as url:
+        yield url
+
+
+@contextmanager
+def started(command: list[str], home: Path, log: Path) -> Iterator[str]:
+    """The address of a studio that runs meanwhile; what it prints is in `log`."""
+    port = free_port()
     environment = {
-        **os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": "", "VITQ_HOME": home,
+        **os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": "", "VITQ_HOME": str(home),
     }  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             wait_until_up(f"http://127.0.0.1:{port}/", process, log)
@@ -76,15 +84,20 @@ def studio(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def page(browser, studio: str) -> Iterator:
     """The studio's page on a wide screen, loaded; a script error or a request to elsewhere fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    with visited(browser, studio) as page:
+        yield page
+
+
+@contextmanager
+def visited(browser, url: str, **settings) -> Iterator:
+    """A visitor's page. `settings`: of the browser's context, such as its size and whether it is touched."""
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **settings})
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
-    page.on(
-        "request", lambda request: is_ours(request.url, studio) or wrong.append(f"asks for {request.url}")
-    )
-    page.goto(studio)
+    page.on("request", lambda request: is_ours(request.url, url) or wrong.append(f"asks for {request.url}"))
+    page.goto(url)
     yield page
     context.close()
     assert not wrong, wrong

@@ -265,6 +265,20 @@ def test_the_second_click_runs_no_encoder(sam: Sam) -> None:
     assert len(calls) == segmenter.cache.encodings == 3
 
 
+def test_a_smaller_frame_has_smaller_masks_of_the_same_embedding(segmenter: Segmenter) -> None:
+    opened = segmenter.opened(picture(0, 300, 400))
+    reduced = opened.reduced(200)
+    assert reduced.size == (150, 200) and opened.size == (300, 400)
+    large, small = opened.answer(Prompt(((160, 180),), (1,))), reduced.answer(Prompt(((80, 90),), (1,)))
+    np.testing.assert_allclose(small.ious, large.ious, atol=1e-5)
+    np.testing.assert_allclose(small.low_res, large.low_res, atol=1e-4)
+    assert (large.masks[:, ::2, ::2] == small.masks).mean() > 0.95
+    assert opened.reduced(4000).size == (300, 400)
+    assert reduced.embedding is opened.embedding
+    with pytest.raises(ValueError, match="longest"):
+        opened.reduced(0)
+
+
 def test_pictures_of_the_same_bytes_and_another_shape_differ(segmenter: Segmenter) -> None:
     for size in ((40, 30), (30, 40)):
         segmenter.segment(Image.new("RGB", size), [Prompt(((5, 5),), (1,))])

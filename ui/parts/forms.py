@@ -13,7 +13,7 @@ from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .method_options import AUTOMATIC, methods_with
-from .model_list import offered, offered_models
+from .model_list import choices, offered
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
 from .user_sources import default_folder, folders_allowed
@@ -46,8 +46,7 @@ def verdicts(
 
 def model_choices() -> list[tuple[str, str]]:
     """(text, id) of every model, bundled ones first."""
-    models = sorted(offered_models(), key=lambda info: not info.bundled)
-    return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
+    return choices()
 
 
 def recipe_choices() -> list[tuple[str, str]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gradio as gr
 from gradio.components import Component
 
-from ..parts import markup
+from ..parts import markup, steps
 from ..parts.bits_table import ALL
 from ..parts.forms import Fields, bits_slider
 from ..running.run_parts import files_of, start_and_stop, status_line
-from . import markup as relevance_html
 from .settings import LIMITS, POLICIES, paper_options
 
-EMPTY = relevance_html.waiting("The table of bits appears here: choose bits, or score the layers first.")
+EMPTY = steps.waiting("The table of bits appears here: choose bits, or score the layers first.")
 IDLE = markup.banner("idle", "No bits chosen yet.")
 LABELS = {
     "avg_weight_bits": "Average weight bits",

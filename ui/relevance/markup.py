@@ -8,7 +8,7 @@ from math import isfinite, isnan
 import vitq_core as vq
 
 from ..explaining.explained import Explained, View
-from ..parts import markup, overlay
+from ..parts import markup, overlay, steps
 
 # Correlations of maps of patches from which a sentence says so. Single pixels of two models hardly correlate.
 ALIKE, DIFFERENT = 0.9, 0.5
@@ -16,16 +16,6 @@ NOT_YET = "Quantize with a table of bits, and the quantized model's map appears 
 FEATURES = "what its features depend on"
 NAMELESS = "This model names nothing: the map shows what its features depend on."
 KINDS = {"patches": "patch by patch", "pixels": "pixel by pixel"}
-
-
-def step(number: int, title: str, sentence: str) -> str:
-    words = f"<h2>{escape(title)}</h2><p>{escape(sentence)}</p>"
-    return f'<div class="vq-step"><i>{number}</i><div>{words}</div></div>'
-
-
-def waiting(text: str) -> str:
-    """What stands where a result will be."""
-    return f'<div class="vq-placeholder vq-small"><p>{escape(text)}</p></div>'
 
 
 def certainty(importance: vq.Importance) -> str:
@@ -63,7 +53,7 @@ def _beside(now: float, was: float, unit: str, uniform: str) -> str:
 def maps(explained: Explained | None, kind: str) -> str:
     """The picture, and why each model says what it says about it, side by side."""
     if explained is None:
-        return waiting("Click a picture or drop one, and the parts that support the answer light up.")
+        return steps.waiting("Click a picture or drop one, and the parts that support the answer light up.")
     picture = _figure("Picture", "what the models see", overlay.as_url(overlay.plain(explained.picture)))
     full = _view("Full precision", explained.full, explained, kind, "full")
     if explained.quantized is None:

@@ -13,7 +13,7 @@ from vitq_core.experiment.measure import Progress
 from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..learning.live import Live
 from ..learning.view import build_modules, show_modules
-from ..parts import markup
+from ..parts import markup, steps
 from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT, Fields, lacking, recipe_choices, verdicts
 from ..parts.jobs import Job
@@ -21,13 +21,12 @@ from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
 from ..running.run_parts import care, connect_download, ended, model_download, start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, check_settings
 from ..workbench import Workbench
-from . import markup as relevance_html
 from .bits import BitsSection
 from .settings import run_of, run_problems
 
 IDLE = markup.banner("idle", "Nothing quantized with these bits yet.")
 STOPPED = markup.banner("stopped", "Cancelled.", "Press the button to start again.")
-EMPTY = relevance_html.waiting("Size, accuracy and agreement of the quantized model appear here.")
+EMPTY = steps.waiting("Size, accuracy and agreement of the quantized model appear here.")
 NO_TABLE = "There is no table of bits yet: choose bits first."
 METHOD = "lrp"
 PREFIX = "mixed-"

@@ -10,7 +10,7 @@ from vitq_core.experiment import given_path, is_name
 from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores
-from ..parts import markup
+from ..parts import markup, steps
 from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
 from ..running.run_parts import files_of, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings, sentence
@@ -26,7 +26,7 @@ IDLE = markup.banner(
 STOPPED = markup.banner(
     "stopped", "Cancelled.", "What was gathered is kept: Score layers goes on from there."
 )
-EMPTY = relevance_html.waiting("A map of blocks and layer types appears here.")
+EMPTY = steps.waiting("A map of blocks and layer types appears here.")
 COUNTS = [
     Count("scored", "Pictures to score with", 64, f"{PREFIX}scored"),
     Count("calibration", "Pictures to measure ranges on", 32, f"{PREFIX}calibration"),

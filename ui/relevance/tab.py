@@ -7,12 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts import markup
+from ..parts import markup, steps
 from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT
 from ..running.runs import HEAVY, Data, Updates, sentence
 from ..workbench import Workbench
-from . import markup as relevance_html
 from .bits import BitsSection
 from .explain import ExplainSection
 from .quantize import QuantizeSection
@@ -119,4 +118,4 @@ class Page:
 
 def _step(number: int) -> None:
     first = ["vq-first"] if number == 1 else []
-    gr.HTML(relevance_html.step(number, *STEPS[number - 1]), elem_classes=first)
+    gr.HTML(steps.step(number, *STEPS[number - 1]), elem_classes=first)

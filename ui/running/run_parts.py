@@ -1,5 +1,6 @@
 """What every run on a page has: its buttons, the line that says how far it is, and its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,11 +76,14 @@ def model_download(elem_id: str) -> gr.Button:
 
 def connect_download(button: gr.Button, bench: Packs, shown: gr.State) -> None:
     """At a click the result of `shown`, its settings, is packed and downloaded, during others' runs too."""
+    connect_file(button, lambda settings: pack(bench, settings), shown)
+
+
+def connect_file(button: gr.Button, make: Callable[..., str], inputs: Any) -> None:
+    """At a click the file whose path `make(inputs)` gives is downloaded."""
     file = gr.DownloadButton(elem_id=f"{button.elem_id}-file", elem_classes="vq-hidden")
-    packed = button.click(
-        lambda settings: pack(bench, settings), shown, file, show_progress_on=button, **DOWNLOAD
-    )  # fmt: skip
-    packed.success(None, file, js=SAVE)
+    made = button.click(make, inputs, file, show_progress_on=button, **DOWNLOAD)
+    made.success(None, file, js=SAVE)
 
 
 def ended(settings: RunSettings, stored: bool = False, known: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import weakref
 from collections.abc import Hashable, Sequence
@@ -15,7 +16,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from ..common.arithmetic import plain_arithmetic
-from ..common.checks import check_choice
+from ..common.checks import check_choice, check_count
 from ..common.errors import NotFinite
 from ..graph.copies import network_of
 from ..pictures.decoding import plain_picture
@@ -114,6 +115,16 @@ class OpenPicture:
     def embedding(self) -> Tensor:
         """[1, D, g, g]; others see it too, so it is not to be changed."""
         return self.predictor.features
+
+    def reduced(self, longest: int) -> OpenPicture:
+        """The same embedding in a frame whose longer side has at most ``longest`` pixels: prompts and masks
+        are in pixels of that. Making masks as large as a photograph takes longer than finding them.
+        """
+        check_count("longest", longest)
+        factor = min(longest / max(self.size), 1)
+        predictor = copy.copy(self.predictor)
+        predictor.original_size = tuple(max(round(side * factor), 1) for side in self.size)
+        return OpenPicture(predictor)
 
     @plain_arithmetic
     def answer(

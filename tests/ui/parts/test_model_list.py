@@ -9,14 +9,14 @@ import pytest
 import vitq_core as vq
 from ui import api
 from ui.parts import forms, settings
-from ui.parts.model_list import offered, offered_ids, offered_models
+from ui.parts.model_list import ALL, SEGMENTS, choices, offered, offered_ids, offered_models
 
 from .test_settings import GOOD
 
 UI = Path(__file__).parents[3] / "ui"
 
 
-def test_a_model_that_answers_prompts_is_offered_nowhere() -> None:
+def test_a_model_that_answers_prompts_is_offered_by_no_other_tab() -> None:
     segmenting = [info.id for info in vq.list_models() if info.task == "segmentation"]
     assert "sam-vit-b" in segmenting
     offers = [offered_ids(), [name for _, name in forms.model_choices()]]
@@ -24,6 +24,13 @@ def test_a_model_that_answers_prompts_is_offered_nowhere() -> None:
     for ids in offers:
         assert ids and not set(ids) & set(segmenting)
     assert offered("sam-vit-b") is None and forms.model_sentence("sam-vit-b") == ""
+
+
+def test_the_tab_that_asks_for_prompts_offers_it() -> None:
+    assert "sam-vit-b" in offered_ids(SEGMENTS)
+    assert "demo-vit" not in offered_ids(SEGMENTS)
+    bundled = [text for text, _ in choices(ALL) if "(download)" not in text]
+    assert [text for text, _ in choices(ALL)][: len(bundled)] == bundled
 
 
 def test_all_others_are_offered() -> None:

@@ -1,0 +1,130 @@
+"""Making a quantized model on the page: its settings, its scenes, its run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+
+import vitq_core as vq
+from tests import nasty
+from tests.sam import tiny_sam
+from ui.parts.jobs import Job
+from ui.segment import quantizing, settings
+from ui.segment.settings import SamSettings
+
+VALUES = {
+    "model": "tiny-sam", "recipe": "minmax", "weight_bits": 6, "act_bits": 6, "parts": "both",
+    "calibration": 2, "seed": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", VALUES)
+def test_every_field_of_the_form(field, bench):
+    assert settings.from_form(VALUES).title
+    for value in nasty.SENT.values():
+        found = settings.problems({**VALUES, field: value})
+        assert list(found) == [field]
+        assert nasty.sentence(found[field]).endswith(".")
+        with pytest.raises(ValueError, match=r"\.$"):
+            settings.from_form({**VALUES, field: value})
+
+
+def test_settings_are_named_by_what_is_unusual():
+    made = SamSettings("demo-sam", "minmax", 4, 5, "encoder", calibration=4, seed=3)
+    for part in ("demo-sam", "W4/A5", "encoder only", "4 calibration scenes", "seed 3"):
+        assert part in made.title
+    assert made.slug == "demo-sam-minmax-w4a5-encoder"
+
+
+def test_calibration_scenes_are_what_a_sam_takes():
+    sam = tiny_sam()
+    given = list(quantizing.batches(3, seed=1, side=128))
+    assert [set(batch[0]) & {"boxes", "point_coords"} for batch in given] == [
+        {"boxes"}, {"point_coords"}, {"boxes"},
+    ]  # fmt: skip
+    with torch.no_grad():
+        for batch in given:
+            (answer,) = sam(batch, multimask_output=False)
+            assert answer["masks"].shape[-2:] == (128, 128)
+    again = next(quantizing.batches(1, seed=1, side=128))
+    assert torch.equal(given[0][0]["image"], again[0]["image"])
+    assert not torch.equal(next(quantizing.batches(1, 2, 128))[0]["image"], again[0]["image"])
+
+
+def test_a_click_lies_inside_of_its_object():
+    mask = np.zeros((9, 9), bool)
+    mask[0, :], mask[:, 0] = True, True  # its middle is outside of it
+    x, y = quantizing.inside(mask)
+    assert mask[int(y), int(x)]
+
+
+def test_a_model_against_itself_agrees(bench):
+    segmenter = vq.Segmenter(tiny_sam())
+    found = quantizing.try_scenes(segmenter, segmenter)
+    assert found.agreement == 1 and found.changed == 0 and found.full == found.quantized
+    assert found.prompts >= len(quantizing.TRIED)
+    assert not quantizing.collapse(segmenter)
+
+
+def test_a_collapsed_encoder_is_named():
+    sam = tiny_sam()
+    torch.nn.init.zeros_(sam.image_encoder.neck[3].weight)
+    assert "sees every picture alike" in quantizing.collapse(vq.Segmenter(sam))
+
+
+def test_masks_that_say_nothing_are_named():
+    assert "all empty or all full" in quantizing._blank([0.0, 1.0])
+    assert not quantizing._blank([0.0, 0.5])
+
+
+def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
+    asked = settings.from_form(VALUES)
+    made = bench.quantize(asked)
+    assert bench.quantize(asked) is made is bench.made(asked)
+    assert bench.made(SamSettings("tiny-sam", "minmax")) is None
+    job = Job()
+    job.abandon()
+    with pytest.raises(vq.Cancelled):
+        bench.quantize(settings.from_form({**VALUES, "seed": 9}), job=job)
+
+
+def test_a_run_of_the_page_is_used_for_the_next_answers(page, visitor):
+    me = visitor().opens()
+    me.clicks(0.5, 0.5)
+    me.held |= {part: VALUES[name] for name, part in page.form.fields.items()}
+    me.takes(page.quantize(me.held, lambda done, said: None, Job()))
+    assert "tiny-sam · Min–max · W6/A6" in me.seen[page.status]
+    assert me.seen[page.tried]["visible"]
+    me.takes(page.use(me.held))
+    assert "Agreement" in me.seen[page.board.cards]
+
+
+def test_the_banner_follows_the_form(page, visitor):
+    me, request = visitor().opens(), SimpleNamespace(session_hash="me")
+    me.held |= {part: VALUES[name] for name, part in page.form.fields.items()}
+    assert "Only full precision answers" in page.reflect(me.held, request)
+    me.held[page.board.shown] = settings.from_form(VALUES)
+    assert "vq-done" in page.reflect(me.held, request)
+    me.held[page.form.fields["weight_bits"]] = 3
+    assert "The settings changed" in page.reflect(me.held, request)
+    me.held[page.form.fields["weight_bits"]] = 99
+    assert "Weight bits: A whole number" in page.reflect(me.held, request)
+
+
+def test_without_a_model_or_a_method_there_is_a_sentence(bench, monkeypatch):
+    monkeypatch.setattr(settings, "models", list)
+    monkeypatch.setattr(settings, "methods", list)
+    found = settings.problems(VALUES)
+    assert found["model"] == settings.NO_MODEL
+    assert found["recipe"] == settings.NO_METHOD
+    from ui.segment import tab
+
+    with gr.Blocks() as studio, gr.Tab("Segment") as opened:
+        tab.build(bench.bench, studio, opened)
+    assert any(
+        settings.NO_MODEL in str(part.value) for part in studio.blocks.values() if hasattr(part, "value")
+    )

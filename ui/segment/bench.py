@@ -1,0 +1,149 @@
+"""Behind the Segment page: models, pictures, quantized models and what they said, shared by everybody.
+
+Everything is keyed by what was asked, nothing by who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from PIL import Image
+
+import vitq_core as vq
+from vitq_core.experiment.measure import Progress, part_of
+
+from ..model_store import megabytes
+from ..parts.cache import Cache
+from ..parts.jobs import Job
+from ..parts.memory import give_back
+from ..parts.settings import a_name
+from ..workbench import Workbench
+from .answers import Compared, compared
+from .pictures import Pictures
+from .quantizing import Tried, quantize, try_scenes
+from .settings import SamSettings
+from .visit import Picture, Thing
+
+EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anything
+SHOWN_SIDE = 800  # pixels of a mask on the page
+KEPT_MODELS, KEPT_LOOKS = 2, 4  # a look is an embedding of at most four megabytes
+KEPT_ANSWERS = 64  # of a few megabytes at most
+GONE = "This quantized model is no longer in memory; press Quantize to make it again."
+
+
+class Asked:
+    """A model that answers prompts, and the pictures that it looked at last, as large as they are shown."""
+
+    def __init__(self, model: Any, embeddings: vq.EmbeddingCache, identity: Hashable):
+        self.segmenter = vq.Segmenter(model, embeddings, identity)
+        self._looks: Cache[Any] = Cache(KEPT_LOOKS)
+
+    def look(self, picture: Picture, read: Image.Image) -> Any:
+        """`read` encoded; what identifies a photograph by its pixels would take as long as an answer."""
+        return self._looks.get_or_make(picture.key, lambda: self.segmenter.opened(read).reduced(SHOWN_SIDE))
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A quantized model, ready to be asked."""
+
+    settings: SamSettings
+    model: vq.Model
+    result: vq.QuantizeResult
+    asked: Asked
+    tried: Tried
+
+
+class SegmentBench:
+    def __init__(self, bench: Workbench):
+        self.bench, memory = bench, bench.memory
+        self.pictures = Pictures(memory)
+        self.embeddings = vq.EmbeddingCache(EMBEDDINGS)
+        self._full: Cache[Asked] = memory.cache(KEPT_MODELS)
+        self._made: Cache[Made] = memory.cache(weigh=lambda made: 2 * megabytes(made.model))
+        self._compared: Cache[Compared] = memory.cache(KEPT_ANSWERS, weigh=lambda kept: kept.megabytes)
+        # Both models of one question after each other: two at once would only share the processor.
+        self._asking = Lock()
+
+    def full(self, model_id: str) -> Asked:
+        """The full-precision model. Raises ValueError for what is none."""
+        return self._full.get_or_make(
+            a_name(model_id), lambda: Asked(self.bench.model(model_id), self.embeddings, model_id)
+        )
+
+    def made(self, settings: SamSettings | None) -> Made | None:
+        """A quantized model that is still in memory."""
+        return None if settings is None else self._made.get(settings)
+
+    def quantize(
+        self, settings: SamSettings, progress: Progress | None = None, job: Job | None = None
+    ) -> Made:
+        """The quantized model of `settings`, made unless it is still in memory. Raises vq.Cancelled."""
+        with self.bench.computing():
+            made = self.made(settings)
+            if made is None:
+                try:
+                    made = self._quantize(settings, progress, job or Job())
+                finally:
+                    give_back()
+            self._made.put(settings, made)
+            return made
+
+    def _quantize(self, settings: SamSettings, progress: Progress | None, job: Job) -> Made:
+        part_of(progress, 0, 1)(0.0, "Loading the model")
+        model = self.bench.model(settings.model)
+        result = quantize(model, settings, progress, job)
+        self.embeddings.forget(settings)
+        asked = Asked(result.model, self.embeddings, settings)
+        tried = try_scenes(self.full(settings.model).segmenter, asked.segmenter, progress, job)
+        return Made(settings, model, result, asked, tried)
+
+    def compare(
+        self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing
+    ) -> Compared:
+        """What the model says of an object, and what the quantized one does, where there is one.
+
+        Masks are as large as they are shown. Raises ValueError for a prompt that means nothing and for a
+        quantized model that is gone, and vq.VitqError for NaN.
+        """
+        key = (model_id, quantized, picture.key, thing)
+        return self._compared.get_or_make(
+            key, lambda: compared(*self._answers(model_id, quantized, picture, thing))
+        )
+
+    def _answers(
+        self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing
+    ) -> list[vq.Answer]:
+        read = self.pictures.read(picture)
+        with self._asking:
+            looks = [asked.look(picture, read) for asked in self.asked(model_id, quantized)]
+            height, width = looks[0].size
+            prompt = thing.within((width, height), picture.size).prompt()
+            return [look.answer(prompt) for look in looks]
+
+    def look(self, model_id: str, quantized: SamSettings | None, picture: Picture) -> None:
+        """Encode a picture, so that the first click is answered as soon as the others."""
+        read = self.pictures.read(picture)
+        with self._asking:
+            for asked in self.asked(model_id, quantized):
+                asked.look(picture, read)
+
+    def ask(
+        self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing
+    ) -> list[vq.Answer]:
+        """Of both models, masks as large as the picture; of one where `quantized` is None."""
+        read, prompt = self.pictures.read(picture), thing.prompt()
+        with self._asking:
+            return [asked.segmenter.segment(read, [prompt])[0] for asked in self.asked(model_id, quantized)]
+
+    def asked(self, model_id: str, quantized: SamSettings | None) -> list[Asked]:
+        """Full precision and, where there is one, the quantized model. ValueError where that is gone."""
+        if quantized is None:
+            return [self.full(model_id)]
+        made = self.made(quantized)
+        if made is None:
+            raise ValueError(GONE)
+        return [self.full(model_id), made.asked]

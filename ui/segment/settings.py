@@ -1,0 +1,98 @@
+"""What a person chose on the Segment page: a frozen value that keys the quantized model it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import vitq_core as vq
+from vitq_core.experiment import MAX_BITS, MIN_BITS, counted
+
+from ..parts.checks import one_of, refuse, whole
+from ..parts.model_list import SEGMENTS, choices
+from ..parts.settings import MAX_SEED
+
+OWN = "ptq4sam"
+PARTS = {
+    "both": ("encoder", "decoder"),
+    "encoder": ("encoder",),
+    "decoder": ("decoder",),
+}
+IN_WORDS = {"both": "Both halves", "encoder": "Image encoder", "decoder": "Mask decoder"}
+MAX_SCENES = 64
+FIELDS = ("model", "recipe", "weight_bits", "act_bits", "parts", "calibration", "seed")
+NO_MODEL = "No Segment Anything is bundled with this studio yet, so there is nothing to point with."
+NO_METHOD = "This studio has no method for Segment Anything yet, so both models cannot be compared."
+
+
+@dataclass(frozen=True)
+class SamSettings:
+    """Everything that decides a quantized model. `parts`: a key of `PARTS`; `calibration`: scenes."""
+
+    model: str
+    recipe: str
+    weight_bits: int = 6
+    act_bits: int = 6
+    parts: str = "both"
+    calibration: int = 8
+    seed: int = 0
+
+    @property
+    def bits(self) -> str:
+        return f"W{self.weight_bits}/A{self.act_bits}"
+
+    @property
+    def title(self) -> str:
+        """Names what differs from the usual run too."""
+        unusual = [] if self.parts == "both" else [f"{self.parts} only"]
+        if self.calibration != SamSettings.calibration:
+            unusual.append(counted(self.calibration, "calibration scene"))
+        if self.seed:
+            unusual.append(f"seed {self.seed}")
+        return " · ".join([self.model, vq.RECIPES[self.recipe].title, self.bits, *unusual])
+
+    @property
+    def slug(self) -> str:
+        return f"{self.model}-{self.recipe}-w{self.weight_bits}a{self.act_bits}-{self.parts}".replace(
+            "/", "-"
+        )
+
+    def engine_recipe(self) -> Any:
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, parts=PARTS[self.parts])
+
+
+def models() -> list[tuple[str, str]]:
+    """(text, id) of every Segment Anything, bundled ones first."""
+    return choices(SEGMENTS)
+
+
+def methods() -> list[tuple[str, str]]:
+    """(text, name) of the recipes that know a Segment Anything's halves, the one made for it first."""
+    known = sorted((name for name in vq.RECIPES if "parts" in vq.RECIPES[name].applies), key=_comes_later)
+    return [(vq.RECIPES[name].title, name) for name in known]
+
+
+def _comes_later(name: str) -> bool:
+    return name != OWN
+
+
+def problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with a form's values: {field: a sentence}; empty when they can be run."""
+    found = {
+        "model": one_of(values.get("model"), [name for _, name in models()]) if models() else NO_MODEL,
+        "recipe": one_of(values.get("recipe"), [name for _, name in methods()]) if methods() else NO_METHOD,
+        "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
+        "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
+        "parts": one_of(values.get("parts"), PARTS),
+        "calibration": whole(values.get("calibration"), 1, MAX_SCENES),
+        "seed": whole(values.get("seed"), 0, MAX_SEED),
+    }
+    return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def from_form(values: Mapping[str, Any]) -> SamSettings:
+    """The settings that a form's values (keys: FIELDS) ask for; ValueError for those with `problems`."""
+    refuse(problems(values))
+    numbers = {name: int(values[name]) for name in ("weight_bits", "act_bits", "calibration", "seed")}
+    return SamSettings(values["model"], values["recipe"], parts=values["parts"], **numbers)
