@@ -241,7 +241,9 @@ def _tensors(output: object) -> list[Tensor]:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """‖a − b‖ / ‖b‖, zero for equal ones."""
+    """‖a − b‖ / ‖b‖, zero for equal ones; of yes and no, which rounding may turn, the share that differs."""
+    if a.dtype == torch.bool:
+        return float((a != b).double().mean()) if a.numel() else 0.0
     if not a.is_floating_point():
         return 0.0 if torch.equal(a, b) else 1.0
     difference = (a.double() - b.double()).norm().item()
