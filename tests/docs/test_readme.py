@@ -31,8 +31,8 @@ def test_the_readme_has_a_row_for_every_recipe() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/engine.md"])
 def test_the_code_on_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All blocks in their order, as one program; what learns for minutes is left to the tests of learning, and
-    what needs a bundled model whose weights are not there."""
+    """All blocks in their order, as one program; not what learns for minutes, which other tests do, nor what
+    needs a bundled model whose weights are not there."""
     monkeypatch.chdir(tmp_path)
     photographs(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
