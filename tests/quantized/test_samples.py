@@ -198,3 +198,15 @@ def test_rescaled_rows_are_what_the_rescaled_layer_reads(tokens: Tensor) -> None
 def test_a_layer_without_a_weight_is_a_product() -> None:
     assert isinstance(sample_of(nn.Conv2d(1, 1, 1), 3), RowSample)
     assert isinstance(sample_of(nn.Identity(), 3), ProductSample)
+
+
+def test_pictures_that_bring_more_than_the_first_one_do_not_fill_the_memory() -> None:
+    rows, products = RowSample(nn.Linear(CHANNELS, 3), 50), ProductSample(50)
+    for number in range(50):
+        prompts = 1 if number == 0 else 200
+        rows.update([noise(prompts, 7, CHANNELS, seed=number)], 1)
+        products.update([noise(prompts, 2, 7, 4, seed=number), noise(prompts, 2, 4, 9, seed=number)], 1)
+    kept = rows.kept()
+    assert samples.ROWS // 4 < len(kept.values) <= samples.MOST_ROWS + samples.RARE
+    assert float(kept.counts.sum()) == pytest.approx(49 * 1400 + 7, rel=0.05)
+    assert 4 <= len(products.kept().left) <= samples.MOST_PRODUCTS

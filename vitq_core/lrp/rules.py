@@ -164,8 +164,7 @@ def _transposed(
 
 
 class MatMul(Function):
-    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``; all of
-    it for the one where the other is no activation.
+    """``Z = A B``: half of the relevance for each operand, ``R_A = ½·A⊙(S Bᵀ)``, ``R_B = ½·B⊙(Aᵀ S)``.
 
     ``apply``'s last argument is Z where it is known.
     """
@@ -179,12 +178,11 @@ class MatMul(Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple:
         *operands, z = ctx.saved_tensors
-        each = 1 / sum(ctx.needs_input_grad[:2])
         a, b = (operand.expand(*z.shape[:-2], *operand.shape[-2:]) for operand in operands)
         found = a.new_empty(a.shape), b.new_empty(b.shape)
         pieces = _along_the_batch(a, b, z, relevance, *found)
         for a, b, z, relevance, to_a, to_b in pieces:
-            share = safe_divide(relevance, without_rounding(a, b, z)).mul_(each)
+            share = safe_divide(relevance, without_rounding(a, b, z)).mul_(0.5)
             torch.matmul(share, b.transpose(-2, -1), out=to_a).mul_(a)
             torch.matmul(a.transpose(-2, -1), share, out=to_b).mul_(b)
         return *map(sum_to, found, operands), None

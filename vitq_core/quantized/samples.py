@@ -19,8 +19,10 @@ from ..quantizers.judges import Correlated, Judge, Multiplied, Weighted
 from ..quantizers.statistics import even_stride
 
 ROWS, RARE = 512, 64  # rows kept of a layer's input; as many of them are those of largest norm
+MOST_ROWS = 4 * ROWS  # where pictures bring more than was expected
 PRODUCTS = 4  # pictures kept of a product of two activations; of pictures cut into windows or asked several
 WINDOWS = 4  # things, up to so many times as many of those
+MOST_PRODUCTS = 4 * PRODUCTS * WINDOWS
 QUERIES, LOUD = 48, 12  # rows of the first factor, for each of these pictures and heads
 
 
@@ -76,6 +78,14 @@ class RowSample:
         self._even.append((places[even], rows[even]))
         self._keep_rare(places, rows)
         self._seen += len(rows)
+        self._thin()
+
+    def _thin(self) -> None:
+        """Pictures may bring many more rows than the first one led to expect."""
+        while sum(len(places) for places, _ in self._even) > MOST_ROWS:
+            self._expected, self._stride = max(self._expected, ROWS + 1), 2 * self._stride
+            kept = [(places, places % self._stride == 0, rows) for places, rows in self._even]
+            self._even = [(places[even], rows[even]) for places, even, rows in kept]
 
     def _expect(self, total: int, together: int) -> None:
         """As many rows; exactly so where all pictures give as many."""
@@ -134,6 +144,9 @@ class ProductSample:
         for kept, factor in zip((self._left, self._right), inputs, strict=False):
             kept.append(factor[first :: self._step].clone())
         self._seen += len(inputs[0])
+        if sum(map(len, self._left)) > MOST_PRODUCTS:  # many more than the first picture led to expect
+            self._step *= 2
+            self._left, self._right = ([factor[::2] for factor in kept] for kept in (self._left, self._right))
 
     def kept(self) -> Factors:
         """What was kept."""
