@@ -27,6 +27,7 @@ from tests.benchmarks import (  # noqa: E402
     mixed_precision,
     mutation,
     reconstruction,
+    segmentation,
     side_by_side,
     speed_ratios,
 )
@@ -81,6 +82,7 @@ SINGLE_RUNS = {
     "speed": speed_ratios,
     "memory": memory,
     "mutation": mutation,
+    "segmentation": segmentation,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),

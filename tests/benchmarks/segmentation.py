@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice, product
 from pathlib import Path
+from statistics import mean
 
 import vitq_core as vq
 from vitq_core.experiment.samples import CALIBRATION_SEEDS
@@ -28,13 +30,51 @@ from vitq_core.prompting import (
 )
 
 from .cells import save, width
-from .markdown import table
+from .markdown import numbers, table
+from .reconstruction import CALIBRATED, QUICK, Change, Row, after, both, options, rules, without
 
 RESULTS = Path(__file__).parents[2] / "docs" / "segmentation.json"
 MODEL, SCENES, CALIBRATION = "demo-sam", 500, 32
 WIDTHS, RECIPES = ("8/8", "6/6", "4/4"), ("minmax", "percentile", "repq", "adfq", "ptq4sam", "vitq")
+PUBLISHED = options(taus="paper", peaks="paper", fold="all")
+EVENLY = both(without("compare_stages"), without("allocate_budget"))  # equal bits
+HYBRID = {"post_gelu": vq.Use("hybrid_log"), "post_relu": vq.Use("hybrid_log")}
+
+
+def evenly(change: Change) -> Change:
+    """With equal bits, of which nothing is compared: a budget would hide what a quantizer is worth."""
+    return both(both(change, EVENLY), CALIBRATED)
+
+
+ROWS = {name: Row(vq.RECIPES[name].title, name, CALIBRATED) for name in RECIPES}
+ABLATION = {
+    "published": Row("PTQ4SAM as published", "ptq4sam", both(PUBLISHED, CALIBRATED)),
+    "clipped-ptq4sam": Row(
+        "PTQ4SAM, perceptual clipping", "ptq4sam", both(after("calibrate", "clip_scores"), CALIBRATED)
+    ),
+    "equal-bits": Row("VitQ, equal bits", "vitq", evenly(lambda recipe: recipe)),
+    "clipped": Row("perceptual clipping", "vitq", evenly(after("calibrate", "clip_scores"))),
+    "hybrid": Row("hybrid log-uniform codes after GELU and ReLU", "vitq", evenly(rules(**HYBRID))),
+    "relu-log": Row(
+        "after ReLU as after GELU",
+        "vitq",
+        evenly(rules(post_relu=vq.RECIPES["vitq"].rules["post_gelu"])),
+    ),
+    "granularity": Row(
+        "adaptive granularity after softmax",
+        "vitq",
+        evenly(rules(post_softmax=vq.Use("adaptive_granularity"))),
+    ),
+    "no-compensation": Row("no compensation", "vitq", evenly(without("compensate"))),
+    "no-rotation": Row("no rotated heads", "vitq", evenly(without("rotate_heads"))),
+    "no-rescaling": Row("no rescaled norms", "vitq", evenly(without("reparameterize_judged"))),
+    "learned": Row("VitQ, learned: blocks and whole decoder layers", "vitq", QUICK),
+    "learned-ptq4sam": Row("PTQ4SAM, learned: blocks and whole decoder layers", "ptq4sam", QUICK),
+}
+ALL = {**ROWS, **ABLATION}
+JUDGES = ("scenes", "photos")
 HALVES = {"both": None, "encoder": ("encoder",), "decoder": ("decoder",)}
-ROUGH = 3  # digits
+DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -74,43 +114,36 @@ def main() -> None:
     results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     if not arguments.print:
         fill(arguments, results.setdefault(arguments.model, {}), lambda: save(results, arguments.results))
-    print(markdown(results))
+    print(page(results))
 
 
 def fill(arguments: argparse.Namespace, found: dict, keep: Callable[[], None]) -> None:
     """Measure what is missing."""
-    bench = made(arguments)
+    bench = cache(partial(made, arguments))
     if "float" not in found:
-        found["float"] = {name: figures(bench.asked(name, bench.model)) for name in bench.judges}
+        plain = bench(arguments.seeds[0])
+        found["float"] = {name: figures(plain.asked(name, plain.model)) for name in plain.judges}
         keep()
-    wanted = product(arguments.widths, arguments.halves, arguments.recipes)
-    for bits, half, name in wanted:
-        key = " ".join((name, f"W{'/A'.join(map(str, width(bits)))}", half, f"seed {arguments.seed}"))
+    wanted = product(arguments.seeds, arguments.widths, arguments.halves, arguments.rows)
+    for seed, bits, half, name in wanted:
+        key = " ".join((name, f"W{'/A'.join(map(str, width(bits)))}", half, f"seed {seed}"))
         if key not in found:
-            given = {"parts": HALVES[half], **dict(option(text) for text in arguments.options)}
-            recipe = vq.recipe(name, *width(bits), effort=arguments.effort, **given)
-            found[key] = bench.cell(recipe, arguments.seed)
+            row = ALL[name]
+            recipe = row.change(vq.recipe(row.recipe, *width(bits), parts=HALVES[half]))
+            found[key] = bench(seed).cell(recipe, seed)
             keep()
             print(key, json.dumps(found[key]), flush=True)
 
 
-def made(arguments: argparse.Namespace) -> Bench:
+def made(arguments: argparse.Namespace, seed: int) -> Bench:
+    """``seed`` draws what calibrates."""
     model = vq.load_model(arguments.model)
     side = model.module.image_encoder.img_size
-    scenes = drawn_scenes(arguments.calibration, side, CALIBRATION_SEEDS + arguments.seed)
+    scenes = drawn_scenes(arguments.calibration, side, CALIBRATION_SEEDS + seed)
     judges: dict[str, Callable] = {"scenes": lambda: drawn_scenes(arguments.scenes, side)}
     if arguments.data:
         judges["photos"] = lambda: islice(CocoPictures(arguments.data), arguments.photos)
     return Bench(model, [*calibration_batches(side, scenes)], judges)
-
-
-def option(text: str) -> tuple[str, object]:
-    """``"fold=all"`` → ("fold", "all"): numbers and true or false as JSON has them."""
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,37 +156,62 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--photos", type=int, help="of the photographs (default: all)")
     parser.add_argument("--calibration", type=int, default=CALIBRATION, help="scenes that calibrate")
     parser.add_argument("--widths", nargs="+", default=WIDTHS)
-    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--rows", nargs="+", choices=ALL, default=list(ROWS))
     parser.add_argument("--halves", nargs="+", choices=HALVES, default=["both"])
-    parser.add_argument("--options", nargs="*", default=[], help="of the recipe, as fold=all")
-    parser.add_argument("--effort", default="none")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--print", action="store_true", help="only print what was measured")
     return parser
 
 
-def markdown(results: dict) -> str:
-    """A table for each model: rows by recipe, columns by what was asked of what."""
-    return "\n\n".join(_table(model, found) for model, found in results.items())
+def page(results: dict) -> str:
+    """Of every model: by recipe on each judge, by half, and what each part is worth."""
+    return "\n\n".join(_of_model(model, found) for model, found in results.items())
 
 
-COLUMNS = {"click": "click_iou", "box": "box_iou", "3 clicks": "three_clicks_iou", "same": "box_agreement"}
+Cell = tuple[str, str, str]  # row, width, half
+SHOWN = ("click_iou", "box_iou")
 
 
-def _table(model: str, found: dict) -> str:
-    judges = [name for name in ("scenes", "photos") if name in found["float"]]
-    head = [model, *(f"{judge}: {column}" for judge in judges for column in COLUMNS)]
-    rows = [[key, *_shown(cell, judges)] for key, cell in found.items()]
-    return table(head, rows)
-
-
-def _shown(cell: dict, judges: list[str]) -> list[str]:
-    return [
-        f"{cell[judge][figure][0]:.{ROUGH}f}" if figure in cell[judge] else "–"
-        for judge in judges
-        for figure in COLUMNS.values()
+def _of_model(model: str, found: dict) -> str:
+    cells: dict[Cell, list[dict]] = {}
+    for key, cell in found.items():
+        if key != "float":
+            name, bits, half, _ = key.split(" ", 3)
+            cells.setdefault((name, bits, half), []).append(cell)
+    plain = found["float"]
+    judges = [judge for judge in JUDGES if judge in plain]
+    parts = [
+        f"**{model}**, IoU from a click / from a box; in full precision "
+        + "; ".join(f"{_pair([plain], judge)} on {_count(plain[judge])}" for judge in judges)
+        + f". Calibration seeds: {numbers({int(key.split()[-1]) for key in found if key != 'float'})}."
     ]
+    for judge in judges:
+        parts.append(_grid(cells, judge, ROWS, ["both"]))
+    parts.append(_grid(cells, judges[0], ROWS, ["encoder", "decoder"]))
+    parts.append(_grid(cells, judges[0], ABLATION, ["both"]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _grid(cells: dict[Cell, list[dict]], judge: str, rows: Mapping[str, Row], halves: Sequence[str]) -> str:
+    """A line for each row and half that was measured, a column for each width; empty without any."""
+    widths = [f"W{'/A'.join(map(str, width(bits)))}" for bits in WIDTHS]
+    lines = []
+    for name, half in product(rows, halves):
+        found = [cells.get((name, bits, half)) for bits in widths]
+        if any(found):
+            title = rows[name].title + ("" if half == "both" else f", {half} alone")
+            lines.append([title, *(_pair(each, judge) if each else "–" for each in found)])
+    return table([judge, *widths], lines) if lines else ""
+
+
+def _pair(cells: Sequence[dict], judge: str) -> str:
+    """``click / box``, means over seeds."""
+    return " / ".join(f"{mean(cell[judge][figure][0] for cell in cells):.{DIGITS}f}" for figure in SHOWN)
+
+
+def _count(judged: dict) -> str:
+    return f"{judged['objects']:,} objects of {judged['pictures']:,} pictures"
 
 
 if __name__ == "__main__":
