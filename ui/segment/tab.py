@@ -91,7 +91,7 @@ class Page:
             self.tried: gr.update(
                 value=view.tried(made.tried, (report.size_mb, report.fp32_size_mb)), visible=True
             ),
-            self.warning: care(made.tried.warning),
+            self.warning: care(" ".join(made.tried.signs)),
             self.done: asked,
         }
 

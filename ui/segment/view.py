@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -216,15 +217,27 @@ def in_words(thing: Thing) -> str:
 
 
 def tried(found: Tried, result_mb: tuple[float, float]) -> str:
-    """What quantizing cost on scenes that nobody points at. `result_mb`: quantized and full precision."""
+    """What quantizing cost on a few scenes: mean IoUs with their objects. `result_mb`: quantized and full
+    precision."""
     small, large = result_mb
+    full, quantized = found.full, found.quantized
+    changed = f"{quantized.changed_choice.mean:.0%} of clicks choose another candidate"
     made = (
         markup.card("Size", f"{small:.1f} MB", f"{large / small:.1f}× smaller than {large:.1f} MB"),
-        markup.card("Agreement", _share(found.agreement), "mean IoU of both models' masks for boxes"),
-        markup.card("On the objects", _share(found.quantized), f"{_share(found.full)} in full precision"),
-        markup.card("Choice", f"{found.changed} of {found.prompts}", "clicks with another candidate chosen"),
-    )
+        _asked("From a click", full.click_iou, quantized.click_iou, quantized.click_agreement, changed),
+        _asked("From a box", full.box_iou, quantized.box_iou, quantized.box_agreement),
+        _asked(
+            "From three clicks", full.three_clicks_iou, quantized.three_clicks_iou,
+            quantized.three_clicks_agreement,
+        ),
+    )  # fmt: skip
     return _grid("".join(made))
+
+
+def _asked(title: str, full: Any, quantized: Any, agreement: Any, more: str = "") -> str:
+    """A card; each a Score."""
+    said = f"{_share(full.mean)} in full precision; the masks agree to {_share(agreement.mean)}"
+    return markup.card(title, _share(quantized.mean), f"{said}; {more}" if more else said)
 
 
 def _share(iou: float) -> str:

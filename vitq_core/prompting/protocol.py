@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 from scipy.ndimage import label
+from segment_anything.modeling import Sam
 
 from ..common.masks import innermost, iou, tight_box
 from ..common.monitor import Monitor, Progress
@@ -20,6 +21,8 @@ from ..common.records import Record
 from ..common.words import counted
 from ..data.batches import length_of
 from ..pictures.decoding import plain_picture
+from ..quantized.audit import audit
+from ..tasks import TASKS
 from .answer import Answer
 from .cache import EmbeddingCache
 from .labelled import Labelled
@@ -78,10 +81,13 @@ def measure_prompts(
 ) -> PromptScores:
     """Goes through `pictures` once, one in memory at a time; those without objects are left out.
 
-    `model`, `reference`: as for a Segmenter. Raises ValueError, one sentence, where there is no object or a
-    mask does not fit its picture, NotFinite where a model gives NaN, Cancelled when told to stop.
+    `model`, `reference`: as for a Segmenter; quantized ones are audited first. Raises ValueError, one
+    sentence, where there is no object or a mask does not fit its picture, VitqError for a failed audit,
+    NotFinite where a model gives NaN, Cancelled when told to stop.
     """
     segmenters = [_forgetful(each) for each in (model, reference) if each is not None]
+    for segmenter in segmenters:
+        _audit(segmenter.module)
     means: dict[str, Mean] = defaultdict(Mean)
     monitor, total, seen, objects = Monitor(progress, cancel), length_of(pictures), 0, 0
     for done, labelled in enumerate(pictures):
@@ -110,6 +116,12 @@ def most_wrong(mask: ndarray, truth: ndarray) -> tuple[tuple[float, float], int]
 def _forgetful(model: object) -> Segmenter:
     """Each picture comes once, so no embedding is worth keeping."""
     return Segmenter(model, EmbeddingCache(most=1))
+
+
+def _audit(module: Sam) -> None:
+    if hasattr(module, "vitq"):
+        side = module.image_encoder.img_size
+        audit(module, TASKS["segmentation"].example((3, side, side)).on(module))
 
 
 def _picture(segmenters: Sequence[Segmenter], labelled: Labelled, monitor: Monitor) -> list[dict[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import gradio as gr
-import numpy as np
 import pytest
 import torch
 
@@ -40,45 +39,19 @@ def test_settings_are_named_by_what_is_unusual():
     assert made.slug == "demo-sam-minmax-w4a5-encoder"
 
 
-def test_calibration_scenes_are_what_a_sam_takes():
+def test_a_model_against_itself_agrees() -> None:
     sam = tiny_sam()
-    given = list(quantizing.batches(3, seed=1, side=128))
-    assert [set(batch[0]) & {"boxes", "point_coords"} for batch in given] == [
-        {"boxes"}, {"point_coords"}, {"boxes"},
-    ]  # fmt: skip
-    with torch.no_grad():
-        for batch in given:
-            (answer,) = sam(batch, multimask_output=False)
-            assert answer["masks"].shape[-2:] == (128, 128)
-    again = next(quantizing.batches(1, seed=1, side=128))
-    assert torch.equal(given[0][0]["image"], again[0]["image"])
-    assert not torch.equal(next(quantizing.batches(1, 2, 128))[0]["image"], again[0]["image"])
+    found = quantizing.try_scenes(sam, vq.Segmenter(sam))
+    assert found.quantized.box_agreement.mean == 1 and found.quantized.changed_choice.mean == 0
+    assert found.full.click_iou == found.quantized.click_iou
+    assert found.full.pictures == quantizing.SCENES and not found.signs
 
 
-def test_a_click_lies_inside_of_its_object():
-    mask = np.zeros((9, 9), bool)
-    mask[0, :], mask[:, 0] = True, True  # its middle is outside of it
-    x, y = quantizing.inside(mask)
-    assert mask[int(y), int(x)]
-
-
-def test_a_model_against_itself_agrees(bench):
-    segmenter = vq.Segmenter(tiny_sam())
-    found = quantizing.try_scenes(segmenter, segmenter)
-    assert found.agreement == 1 and found.changed == 0 and found.full == found.quantized
-    assert found.prompts >= len(quantizing.TRIED)
-    assert not quantizing.collapse(segmenter)
-
-
-def test_a_collapsed_encoder_is_named():
+def test_a_collapsed_encoder_is_named() -> None:
     sam = tiny_sam()
     torch.nn.init.zeros_(sam.image_encoder.neck[3].weight)
-    assert "sees every picture alike" in quantizing.collapse(vq.Segmenter(sam))
-
-
-def test_masks_that_say_nothing_are_named():
-    assert "all empty or all full" in quantizing._blank([0.0, 1.0])
-    assert not quantizing._blank([0.0, 0.5])
+    (sign, *_) = quantizing.try_scenes(tiny_sam(), sam).signs
+    assert "sees the same in different pictures" in sign
 
 
 def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
