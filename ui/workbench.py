@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from weakref import finalize, ref
 
 import torch
@@ -30,6 +30,14 @@ from .parts.memory import Memory, give_back, tensors_mb
 from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.settings import NO_EFFORT, RunSettings, StoppedRun
 from .parts.stored_outcome import load_outcome, stored_settings
+
+
+class Packable(Protocol):
+    """A result with the settings that it was made by, which name its file (``slug``)."""
+
+    settings: Any
+    result: vq.QuantizeResult
+
 
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
@@ -112,12 +120,12 @@ class Workbench(ModelStore):
         with self.result_lock:
             of, path = self._packed.get(settings) or (None, None)
             if of is None or of() is not outcome or not path.exists():
-                path = self._pack(outcome)
+                path = self.packed(outcome)
                 self._packed.put(settings, (ref(outcome), path))
             return path
 
-    def _pack(self, outcome: Outcome) -> Path:
-        """The zip, in a folder named after what it holds."""
+    def packed(self, outcome: Packable) -> Path:
+        """A zip of the quantized model, in a folder named after what it holds."""
         slug = outcome.settings.slug
         with tempfile.TemporaryDirectory(dir=self.files.path) as made:
             saved, archive = Path(made) / slug, Path(made) / f"{slug}.zip"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -100,6 +101,11 @@ class SegmentBench:
         asked = Asked(result.model, self.embeddings, settings)
         tried = try_scenes(self.full(settings.model).segmenter, asked.segmenter, progress, job)
         return Made(settings, model, result, asked, tried)
+
+    def download(self, settings: SamSettings) -> Path | None:
+        """A zip of the quantized model; None where it is no longer in memory."""
+        made = self.made(settings)
+        return None if made is None else self.bench.packed(made)
 
     def compare(
         self, model_id: str, quantized: SamSettings | None, picture: Picture, thing: Thing

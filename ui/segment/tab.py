@@ -11,7 +11,7 @@ from vitq_core.experiment.measure import Progress
 from ..parts import markup, steps
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job
-from ..running.run_parts import care, ended, status_line
+from ..running.run_parts import care, connect_download, ended, model_download, status_line
 from ..running.runs import Data, Run, Updates, check_settings
 from ..workbench import Workbench
 from . import settings, view
@@ -51,7 +51,9 @@ class Page:
         with gr.Row(elem_classes="vq-page vq-segment"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
                 self.form = Form(bench.bench.has_model)
-                self.tried = gr.HTML(visible=False, elem_id="segment-tried")
+                with gr.Column(visible=False) as self.outcome:
+                    self.tried = gr.HTML(elem_id="segment-tried")
+                    self.download = model_download("segment-model-download")
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self.status = status_line(IDLE, "segment-status")
                 self.warning = gr.HTML(visible=False)
@@ -72,9 +74,13 @@ class Page:
         opened = tab.select(board.open, board.asked, board.outputs, **CLICK)
         opened.then(board.encode, board.asked, None, **CLICK)
         run = self.run.connect(
-            form.inputs, {self.status, self.tried, self.warning, self.done}, form.validate, form.title
+            form.inputs,
+            {self.status, self.outcome, self.tried, self.warning, self.done},
+            form.validate,
+            form.title,
         )
-        form.fields["model"].change(_hidden, None, [self.tried, self.warning], **LIGHT)
+        form.fields["model"].change(_hidden, None, [self.outcome, self.warning], **LIGHT)
+        connect_download(self.download, self.bench, board.shown)
         run.success(self.use, board.asked | {self.done}, board.outputs, **CLICK)
         gr.on(  # one event for all fields: the last answer is then to the last change
             [field.change for field in form.fields.values()],
@@ -88,9 +94,8 @@ class Page:
         report = made.result.report
         return {
             self.status: ended(asked, known=known),
-            self.tried: gr.update(
-                value=view.tried(made.tried, (report.size_mb, report.fp32_size_mb)), visible=True
-            ),
+            self.outcome: gr.update(visible=True),
+            self.tried: view.tried(made.tried, (report.size_mb, report.fp32_size_mb)),
             self.warning: care(" ".join(made.tried.signs)),
             self.done: asked,
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import vitq_core as vq
 from tests import nasty
@@ -65,13 +68,30 @@ def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
         bench.quantize(settings.from_form({**VALUES, "seed": 9}), job=job)
 
 
+def test_the_quantized_model_is_downloaded_whole(bench, tmp_path) -> None:
+    asked = settings.from_form(VALUES)
+    assert bench.download(asked) is None
+    made = bench.quantize(asked)
+    with zipfile.ZipFile(bench.download(asked)) as archive:
+        archive.extractall(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    loaded = vq.load_quantized(folder)
+    assert folder.name == asked.slug and loaded.bits == made.result.bits
+    picture = Image.new("RGB", (60, 40), "red")
+    first, second = (
+        vq.Segmenter(model).segment(picture, [vq.Prompt(((9, 9),), (1,))])[0]
+        for model in (loaded, made.result)
+    )
+    assert np.array_equal(first.low_res, second.low_res)
+
+
 def test_a_run_of_the_page_is_used_for_the_next_answers(page, visitor):
     me = visitor().opens()
     me.clicks(0.5, 0.5)
     me.held |= {part: VALUES[name] for name, part in page.form.fields.items()}
     me.takes(page.quantize(me.held, lambda done, said: None, Job()))
     assert "tiny-sam · Min–max · W6/A6" in me.seen[page.status]
-    assert me.seen[page.tried]["visible"]
+    assert me.seen[page.outcome]["visible"] and "From a box" in me.seen[page.tried]
     me.takes(page.use(me.held))
     assert "Agreement" in me.seen[page.board.cards]
 
