@@ -55,6 +55,22 @@ def test_what_is_saved_is_loaded_again(result, scenes, tmp_path: Path):
     assert torch.equal(loaded(scenes[0]), result(scenes[0]))
 
 
+def test_segment_anything_is_quantized_and_answers(tmp_path: Path):
+    from vitq_core.common.sam_shape import SamShape
+    from vitq_core.prompting import calibration_batches, drawn_scenes, measure_prompts
+
+    torch.manual_seed(0)
+    sam = SamShape(
+        width=32, depth=2, heads=2, global_blocks=(1,), img_size=64, patch_size=8, window=3, prompt_dim=32,
+        decoder_mlp=32, decoder_heads=2, iou_width=32,
+    ).build()  # fmt: skip
+    made = vq.quantize(
+        sam, calibration_batches(64, drawn_scenes(4, 64, seed=1)), vq.recipe("vitq", 8, 8, effort="none")
+    )
+    loaded = vq.load_quantized(vq.save_quantized(made, tmp_path / "sam"))
+    assert measure_prompts(loaded, drawn_scenes(2, 64), sam).box_agreement.mean > 0.8
+
+
 def test_a_model_that_cannot_be_downloaded_is_a_sentence(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("VITQ_HOME", str(tmp_path))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
