@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-import vitq_core as vq
 from vitq_core.experiment import open_picture
 
 from .explaining.explained import Question
 from .parts.checks import one_of, refuse
 from .parts.forms import first_recipe, model_choices
+from .parts.method_options import methods
 from .parts.model_list import offered_ids, offered_models
 from .parts.outcome import Neighbours
 from .parts.raw_inputs import raw_image
@@ -31,7 +31,7 @@ def add_endpoints(bench: Workbench) -> None:
     gr.api(list_models, api_name="models", queue=False)
     gr.api(_quantize(bench), api_name="quantize", **PUBLIC)
     gr.api(_allocate(bench), api_name="allocate", **PUBLIC)
-    models, recipes = [name for _, name in model_choices()], list(vq.RECIPES)
+    models, recipes = [name for _, name in model_choices()], list(methods())
     with gr.Row(visible=False):
         inputs = [
             raw_image(label="picture"),

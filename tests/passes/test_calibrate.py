@@ -17,6 +17,8 @@ from vitq_core.quantized import samples
 from vitq_core.quantizers import Uniform
 from vitq_core.tasks import Task
 
+BY_CHUNK = ("ptq4sam",)  # as published, ranges are means over what runs together
+
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +57,7 @@ def test_batching_does_not_matter(model, pictures, calibrating, recipe: str, sma
         assert_same_parameters(result, reference, exact=True)
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize("recipe", [name for name in vq.RECIPES if name not in BY_CHUNK])
 def test_one_pass_and_module_by_module_agree(model, pictures, calibrating, recipe: str, monkeypatch) -> None:
     recipe = calibrating(recipe)
     images = pictures(model, 10)

@@ -58,6 +58,9 @@ def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor, judge: Judge |
     return QUANTIZERS[use.quantizer](bits, **use.options).fit(x, judge)(x)
 
 
+JUDGED = ("ptq4sam", "vitq")  # recipes with ranges by the output's error
+
+
 def judges_of(part: nn.Module, inputs: list[Tensor], roles: list[str]) -> list[Judge]:
     """One for each input, then the weight's: by the output's error if no two inputs go together."""
     if not hasattr(part, "weight"):
@@ -84,7 +87,7 @@ def twin(
     weight = None if layer.weight is None else part.weight.detach()
     expected = run(part, inputs, weight)
     roles = [site.role for site in layer.inputs]
-    judges = judges_of(part, inputs, roles) if recipe.name == "vitq" else [None] * 2
+    judges = judges_of(part, inputs, roles) if recipe.name in JUDGED else [None] * 2
     rough = [simulated(*each) for each in zip(roles, [recipe] * 2, [bits] * 2, inputs, judges, strict=False)]
     act = ratio(run(part, rough, weight), expected)
     if weight is None:

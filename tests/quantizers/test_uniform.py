@@ -177,6 +177,7 @@ def test_bytes_by_hand() -> None:
 
 def test_unknown_range_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="range must be one of percentile, minmax, least_error, tails, got 'mse'"
+        ValueError,
+        match="range must be one of percentile, minmax, least_error, tails, mean, power, mean_power, got 'mse'",
     ):
         Uniform(4, range="mse")

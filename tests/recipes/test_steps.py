@@ -108,7 +108,8 @@ def test_a_quantizers_keyword_only_option_arrives(model, images, monkeypatch) ->
     rules = {"*:weight": Use("stretched", {"axis": 0}), "*": Use("uniform")}
     plain = replace(vq.recipe("minmax"), rules=rules)
     stretched = replace(plain, options=vq.Options(stretch=2.0))
-    assert stretched.applies == {"stretch"} and not vq.RECIPES["minmax"].applies
+    of_all = vq.RECIPES["minmax"].applies
+    assert of_all == {"heads", "parts"} and stretched.applies == {"stretch", *of_all}
     scales = [
         vq.quantize(model, images, recipe).model.vitq.simulated_weight("head").quantizer.scale
         for recipe in (plain, stretched)

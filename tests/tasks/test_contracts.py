@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -25,13 +25,12 @@ from ..sam import TINY, tiny_sam
 @dataclass(frozen=True)
 class Example:
     """``model(**options)``: a tiny one; ``batches``: five of two rows of outputs; ``other``: options of one
-    that answers with something of another width; ``wrapped``: what else wrap_model is told; ``keyword``: of
-    the model's first argument, None where the task itself goes through it."""
+    that answers with something of another width; ``keyword``: of the model's first argument, None where the
+    task itself goes through it."""
 
     model: Callable[..., nn.Module]
     batches: Callable[[Task, nn.Module], list[Batch]]
     other: dict[str, Any]
-    wrapped: dict[str, Any] = field(default_factory=dict)
     keyword: str | None = "x"
 
 
@@ -55,9 +54,7 @@ def asked_twice(task: Task, module: nn.Module) -> list[Batch]:
 EXAMPLES = {
     "classification": Example(partial(build, depth=2), in_pairs, {"embed_dim": 32, "num_classes": 4}),
     "features": Example(partial(build, depth=2, num_classes=0), in_pairs, {"embed_dim": 32}),
-    "segmentation": Example(
-        tiny_sam, asked_twice, {"shape": replace(TINY, img_size=256)}, {"size": 128}, keyword=None
-    ),
+    "segmentation": Example(tiny_sam, asked_twice, {"shape": replace(TINY, img_size=256)}, keyword=None),
 }
 
 
@@ -114,7 +111,7 @@ def test_a_model_is_of_one_task(task: Task, module: nn.Module) -> None:
 
 def test_what_a_caller_says_of_a_model_wins(task: Task, module: nn.Module, example: Example) -> None:
     other = next(name for name in sorted(TASKS) if name != task.name)
-    model = vq.wrap_model(module, **example.wrapped)
+    model = vq.wrap_model(module)
     assert model.info.task == task.name
     renamed = replace(model, info=replace(model.info, task=other))
     assert task_of(module, renamed).name == task_of(module, module, None, renamed).name == other
@@ -286,6 +283,6 @@ def test_a_picture_is_answered(task, module, example) -> None:
 
 
 def test_a_picture_alone_is_no_question_to_a_promptable_model() -> None:
-    model = vq.wrap_model(tiny_sam(), size=128)
-    with pytest.raises(ValueError, match="Segment Anything takes lists of dicts, one for each picture"):
+    model = vq.wrap_model(tiny_sam())
+    with pytest.raises(ValueError, match="SamPredictor"):
         model.predict(Image.new("RGB", (40, 30), "red"))

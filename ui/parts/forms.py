@@ -12,7 +12,7 @@ from vitq_core.experiment import Option, is_name
 from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
-from .method_options import AUTOMATIC, methods_with
+from .method_options import AUTOMATIC, methods, methods_with
 from .model_list import choices, offered
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
@@ -50,7 +50,7 @@ def model_choices() -> list[tuple[str, str]]:
 
 
 def recipe_choices() -> list[tuple[str, str]]:
-    return [(recipe.title, name) for name, recipe in vq.RECIPES.items()]
+    return [(recipe.title, name) for name, recipe in methods().items()]
 
 
 def first_recipe() -> str:

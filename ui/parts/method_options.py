@@ -15,6 +15,11 @@ from .checks import number_in, one_of
 AUTOMATIC = "automatic"
 
 
+def methods(task: str = "") -> dict[str, vq.Recipe]:
+    """{name: recipe} of those for every task, and of those made for this one."""
+    return {name: recipe for name, recipe in vq.RECIPES.items() if recipe.made_for in ("", task)}
+
+
 def shown_options() -> dict[str, Option]:
     """{name: option} of those that a form has a field for: labelled, and of use in a method."""
     known = known_options().items()
@@ -29,7 +34,7 @@ def applied(recipe: Any) -> dict[str, Option]:
 
 def methods_with(name: str) -> list[str]:
     """The titles of the methods in which an option does something."""
-    return [recipe.title for recipe in vq.RECIPES.values() if name in recipe.applies]
+    return [recipe.title for recipe in methods().values() if name in recipe.applies]
 
 
 def read(option: Option, said: Any) -> Any:

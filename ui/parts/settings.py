@@ -193,7 +193,7 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """The same without the method's own options."""
     found = {
         "model": one_of(values.get("model"), offered_ids()),
-        "recipe": one_of(values.get("recipe"), vq.RECIPES),
+        "recipe": one_of(values.get("recipe"), method_options.methods()),
         "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
         "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
         "effort": one_of(effort_of(values), EFFORT_NAMES),

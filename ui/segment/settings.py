@@ -10,10 +10,10 @@ import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, counted
 
 from ..parts.checks import one_of, refuse, whole
+from ..parts.method_options import methods as recipes_for
 from ..parts.model_list import SEGMENTS, choices
 from ..parts.settings import MAX_SEED
 
-OWN = "ptq4sam"
 PARTS = {
     "both": ("encoder", "decoder"),
     "encoder": ("encoder",),
@@ -68,13 +68,9 @@ def models() -> list[tuple[str, str]]:
 
 
 def methods() -> list[tuple[str, str]]:
-    """(text, name) of the recipes that know a Segment Anything's halves, the one made for it first."""
-    known = sorted((name for name in vq.RECIPES if "parts" in vq.RECIPES[name].applies), key=_comes_later)
-    return [(vq.RECIPES[name].title, name) for name in known]
-
-
-def _comes_later(name: str) -> bool:
-    return name != OWN
+    """(text, name) of the recipes, those made for Segment Anything first."""
+    known = recipes_for(*SEGMENTS)
+    return [(known[name].title, name) for name in sorted(known, key=lambda name: not known[name].made_for)]
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:

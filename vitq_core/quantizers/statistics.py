@@ -67,8 +67,12 @@ class Statistics:
     def thin(self, values: int) -> None:
         """Keep about ``values`` of the sample, evenly: candidates are ranked faster and less finely."""
         sample = self.sample
-        self._samples = [sample[:, :: even_stride(sample.numel(), sample.shape[1], values)].contiguous()]
-        self._sizes = []
+        stride = even_stride(sample.numel(), sample.shape[1], values)
+        parts = [
+            part[:, ::stride] for part in (sample.split(self._sizes, dim=1) if self._sizes else [sample])
+        ]
+        self._sizes = [part.shape[1] for part in parts] if self._sizes else []
+        self._samples = [torch.cat(parts, dim=1) if len(parts) > 1 else parts[0].contiguous()]
 
     def range(self, p: float | None = None) -> tuple[Tensor, Tensor]:
         """Per group (lo, hi): the quantiles 1 − p and p, linearly interpolated; None: the extremes."""

@@ -18,6 +18,7 @@ RECIPES.register("ptq4sam")(
         summary="Made for Segment Anything: keys that pile up at two values are moved onto one, and "
         "attention values get steps as fine as their bits allow.",
         rules=RULES,
+        made_for="segmentation",
         passes=("fold_keys", "calibrate"),
     )
 )

@@ -46,6 +46,7 @@ class Recipe:
 
     A pattern with a colon is ``module:tensor`` (``*:weight``, ``*.qkv:input``), one without is a role
     (``post_softmax``, ``*``). ``bits`` overrides single layers: ``{layer: (weight_bits or None, act_bits)}``.
+    ``made_for``: the one task that it is of use for, empty for any.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     weight_bits: int = 4
     act_bits: int = 4
     bits: Mapping[str, tuple[int | None, int]] = field(default_factory=dict)
+    made_for: str = ""
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:

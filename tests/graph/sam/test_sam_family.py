@@ -83,7 +83,7 @@ def test_the_sites_are_those_of_the_papers(rewritten: Sam) -> None:
     attention = [str(site) for site in sites if ".layers.1.cross_attn_token_to_image." in str(site)]
     assert len(attention) == 12
     roles = {site.role for site in sites if "mask_decoder" in site.module}
-    assert {"post_relu", "post_softmax", "key"} <= roles
+    assert {"post_relu", "post_softmax", "decoder_key"} <= roles
     assert "post_gelu" not in roles
     assert not any("hypernetworks" in name or "upscaling" in name for name in modules)
 

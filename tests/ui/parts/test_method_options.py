@@ -32,7 +32,7 @@ def test_an_option_that_no_method_has_gets_no_field():
     assert "taus" in known_options() and "taus" not in shown_options()
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize("recipe", list(method_options.methods()))
 def test_every_method_takes_what_the_form_can_say(recipe):
     said = {"alpha_ratio": "0.005", "clip_k": "1.5", "collapse": True, "log_base": "√2"}
     said |= {"first_blocks": "1", "reductions": False, "importance": "Rounding noise only"}
@@ -45,7 +45,7 @@ def test_every_method_takes_what_the_form_can_say(recipe):
         assert getattr(made.options, name) != getattr(vq.recipe(recipe).options, name)
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize("recipe", list(method_options.methods()))
 def test_what_the_method_does_anyway_is_no_other_run(recipe):
     own = vq.RECIPES[recipe].options
     said = {}

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import vitq_core as vq
+from ui.parts import method_options
 from ui.parts.settings import FIELDS, from_form, problems
 
 GOOD = {
@@ -72,7 +73,7 @@ def test_an_effort_needs_a_batch_of_pictures():
     assert "whole number" in problems({**values, "calibration": 0})["calibration"]
 
 
-@pytest.mark.parametrize("recipe", list(vq.RECIPES))
+@pytest.mark.parametrize("recipe", list(method_options.methods()))
 def test_nothing_is_learned_unless_it_is_asked_for(recipe):
     chosen = from_form({**GOOD, "recipe": recipe})
     assert chosen.engine_recipe().options.schedule is None
