@@ -59,7 +59,9 @@ class SamSettings:
         )
 
     def engine_recipe(self) -> Any:
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, parts=PARTS[self.parts])
+        """Nothing is learned: that would take many more scenes, and minutes for every block."""
+        halves = PARTS[self.parts]
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", parts=halves)
 
 
 def models() -> list[tuple[str, str]]:

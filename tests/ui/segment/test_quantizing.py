@@ -68,6 +68,13 @@ def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
         bench.quantize(settings.from_form({**VALUES, "seed": 9}), job=job)
 
 
+@pytest.mark.parametrize("recipe", [name for _, name in settings.methods()])
+def test_every_method_of_the_form_makes_a_model(bench, recipe: str) -> None:
+    """Also those that learn elsewhere, from eight scenes."""
+    made = bench.quantize(settings.from_form({**VALUES, "recipe": recipe, "calibration": 2}))
+    assert made.result.recipe.name == recipe and not made.result.report.units
+
+
 def test_the_quantized_model_is_downloaded_whole(bench, tmp_path) -> None:
     asked = settings.from_form(VALUES)
     assert bench.download(asked) is None
