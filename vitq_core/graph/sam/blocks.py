@@ -30,7 +30,8 @@ class PositionedMatMul(nn.Module):
     def forward(self, q: Tensor, k: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
         """``q`` [B, heads, H·W, d], ``k`` [B, heads, d, H·W]; ``rows`` [H, H, d] and ``columns`` [W, W, d]:
         embeddings of the distances, None where the model has none."""
-        scores = (q @ k) * self.scale
+        written_over = not torch.is_grad_enabled()  # fresh memory costs as much as the arithmetic
+        scores = (q @ k).mul_(self.scale) if written_over else (q @ k) * self.scale
         if rows is None:
             return scores
         batch, heads, tokens, size = q.shape
@@ -38,8 +39,11 @@ class PositionedMatMul(nn.Module):
         grid = q.reshape(batch, heads, height, width, size)
         along = grid @ rows.transpose(1, 2)
         across = (grid.transpose(2, 3) @ columns.transpose(1, 2)).transpose(2, 3)
-        scores = scores.view(batch, heads, height, width, height, width)
-        return (scores + along[..., None] + across[..., None, :]).view(batch, heads, tokens, tokens)
+        apart = scores.view(batch, heads, height, width, height, width)
+        if written_over:
+            apart.add_(along[..., None]).add_(across[..., None, :])
+            return scores
+        return (apart + along[..., None] + across[..., None, :]).view(batch, heads, tokens, tokens)
 
 
 class ExplicitEncoderAttention(nn.Module):
