@@ -78,8 +78,9 @@ class Report(Record):
     """Sizes in MB (10⁶ bytes, as save_quantized writes them); average bits weighted by parameters and MACs.
 
     ``effective_act_bits`` counts the outliers kept in floating point; ``gbops`` is Σ MACs · weight bits ·
-    activation bits / 10⁹ for one picture; ``seconds``: of this call, without those of a stopped run that it
-    went on with. ``kept_float``, ``kept_8bit``: what the nominal bits do not cover.
+    activation bits / 10⁹ for one picture, with one prompt where it takes prompts; ``seconds``: of this call,
+    without those of a stopped run that it went on with. ``kept_float``, ``kept_8bit``: what the nominal bits
+    do not cover.
     ``units``: what reconstruction did, those done before it was cancelled; empty without one.
     ``cancelled``: whether it was. ``stages``: the passes that were tried first, where the recipe does that.
     """
