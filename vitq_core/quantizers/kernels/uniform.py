@@ -18,7 +18,8 @@ from .pieces import Simulate, plain_numbers
 SHRINK, SHRINKS = 0.96, 40  # of the extremes: powers of a factor, down to a fifth
 COARSE = 4  # every so many of them are tried, then those between the best one and its neighbours
 SEARCHED = 2**19  # values that so many candidates are ranked on
-SEARCHED_OF_EACH = 2**15  # of each batch that has a range of its own
+SEARCHED_CLOSELY = 2**16  # by width and place
+SEARCHED_OF_EACH = 2**13  # of each batch that has a range of its own
 LEAST_ERROR, TAILS = "least_error", "tails"
 JUDGED = (LEAST_ERROR, TAILS)  # ranges that are ranked by a layer's output
 POWER, MEAN_POWER = "power", "mean_power"
@@ -150,7 +151,7 @@ def _of_least_power(statistics: Statistics, bits: int, by_batch: bool) -> tuple[
     if by_batch:
         scale, zero_point = _mean_of_least(statistics.batches, bits)
     else:
-        statistics.thin(SEARCHED)  # so many candidates are ranked on fewer values
+        statistics.thin(SEARCHED_CLOSELY)  # so many candidates are ranked on fewer values
         ends = (end.to(statistics.device) for end in statistics.range())
         scale, zero_point = scale_and_zero_point(
             *least_power(statistics.sample, *ends, bits, COARSE_GRID), bits
