@@ -33,7 +33,7 @@ from ..quantized.result import QuantizeResult, layer_bits
 from ..quantized.simulation import Simulation
 from ..quantized.tensors import CODES, float_tensors
 from ..recipes.recipe import Recipe
-from ..tasks import task_of
+from ..tasks import TASKS, task_of
 from .base import EXPORTERS
 
 COMPARED = 8  # random pictures on which what was written is compared with the model
@@ -207,7 +207,7 @@ def _fill_bits(simulation: Simulation, description: dict[str, Any]) -> None:
 def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
     if source is None:
         return None
-    if source["labels"] is None and "side" in source["preprocessing"]:
+    if task_of(module) is TASKS["segmentation"]:
         return wrap_model(module)  # Segment Anything says itself how pictures are prepared
     preprocessing = Preprocessing(**source["preprocessing"])
     return replace(wrap_model(module, source["labels"], size=preprocessing.size), preprocessing=preprocessing)

@@ -114,7 +114,7 @@ def family_of(module: nn.Module) -> Family:
             )
     raise VitqError(
         f"no model family knows {type(module).__name__}; known: {', '.join(sorted(FAMILIES))} "
-        "(timm VisionTransformer models)"
+        "(timm's VisionTransformer, segment-anything's Sam)"
     )
 
 

@@ -24,6 +24,7 @@ from .base import Family
 from .copies import reference_copy
 from .site import WEIGHT, Layer, Site
 
+# Layers whose weight may be quantized, as torch computes them.
 STOCK = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 COMPARED = 4  # pictures to compare a model with, where there are so many
 TOLERANCE = 1e-4  # ‖a − b‖ / ‖b‖ of one output: far above rounding, far below anything that was lost
@@ -113,16 +114,16 @@ def check_same(given: nn.Module, copy: nn.Module, batch: Batch) -> None:
     ``given`` of lower precision is compared in float32, as it is quantized.
     """
     with _comparable(batch.device):
-        actual = _tensors(batch.through(copy))
+        actual = tensors_of(batch.through(copy))
     with _comparable(batch.device):
-        expected = _tensors(_run_given(given, batch))
+        expected = tensors_of(_run_given(given, batch))
     if not all(torch.isfinite(y).all() for y in expected):
         raise VitqError(
             "the model gives outputs that are not finite numbers; there is nothing to explain or quantize"
         )
     if [y.shape for y in actual] != [y.shape for y in expected]:
         raise VitqError(f"built anew from its parts the model gives other outputs; {_suspects(given)}")
-    worst = max((_distance(a, b) for a, b in zip(actual, expected, strict=True)), default=0.0)
+    worst = max((distance(a, b) for a, b in zip(actual, expected, strict=True)), default=0.0)
     if worst > TOLERANCE:
         raise VitqError(
             f"built anew from its parts the model computes something else (its outputs differ by "
@@ -162,9 +163,7 @@ def _own(part: nn.Module, value: object) -> bool:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    stock = next(
-        (kind for kind in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) if isinstance(layer, kind)), None
-    )
+    stock = next((kind for kind in STOCK if isinstance(layer, kind)), None)
     if stock is None:
         return False
     if layer._parameters.get(WEIGHT) is None and not parametrize.is_parametrized(layer, WEIGHT):
@@ -193,7 +192,7 @@ def _used(module: nn.Module, names: list[str], batch: Batch) -> list[str]:
         for weight in weights:
             weight.requires_grad_(True)
         with _comparable(batch.device, gradients=True):
-            outputs = [y for y in _tensors(batch.through(module)) if y.requires_grad]
+            outputs = [y for y in tensors_of(batch.through(module)) if y.requires_grad]
             total = sum((y.sum() for y in outputs), torch.zeros((), requires_grad=True))
             gradients = torch.autograd.grad(total, weights, allow_unused=True)
     finally:
@@ -229,18 +228,18 @@ def _exact() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def _tensors(output: object) -> list[Tensor]:
+def tensors_of(output: object) -> list[Tensor]:
     """The tensors of whatever a model returns: tuples, dicts, dataclasses."""
     found = []
     for leaf in pytree.tree_leaves(output):
         if isinstance(leaf, Tensor):
             found.append(leaf)
         elif is_dataclass(leaf) and not isinstance(leaf, type):
-            found += _tensors([getattr(leaf, field.name) for field in fields(leaf)])
+            found += tensors_of([getattr(leaf, field.name) for field in fields(leaf)])
     return found
 
 
-def _distance(a: Tensor, b: Tensor) -> float:
+def distance(a: Tensor, b: Tensor) -> float:
     """‖a − b‖ / ‖b‖, zero for equal ones; of yes and no, which rounding may turn, the share that differs."""
     if a.dtype == torch.bool:
         return float((a != b).double().mean()) if a.numel() else 0.0

@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from ..common.batch import Batch
 from ..common.hooks import hooked
+from .faithful import TOLERANCE, distance, tensors_of
 
 Stream = Any  # what one segment hands to the next: a tree of tensors
 Run = Callable[[nn.Module, Batch, Stream], Any]  # (model, batch, what the segment before gave)
 CALL = "_compiled_call_impl"  # what torch calls in place of a module's forward and hooks, where it is set
-SAME = 1e-4  # relative: what running by segments may differ by
 
 
 @dataclass(frozen=True)
@@ -192,11 +192,5 @@ def _same(found: list[Segment], module: nn.Module, batch: Batch) -> bool:
         for segment in found:
             stream = segment.run(module, batch, stream)
         expected = batch.through(module)
-    pairs = zip(tree_leaves(stream), tree_leaves(expected), strict=True)
-    return all(_close(*pair) for pair in pairs if isinstance(pair[1], Tensor))
-
-
-def _close(actual: Tensor, expected: Tensor) -> bool:
-    if not expected.is_floating_point():
-        return torch.equal(actual, expected)
-    return torch.allclose(actual, expected, rtol=SAME, atol=SAME * float(expected.abs().max()))
+    pairs = zip(tensors_of(stream), tensors_of(expected), strict=True)
+    return all(distance(*pair) <= TOLERANCE for pair in pairs)

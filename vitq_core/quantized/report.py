@@ -179,8 +179,7 @@ def _kept_float(simulation: Simulation) -> tuple[str, ...]:
     others = [
         name
         for name, module in simulation.module.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
-        and name not in simulation.layers
+        if isinstance(module, MATRICES) and name not in simulation.layers
     ]
     return (ALWAYS_FLOAT, *others)
 
