@@ -51,13 +51,13 @@ class Page:
         with gr.Row(elem_classes="vq-page vq-segment"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
                 self.form = Form(bench.bench.has_model)
-                with gr.Column(visible=False) as self.outcome:
-                    self.tried = gr.HTML(elem_id="segment-tried")
-                    self.download = model_download("segment-model-download")
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self.status = status_line(IDLE, "segment-status")
                 self.warning = gr.HTML(visible=False)
                 self.board = Board(bench, self.form)
+                with gr.Column(visible=False) as self.outcome:
+                    self.tried = gr.HTML(elem_id="segment-tried")
+                    self.download = model_download("segment-model-download")
         gr.HTML(steps.step(2, *EVERYTHING), elem_id="everything-step")
         self.everything = EverythingSection(bench, self.board)
         self.done = gr.State(None)  # the settings of the run that just ended
