@@ -2,7 +2,7 @@
 
 import pytest
 
-import vitq_core as vq
+from ui.parts.method_options import methods
 from ui.relevance import settings as page
 
 GOOD = {
@@ -89,6 +89,6 @@ def test_a_run_has_exactly_the_tables_bits():
     assert hash(settings) == hash(page.run_of(dict(GOOD), dict(table)))
 
 
-@pytest.mark.parametrize("method", list(vq.RECIPES))
+@pytest.mark.parametrize("method", methods())
 def test_every_method_takes_a_table(method):
     assert page.run_of({**GOOD, "method": method}, {"head": (4, 4)}).engine_recipe().name == method
