@@ -125,6 +125,10 @@ class Loop(ABC):
     def update(self, loss: torch.Tensor) -> None:
         """One step of all optimizers down its gradient."""
         loss.backward()
+        self.descend()
+
+    def descend(self) -> None:
+        """One step of all optimizers down the gradients that are there."""
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()

@@ -66,7 +66,7 @@ def test_pictures_and_owners_move_alike():
     owners = torch.full((40, 32, 32), NOTHING, dtype=torch.int8)
     colours[:, :, 8:20, 4:12], owners[:, 8:20, 4:12] = 255, 2
     mean, std = torch.zeros(3, 1, 1), torch.full((3, 1, 1), 255.0)
-    pictures, numbers = augmented(colours, owners, mean, std, torch.Generator().manual_seed(0))
+    pictures, numbers = augmented(colours, owners, 32, mean, std, torch.Generator().manual_seed(0))
     shown = torch.stack([p.mean() for p in pictures])
     brightness = [
         p.mean(0)[n == 2].mean() - p.mean(0)[n != 2].mean() for p, n in zip(pictures, numbers, strict=True)

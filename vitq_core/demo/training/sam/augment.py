@@ -13,13 +13,15 @@ GREY, SOFT = 0.1, 0.15  # shares of the pictures that lose their colours, or are
 
 
 def augmented(
-    images: Tensor, owners: Tensor, mean: Tensor, std: Tensor, generator: torch.Generator
+    images: Tensor, owners: Tensor, size: int, mean: Tensor, std: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Normalized pictures [B, 3, S, S] and owners [B, S, S] of uint8 pictures 0..255, moved alike.
+    """Normalized pictures [B, 3, size, size] and owners [B, size, size], moved alike, of uint8 pictures
+    0..255 [B, 3, S, S]; where size < S, parts of them.
 
     What lies outside the scene is 0, as where a Sam fills up a picture that is no square, and nobody's.
     """
-    grid = functional.affine_grid(_moves(len(images), generator), list(images.shape), align_corners=False)
+    moves = _moves(len(images), images.shape[-1] / size, generator)
+    grid = functional.affine_grid(moves, [*images.shape[:2], size, size], align_corners=False)
     pictures = (_recoloured(images.float() / 255, generator) * 255 - mean) / std
     moved = functional.grid_sample(pictures, grid, align_corners=False)
     numbers = (owners[:, None] - NOTHING).float()  # 0: nobody's
@@ -27,11 +29,11 @@ def augmented(
     return moved, numbers.round().to(torch.int8) + NOTHING
 
 
-def _moves(count: int, generator: torch.Generator) -> Tensor:
-    """[count, 2, 3]: by quarters of a turn, mirrored or not, and scaled about a place where as much as
-    possible stays in the picture."""
+def _moves(count: int, larger: float, generator: torch.Generator) -> Tensor:
+    """[count, 2, 3]: by quarters of a turn, mirrored or not, `larger` times as large, more or less, about a
+    place where as much as possible stays in the picture."""
     low, high = (torch.tensor(bound).log() for bound in ZOOM)
-    zoom = (low + (high - low) * torch.rand(count, generator=generator)).exp()
+    zoom = larger * (low + (high - low) * torch.rand(count, generator=generator)).exp()
     quarter = torch.randint(4, (count,), generator=generator) * torch.pi / 2
     mirrored = 1 - 2.0 * torch.randint(2, (count,), generator=generator)
     cos, sin = quarter.cos().round(), quarter.sin().round()

@@ -13,7 +13,7 @@ from .scene_maps import NOTHING
 SMALLEST = 0.0008  # share of the picture: what shows less of itself is not asked for
 BACKGROUND, BOX = 0.1, 0.45  # shares of the prompts; the others are one click on an object
 SMALL_OFTEN = 0.25  # an object of a sixteenth of another's pixels is asked for twice as often
-LOOSE, AT_MOST = 0.1, 0.02  # how far a box's sides are off: a share of the side, of the picture's at most
+LOOSE, AT_MOST = 0.1, 0.02  # how far a box's sides are off at most: a share of the side, of the picture's
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def anywhere(mask: np.ndarray, rng: Generator) -> tuple[float, float]:
 
 
 def loose_box(mask: np.ndarray, rng: Generator) -> tuple[float, float, float, float]:
-    """:func:`tight_box` with each side a little off, inside the picture."""
+    """:func:`tight_box` with each side a little off, some boxes more than others, inside the picture."""
     x0, y0, x1, y1 = tight_box(mask)
     sides = np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
     most = AT_MOST * max(mask.shape)
-    off = np.clip(rng.normal(0, LOOSE * sides), -most, most)
+    off = np.clip(rng.normal(0, rng.uniform(0, LOOSE) * sides), -most, most)
     box = np.array([x0, y0, x1, y1]) + off
     height, width = mask.shape
     return tuple(np.clip(box, 0, [width, height, width, height]).tolist())

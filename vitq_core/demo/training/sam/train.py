@@ -53,7 +53,6 @@ def main(arguments: list[str] | None = None) -> None:
     add_options(parser, SamConfig)
     options = parser.parse_args(arguments)
     config = configured(options, SamConfig)
-    torch.set_num_threads(config.threads)
     trainer = started(config, options.out)
     carry_out(options, trainer, partial(export, trainer))
 

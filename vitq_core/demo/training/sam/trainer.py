@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ SHAPES = {
         prompt_dim=128, decoder_mlp=256, decoder_heads=4, iou_width=128, mean=GREY, std=SPREAD,
     ),
 }  # fmt: skip
-PHASES = ((0.08, 4), (0.5, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
+PHASES = ((0.05, 4), (0.45, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
 FOCAL_FROM, CORRECTED_FROM, NAMED_UNTIL = 0.1, 0.5, 0.6  # shares of the training
 SINGLE = 0.3  # how much the single mask counts where a click has three candidates
 NAMING = 0.5  # how much naming what each patch shows counts
@@ -94,6 +96,8 @@ class SamTrainer(Loop):
         halved = train.halved()
         self.maps = {1: train, 2: halved, 4: halved.halved()}
         self.held_out = held_out
+        # Threads that share a batch wait for each other once a step; those of one product, at every product.
+        self.pool = ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,))
         learning = {"sam": self.sam, "namer": self.namer}
         super().__init__(
             config,
@@ -104,21 +108,33 @@ class SamTrainer(Loop):
 
     def train_step(self) -> float:
         shrunk = next(times for until, times in PHASES if self.progress < until)
-        maps, config = self.maps[shrunk], self.config
-        generator = generator_of(config.seed + 1, self.step)
-        rng = np.random.default_rng([config.seed, self.step])
-        index = torch.randint(len(maps), (config.batch_size * shrunk,), generator=generator)
+        size = self.maps[shrunk].size
+        cut = shrunk > 1 and self.step % 2  # parts of pictures show small objects as large as they will be
+        maps = self.maps[shrunk // 2 if cut else shrunk]
+        use_size(self.sam, size)
+        count = max(1, self.config.batch_size * shrunk // self.config.threads)
+        shares = [partial(self._share, maps, size, count, share) for share in range(self.config.threads)]
+        losses = list(self.pool.map(lambda share: share(), shares))
+        self.descend()
+        self.average.update_parameters(self.sam)
+        return sum(losses)
+
+    def _share(self, maps: SceneMaps, size: int, count: int, share: int) -> float:
+        """What one thread does of a step: the gradient of `count` pictures; returns its part of the loss."""
+        config, place = self.config, self.step * self.config.threads + share
+        generator = generator_of(config.seed + 1, place)
+        rng = np.random.default_rng([config.seed, place])
+        index = torch.randint(len(maps), (count,), generator=generator)
         mean, std = self.sam.pixel_mean, self.sam.pixel_std
-        pictures, owners = augmented(maps.images[index], maps.owners[index], mean, std, generator)
+        pictures, owners = augmented(maps.images[index], maps.owners[index], size, mean, std, generator)
         asked = [drawn_prompts(each, config.prompts, rng) for each in owners.numpy()]
-        use_size(self.sam, maps.size)
         with self.products():
             embeddings = embedded(self.sam, pictures)
             loss = self._asked(embeddings, asked, rng)
             if self.progress < NAMED_UNTIL:
                 loss = loss + NAMING * self._naming(embeddings, owners, maps.kinds[index])
-        self.update(loss)
-        self.average.update_parameters(self.sam)
+            loss = loss / config.threads
+        loss.backward()
         return loss.item()
 
     def _naming(self, embeddings: Tensor, owners: Tensor, kinds: Tensor) -> Tensor:
