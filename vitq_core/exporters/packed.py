@@ -105,7 +105,8 @@ def load_quantized(folder: str | Path) -> QuantizeResult:
             raise VitqError(f"{folder} holds no quantized model: {name} is missing")
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-        tensors = load_file(folder / WEIGHTS)
+        # In memory of their own: a product may round otherwise where a tensor begins as it does in the file.
+        tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
         raise VitqError(f"the quantized model in {folder} is damaged: {error}") from error
     try:
