@@ -11,7 +11,7 @@ from ui.parts.settings import RunSettings
 from ui.parts.user_sources import choose_source
 from vitq_core.demo.training.tasks import HELD_OUT_SEED, TRAIN_SEED
 from vitq_core.experiment.folders import folder_source, upload_source
-from vitq_core.experiment.measure import readable
+from vitq_core.experiment.measure import usable
 from vitq_core.experiment.samples import Photographs, Scenes, builtin_source, package_photographs
 
 
@@ -133,6 +133,6 @@ def test_unreadable_pictures_are_left_out(tiny_model, tmp_path):
         *upload_source(tiny_model, files).held_out(9),
         *upload_source(tiny_model, files).calibration(9, 0),
     ]
-    assert [sample.name for sample in readable(samples)] == ["good.png"]
+    assert [sample.name for sample in usable(samples).samples] == ["good.png"]
     with pytest.raises(ValueError, match=r"bad\.png"):
-        readable([sample for sample in samples if sample.name == "bad.png"])
+        usable([sample for sample in samples if sample.name == "bad.png"])

@@ -16,7 +16,7 @@ from ui.parts.settings import RunSettings
 from ui.parts.thumbnails import thumbnails
 from ui.relevance import tab as relevance_tab
 from vitq_core.experiment.folders import Pools
-from vitq_core.experiment.measure import Batches, readable
+from vitq_core.experiment.measure import Batches, usable
 from vitq_core.experiment.samples import Sample
 from vitq_core.pictures.archive import OFTEN
 
@@ -40,7 +40,7 @@ class Pictures:
 def test_the_next_picture_is_not_read_after_cancel():
     pictures = Pictures(9, last=3)
     with pytest.raises(vq.Cancelled):
-        readable(pictures.samples, pictures.job)
+        usable(pictures.samples, pictures.job)
     assert pictures.reads == 3
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import vitq_core as vq
 from vitq_core.experiment import prepare, private_copy
 from vitq_core.experiment.likeness import watching
-from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, readable
+from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, usable
 from vitq_core.experiment.samples import Sample
 
 from ..model_store import ModelStore
@@ -57,7 +57,7 @@ class RelevanceBench:
             KEPT_EXPLANATIONS, lambda kept: tensors_mb(*kept.tensors)
         )
         self._uniform: Cache[vq.TableCost] = Cache(KEPT_COSTS)
-        self._readable: Cache[list[Sample]] = memory.cache(KEPT_LISTS)
+        self._usable: Cache[list[Sample]] = memory.cache(KEPT_LISTS)
 
     def frame(self, model_id: str) -> Frame:
         return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
@@ -134,7 +134,7 @@ class RelevanceBench:
         with self.store.computing(settings.uploads):
             source = self.store.source(settings, cancel=cancel)
             key = (settings.model, source.key)
-            return self._readable.get_or_make(key, lambda: readable(source.held_out(GALLERY), cancel))
+            return self._usable.get_or_make(key, lambda: usable(source.held_out(GALLERY), cancel).samples)
 
     def explain(self, question: Question, picture: Image.Image) -> Explained:
         return self._explained.get_or_make(question, lambda: self._explain(question, picture))
@@ -163,7 +163,7 @@ class RelevanceBench:
         self, scoring: Scoring, count: int, progress: Progress | None, cancel: Cancel | None
     ) -> Batches:
         model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
-        samples = readable(source.calibration(count, scoring.seed), cancel)
+        samples = usable(source.calibration(count, scoring.seed), cancel).samples
         return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
 
 

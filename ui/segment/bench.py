@@ -15,6 +15,7 @@ from PIL import Image
 
 import vitq_core as vq
 from vitq_core.experiment.measure import Progress, part_of
+from vitq_core.experiment.prompted import Tried, compare_on, judging_scenes, quantize_on_scenes
 
 from ..model_store import megabytes
 from ..parts.cache import Cache
@@ -24,7 +25,6 @@ from ..parts.settings import a_name
 from ..workbench import Workbench
 from .answers import Compared, compared
 from .pictures import Pictures
-from .quantizing import Tried, quantize, try_scenes
 from .settings import SamSettings
 from .visit import Picture, Thing
 
@@ -32,6 +32,8 @@ EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anyth
 SHOWN_SIDE = 800  # pixels of a mask on the page
 KEPT_MODELS, KEPT_LOOKS = 2, 4  # a look is an embedding of at most four megabytes
 KEPT_ANSWERS = 64  # of a few megabytes at most
+SCENES = 8  # that show what quantizing cost, right after it
+READ, MADE = 0.05, 0.8  # how much of a run is done when it is quantized, and when scenes are asked for
 GONE = "This quantized model is no longer in memory; press Quantize to make it again."
 
 
@@ -96,10 +98,14 @@ class SegmentBench:
     def _quantize(self, settings: SamSettings, progress: Progress | None, job: Job) -> Made:
         part_of(progress, 0, 1)(0.0, "Loading the model")
         model = self.bench.model(settings.model)
-        result = quantize(model, settings, progress, job)
+        result = quantize_on_scenes(
+            model, settings.engine_recipe(), settings.calibration, settings.seed,
+            part_of(progress, READ, MADE), job,
+        )  # fmt: skip
         self.embeddings.forget(settings)
         asked = Asked(result.model, self.embeddings, settings)
-        tried = try_scenes(self.full(settings.model).segmenter, asked.segmenter, progress, job)
+        full, scenes = self.full(settings.model).segmenter, judging_scenes(SCENES)
+        tried = compare_on(full, asked.segmenter, scenes, part_of(progress, MADE, 1), job)
         return Made(settings, model, result, asked, tried)
 
     def download(self, settings: SamSettings) -> Path | None:

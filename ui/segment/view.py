@@ -10,11 +10,12 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
+from vitq_core.experiment.prompted import Tried
+
 from ..parts import markup, steps
 from ..parts.prompt_canvas import box_mark, joined, mask_mark, point_mark
 from . import colours
 from .answers import Compared, Told
-from .quantizing import Tried
 from .visit import Picture, Thing, Visit
 
 HELP = (

@@ -1,7 +1,9 @@
 """Running a model over samples in small batches, and keeping its logits for the gallery."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,29 +50,37 @@ class Batches:
         return self.preprocess(sample.read())
 
 
-def readable(samples: Sequence[Sample], cancel: Cancel | None = None) -> list[Sample]:
-    """Those whose picture can be decoded. Raises ValueError, with the first one's reason, where none can.
+@dataclass(frozen=True)
+class Usable:
+    """The `samples` that can be decoded, the names of those that cannot (`unread`), and a SHA-256 of all
+    pixels and labels of the former (`digest`).
+    """
+
+    samples: list[Sample]
+    unread: list[str]
+    digest: str
+
+
+def usable(samples: Sequence[Sample], cancel: Cancel | None = None) -> Usable:
+    """Raises ValueError, with the first one's reason, where none can be decoded.
 
     `cancel` is asked before every picture; raises vq.Cancelled.
     """
-    return sorted_out(samples, cancel)[0]
-
-
-def sorted_out(samples: Sequence[Sample], cancel: Cancel | None = None) -> tuple[list[Sample], list[str]]:
-    """Like `readable`, and the names of those that cannot be decoded."""
-    kept, names, reasons, monitor = [], [], [], Monitor(cancel=cancel)
+    kept, unread, reasons, monitor, digest = [], [], [], Monitor(cancel=cancel), hashlib.sha256()
     for sample in samples:
         monitor.check()
         try:
-            sample.read()
+            picture = sample.read()
         except ValueError as error:
-            names.append(sample.name)
+            unread.append(sample.name)
             reasons.append(str(error))
         else:
             kept.append(sample)
+            digest.update(f"{sample.label} {picture.mode} {picture.size}".encode())
+            digest.update(picture.tobytes())
     if not kept:
         raise ValueError(reasons[0] if reasons else "There are no pictures to use.")
-    return kept, names
+    return Usable(kept, unread, digest.hexdigest())
 
 
 def opened(samples: Iterable[Sample], cancel: Cancel | None = None) -> Iterator[tuple[Sample, Image.Image]]:

@@ -15,7 +15,7 @@ from ..recipes.recipe import Recipe
 from ..reconstruction.progress import Watch
 from ..tasks import Evaluation
 from .likeness import Features, Likeness, features_of, likeness, watching
-from .measure import Batches, Cancel, Progress, Replay, last, part_of, recording, sorted_out
+from .measure import Batches, Cancel, Progress, Replay, last, part_of, recording, usable
 from .samples import Sample, Source
 
 # How much of a run is done when calibration begins and when measuring begins.
@@ -28,7 +28,8 @@ class Reference:
     """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
 
     `logits`: its answers, in the pictures' order. `left_out`: the names of those that could not be
-    read. `features`: of the first pictures, by which others are told to be like them.
+    read. `features`: of the first pictures, by which others are told to be like them. `digest`: of all their
+    pixels.
     """
 
     samples: Sequence[Sample]
@@ -36,6 +37,7 @@ class Reference:
     evaluation: Evaluation
     left_out: tuple[str, ...] = ()
     features: Features = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def labelled(self) -> bool:
@@ -47,7 +49,8 @@ class Measured:
     """A quantized model and how it compares; `logits`: its answers, ordered like the reference's.
 
     `left_out`: the names of calibration pictures that could not be read. `likeness`: tells whether a picture
-    is like those of this run; None where there are too few of them.
+    is like those of this run; None where there are too few of them. `digest`: of the calibration pictures'
+    pixels.
     """
 
     result: QuantizeResult
@@ -55,6 +58,7 @@ class Measured:
     logits: Tensor
     left_out: tuple[str, ...] = ()
     likeness: Likeness | None = None
+    digest: str = ""
 
 
 def refer(
@@ -62,11 +66,14 @@ def refer(
 ) -> Reference:
     """Up to `count` held-out pictures of `source`, answered in full precision. Raises Cancelled."""
     part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
-    samples, left_out = sorted_out(source.held_out(count), cancel)
-    loader = Batches(samples, model.preprocess, cancel=cancel)
+    judging = usable(source.held_out(count), cancel)
+    loader = Batches(judging.samples, model.preprocess, cancel=cancel)
     with recording(model.module) as seen, watching(model.module) as watched:
         evaluation = evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
-    return Reference(samples, last(seen, evaluation.n), evaluation, tuple(left_out), watched.features)
+    return Reference(
+        judging.samples, last(seen, evaluation.n), evaluation, tuple(judging.unread), watched.features,
+        judging.digest,
+    )  # fmt: skip
 
 
 def quantize_and_measure(
@@ -88,8 +95,8 @@ def quantize_and_measure(
     """
     begins, ends = PARTS if recipe.options.schedule is None else LEARNING_PARTS
     part_of(progress, 0, 1)(0.0, "Reading calibration pictures")
-    usable, left_out = sorted_out(source.calibration(count, seed), cancel)
-    batches = Batches(usable, model.preprocess, cancel=cancel)
+    given = usable(source.calibration(count, seed), cancel)
+    batches = Batches(given.samples, model.preprocess, cancel=cancel)
     calibrating = part_of(progress, begins, ends)
     result = quantize(model, batches, recipe, seed=seed, cancel=cancel, progress=calibrating, watch=watch)
     loader = Batches(reference.samples, model.preprocess, cancel=drop)
@@ -97,5 +104,7 @@ def quantize_and_measure(
     replay = model.module if model.info.task == "features" else Replay(reference.logits)
     with recording(result.model) as seen:
         evaluation = evaluate(result.model, loader, replay, progress=part_of(progress, ends, 1), cancel=drop)
-    known = likeness(features_of(model, Batches(usable, model.preprocess, cancel=drop)), reference.features)
-    return Measured(result, evaluation, last(seen, evaluation.n), tuple(left_out), known)
+    known = likeness(
+        features_of(model, Batches(given.samples, model.preprocess, cancel=drop)), reference.features
+    )
+    return Measured(result, evaluation, last(seen, evaluation.n), tuple(given.unread), known, given.digest)

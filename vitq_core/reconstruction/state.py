@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..common.batch import Batch
+from ..common.digests import bytes_of, digest_of
 from ..common.errors import StorageError, VitqError
 from ..common.files import given_path, write_atomically
 from ..common.home import forget_abandoned, forget_beyond, vitq_home
@@ -106,7 +107,7 @@ class RunState:
         if self.folder is None:
             return
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        metadata = {"row": json.dumps(asdict(row)), "digest": _digest(tensors)}
+        metadata = {"row": json.dumps(asdict(row)), "digest": digest_of(tensors)}
 
         def write(path: Path) -> None:
             try:
@@ -136,7 +137,7 @@ class RunState:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             if data["unit"] != unit:
                 raise ValueError(f"it is that of {data['unit']}")
-            if metadata["digest"] != _digest(tensors):
+            if metadata["digest"] != digest_of(tensors):
                 raise ValueError("its numbers are not those that were written")
             return UnitRow(**{**data, "losses": tuple(data["losses"])}), tensors
         except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
@@ -166,14 +167,14 @@ def fingerprint(
         for tensor in chunk.tensors:
             if isinstance(chunk.args[0], list):  # in a batch of one size bytes say all, however it is cut up
                 seen.update(str(tuple(tensor.shape)).encode())
-            seen.update(_bytes(tensor))
+            seen.update(bytes_of(tensor))
     return {
-        "model": _digest(model.state_dict()),
+        "model": digest_of(model.state_dict()),
         "recipe": hashlib.sha256(recipe_json.encode()).hexdigest(),
         "set of pictures": seen.hexdigest(),
         "seed": str(seed),
         "version of torch or VitQ": f"{torch.__version__}, {VERSION}",
-        CALIBRATED: _digest(calibrated.state_dict()) + hashlib.sha256(completed_json.encode()).hexdigest(),
+        CALIBRATED: digest_of(calibrated.state_dict()) + hashlib.sha256(completed_json.encode()).hexdigest(),
     }
 
 
@@ -203,18 +204,6 @@ def _in_use(folder: Path) -> bool:
 
 def _name(fingerprint: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def ready_folder(folder: object) -> Path | None:

@@ -8,14 +8,12 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import vitq_core as vq
 from tests import nasty
-from tests.sam import tiny_sam
 from ui.parts.jobs import Job
-from ui.segment import quantizing, settings
+from ui.segment import settings
 from ui.segment.settings import SamSettings
 
 VALUES = {
@@ -40,21 +38,6 @@ def test_settings_are_named_by_what_is_unusual():
     for part in ("demo-sam", "W4/A5", "encoder only", "4 calibration scenes", "seed 3"):
         assert part in made.title
     assert made.slug == "demo-sam-minmax-w4a5-encoder"
-
-
-def test_a_model_against_itself_agrees() -> None:
-    sam = tiny_sam()
-    found = quantizing.try_scenes(sam, vq.Segmenter(sam))
-    assert found.quantized.box_agreement.mean == 1 and found.quantized.changed_choice.mean == 0
-    assert found.full.click_iou == found.quantized.click_iou
-    assert found.full.pictures == quantizing.SCENES and not found.signs
-
-
-def test_a_collapsed_encoder_is_named() -> None:
-    sam = tiny_sam()
-    torch.nn.init.zeros_(sam.image_encoder.neck[3].weight)
-    (sign, *_) = quantizing.try_scenes(tiny_sam(), sam).signs
-    assert "sees the same in different pictures" in sign
 
 
 def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
