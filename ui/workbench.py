@@ -1,10 +1,12 @@
 """The workbench behind the page: loads, quantizes, measures and classifies, and remembers what is costly."""
 
 import hashlib
+import logging
 import shutil
 import tempfile
+import time
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import finalize, ref
@@ -19,7 +21,9 @@ from vitq_core.experiment.measure import (
     Progress,
     part_of,
 )
-from vitq_core.experiment.run import Reference, quantize_and_measure, refer
+from vitq_core.experiment.run import Measured, Reference, quantize_and_measure, refer
+from vitq_core.experiment.runs import RunRecord, RunStore, measures_of, record_of
+from vitq_core.experiment.samples import Source
 
 from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
@@ -39,6 +43,7 @@ class Packable(Protocol):
     result: vq.QuantizeResult
 
 
+log = logging.getLogger(__name__)
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
@@ -59,6 +64,14 @@ class Workbench(ModelStore):
         self._texts = self.files.folder("texts")
         self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
         self.relevance = RelevanceBench(self, self.outcome)
+        self.runs = RunStore()
+
+    def keep(self, record: RunRecord) -> None:
+        """Remember a run. Where that cannot be, the log says so: its numbers are on the page all the same."""
+        try:
+            self.runs.add(record)
+        except vq.StorageError as error:
+            log.warning("a run was not kept: %s", error)
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -150,6 +163,7 @@ class Workbench(ModelStore):
 
     def _quantize(self, settings: RunSettings, progress: Progress | None, job: Job) -> Outcome:
         read = READ if settings.effort == NO_EFFORT else LEARNING_READ
+        begin = time.perf_counter()
         part_of(progress, 0, 1)(0.0, "Loading the model")
         model = self.model(settings.model)
         source = self.source(settings, progress, job)
@@ -161,6 +175,8 @@ class Workbench(ModelStore):
         )  # fmt: skip
         _freed_without_collector(measured.result)
         settings = _named(settings, measured.result.report, job)
+        if settings.complete == settings:
+            self.keep(_record(settings, model, source, reference, measured, time.perf_counter() - begin))
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
             source.warning, measured.left_out, measured.likeness,
@@ -169,6 +185,23 @@ class Workbench(ModelStore):
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
         model, source = self.model(settings.model), self.source(settings, progress, cancel)
         return refer(model, source, settings.held_out, progress, cancel)
+
+
+def _record(
+    settings: RunSettings,
+    model: Any,
+    source: Source,
+    reference: Reference,
+    measured: Measured,
+    seconds: float,
+) -> RunRecord:
+    found = {
+        "full": measures_of(reference.evaluation), "quantized": measures_of(measured.evaluation),
+    }  # fmt: skip
+    return record_of(
+        settings.asked(), model, source.key, f"{measured.digest} {reference.digest}", measured.result.report,
+        found, seconds, name=settings.title, settings=asdict(settings),
+    )  # fmt: skip
 
 
 def _named(settings: RunSettings, report: Any, job: Job) -> RunSettings:

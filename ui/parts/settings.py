@@ -9,6 +9,7 @@ from typing import Any
 import vitq_core as vq
 from vitq_core import EFFORTS
 from vitq_core.experiment import EFFORT_NAMES, MAX_BITS, MIN_BITS, counted, is_name
+from vitq_core.experiment.runs import Asked
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
@@ -104,6 +105,19 @@ class RunSettings:
         if self.iterations is not None:
             options["iterations"] = self.iterations
         return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
+
+    def asked(self) -> Asked:
+        """What decides a run's numbers, as the engine keeps it."""
+        places = (self.folder,) if self.pictures == "folder" else self.uploads
+        return Asked(
+            self.model,
+            self.engine_recipe(),
+            self.calibration,
+            self.held_out,
+            self.seed,
+            self.pictures,
+            places,
+        )
 
 
 @dataclass(frozen=True)

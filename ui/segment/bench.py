@@ -5,8 +5,9 @@ Everything is keyed by what was asked, nothing by who asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 import vitq_core as vq
 from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.prompted import Tried, compare_on, judging_scenes, quantize_on_scenes
+from vitq_core.experiment.runs import RunRecord, record_of
 
 from ..model_store import megabytes
 from ..parts.cache import Cache
@@ -24,6 +26,7 @@ from ..parts.memory import give_back
 from ..parts.settings import a_name
 from ..workbench import Workbench
 from .answers import Compared, compared
+from .judging import Judging
 from .pictures import Pictures
 from .settings import SamSettings
 from .visit import Picture, Thing
@@ -107,6 +110,28 @@ class SegmentBench:
         full, scenes = self.full(settings.model).segmenter, judging_scenes(SCENES)
         tried = compare_on(full, asked.segmenter, scenes, part_of(progress, MADE, 1), job)
         return Made(settings, model, result, asked, tried)
+
+    def measure(
+        self,
+        settings: SamSettings,
+        judging: Judging,
+        progress: Progress | None = None,
+        job: Job | None = None,
+    ) -> tuple[RunRecord, Tried]:
+        """Both models on the pictures that judge; kept as a run. Raises vq.Cancelled, ValueError where the
+        quantized model is gone or no object is there."""
+        begin = time.perf_counter()
+        with self.bench.computing((judging.file,) if judging.file else ()):
+            full, quantized = (asked.segmenter for asked in self.asked(settings.model, settings))
+            tried = compare_on(full, quantized, judging.labelled(), progress, job)
+        asked, result = settings.asked(judging), self.made(settings).result
+        record = record_of(
+            asked, self.bench.model(settings.model), (asked.pictures, *asked.places), "", result.report,
+            tried.as_results(), time.perf_counter() - begin,
+            name=f"{settings.title}, on {judging.title}", settings=asdict(settings),
+        )  # fmt: skip
+        self.bench.keep(record)
+        return record, tried
 
     def download(self, settings: SamSettings) -> Path | None:
         """A zip of the quantized model; None where it is no longer in memory."""

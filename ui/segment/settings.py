@@ -8,11 +8,13 @@ from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, counted
+from vitq_core.experiment.runs import Asked
 
 from ..parts.checks import one_of, refuse, whole
 from ..parts.method_options import methods as recipes_for
 from ..parts.model_list import SEGMENTS, choices
 from ..parts.settings import MAX_SEED
+from .judging import Judging
 
 PARTS = {
     "both": ("encoder", "decoder"),
@@ -62,6 +64,13 @@ class SamSettings:
         """Nothing is learned: that would take many more scenes, and minutes for every block."""
         halves = PARTS[self.parts]
         return vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", parts=halves)
+
+    def asked(self, judging: Judging) -> Asked:
+        """What decides the numbers of a run that is judged so."""
+        return Asked(
+            self.model, self.engine_recipe(), self.calibration, judging.count, self.seed, judging.pictures,
+            (judging.file,) if judging.file else (),
+        )  # fmt: skip
 
 
 def models() -> list[tuple[str, str]]:

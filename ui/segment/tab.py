@@ -21,11 +21,13 @@ from .clicks import CLICK
 from .endpoint import add_endpoint
 from .everything_section import EverythingSection
 from .form import Form
+from .measure_section import MeasureSection
 from .settings import NO_MODEL, SamSettings
 
 IDLE = markup.banner("idle", "Only full precision answers.", "Press Quantize, and both models do.")
 POINT = ("Point at things", "Every click is answered in full precision and, once quantized, by both models.")
 EVERYTHING = ("Segment everything", "All objects of the picture, counted and matched between both models.")
+MEASURE = ("Measure both", "How well each model finds objects whose outlines are known.")
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
 
 
@@ -38,7 +40,7 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
         return
     page = Page(segmenting)
     page.connect(tab)
-    for run in (page.run, page.everything.run):
+    for run in (page.run, page.everything.run, page.measuring.run):
         studio.unload(run.leave)
 
 
@@ -60,6 +62,8 @@ class Page:
                     self.download = model_download("segment-model-download")
         gr.HTML(steps.step(2, *EVERYTHING), elem_id="everything-step")
         self.everything = EverythingSection(bench, self.board)
+        gr.HTML(steps.step(3, *MEASURE), elem_id="measure-step")
+        self.measuring = MeasureSection(bench, self.board)
         self.done = gr.State(None)  # the settings of the run that just ended
         self.run = Run(
             self.form.start, self.form.stop, self.status, self.quantize, STOPPED, {self.done: None},
@@ -71,6 +75,7 @@ class Page:
         form.connect()
         board.connect()
         self.everything.connect()
+        self.measuring.connect()
         opened = tab.select(board.open, board.asked, board.outputs, **CLICK)
         opened.then(board.encode, board.asked, None, **CLICK)
         run = self.run.connect(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
+from vitq_core.experiment import counted
 from vitq_core.experiment.prompted import Tried
 
 from ..parts import markup, steps
@@ -239,6 +240,39 @@ def _asked(title: str, full: Any, quantized: Any, agreement: Any, more: str = ""
     """A card; each a Score."""
     said = f"{_share(full.mean)} in full precision; the masks agree to {_share(agreement.mean)}"
     return markup.card(title, _share(quantized.mean), f"{said}; {more}" if more else said)
+
+
+MEASURES = (
+    ("From a click", "click_iou", "click_agreement"),
+    ("From a box", "box_iou", "box_agreement"),
+    ("From three clicks", "three_clicks_iou", "three_clicks_agreement"),
+    ("Best of the three candidates, which needs to know the outline", "best_of_three_iou", None),
+    ("How far the expected IoU is off", "belief_error", None),
+)
+
+
+def counted_objects(found: Tried) -> str:
+    scores = found.full
+    return f"{counted(scores.objects, 'object')} in {counted(scores.pictures, 'picture')}."
+
+
+def measured(found: Tried) -> str:
+    """A table: what was asked, and means with their standard errors."""
+    rows = "".join(
+        f"<tr><th>{escape(title)}</th><td>{_sure(found.full[name])}</td><td>{_sure(found.quantized[name])}</td>"
+        f"<td>{_sure(found.quantized[agreed]) if agreed else '—'}</td></tr>"
+        for title, name, agreed in MEASURES
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("", "Full precision", "Quantized", "Masks agree"))
+    changed = f"{found.quantized.changed_choice.mean:.1%} of clicks choose another candidate."
+    said = f"Mean IoU with the known outlines, ± one standard error. {changed}"
+    table = f'<table class="vq-objects"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return table + markup.note(" ".join([said, *found.signs]))
+
+
+def _sure(score: Any) -> str:
+    error = "" if score.error is None else f" ± {score.error:.3f}"
+    return f"{_share(score.mean)}{error}"
 
 
 def _share(iou: float) -> str:

@@ -40,9 +40,8 @@ class Visitor:
 
     def __init__(self, page: Page):
         self.page, self.board = page, page.board
-        self.held = {
-            part: part.value for part in (*page.form.fields.values(), *page.everything.fields.values())
-        }
+        sections = (page.form, page.everything, page.measuring)
+        self.held = {part: part.value for section in sections for part in section.fields.values()}
         self.held |= {
             self.board.visit: None, self.board.shown: None, self.board.layer: "both", self.board.tool: "on",
             page.done: None,
