@@ -16,12 +16,20 @@ from ..parts.model_list import SEGMENTS, choices
 from ..parts.settings import MAX_SEED
 from .judging import Judging
 
+HALVES = ("encoder", "decoder")
 PARTS = {
-    "both": ("encoder", "decoder"),
-    "encoder": ("encoder",),
-    "decoder": ("decoder",),
+    "both": {"parts": HALVES},
+    "encoder": {"parts": ("encoder",)},
+    "decoder": {"parts": ("decoder",)},
+    "all": {"parts": HALVES, "heads": 8},
 }
-IN_WORDS = {"both": "Both halves", "encoder": "Image encoder", "decoder": "Mask decoder"}
+IN_WORDS = {
+    "both": "Both halves",
+    "encoder": "Image encoder",
+    "decoder": "Mask decoder",
+    "all": "Both, and the heads at 8 bits",
+}
+UNUSUAL = {"encoder": "encoder only", "decoder": "decoder only", "all": "heads at 8 bits"}
 MAX_SCENES = 64
 FIELDS = ("model", "recipe", "weight_bits", "act_bits", "parts", "calibration", "seed")
 NO_MODEL = "No Segment Anything is bundled with this studio yet, so there is nothing to point with."
@@ -47,7 +55,7 @@ class SamSettings:
     @property
     def title(self) -> str:
         """Names what differs from the usual run too."""
-        unusual = [] if self.parts == "both" else [f"{self.parts} only"]
+        unusual = [UNUSUAL[self.parts]] if self.parts in UNUSUAL else []
         if self.calibration != SamSettings.calibration:
             unusual.append(counted(self.calibration, "calibration scene"))
         if self.seed:
@@ -62,8 +70,7 @@ class SamSettings:
 
     def engine_recipe(self) -> Any:
         """Nothing is learned: that would take many more scenes, and minutes for every block."""
-        halves = PARTS[self.parts]
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", parts=halves)
+        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", **PARTS[self.parts])
 
     def asked(self, judging: Judging) -> Asked:
         """What decides the numbers of a run that is judged so."""

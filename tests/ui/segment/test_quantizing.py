@@ -40,6 +40,14 @@ def test_settings_are_named_by_what_is_unusual():
     assert made.slug == "demo-sam-minmax-w4a5-encoder"
 
 
+@pytest.mark.parametrize(("parts", "quantized"), [("both", False), ("encoder", False), ("all", True)])
+def test_heads_are_quantized_where_that_is_asked(bench, parts, quantized):
+    made = bench.quantize(settings.from_form({**VALUES, "parts": parts}))
+    bits = {layer: each for layer, each in made.result.bits.items() if "hypernetworks" in layer}
+    assert (set(bits.values()) == {(8, 8)}) if quantized else not bits
+    assert ("heads at 8 bits" in made.settings.title) == quantized
+
+
 def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
     asked = settings.from_form(VALUES)
     made = bench.quantize(asked)
