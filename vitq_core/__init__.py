@@ -6,7 +6,7 @@ result = vq.quantize(model, images, vq.recipe("repq", weight_bits=4, act_bits=4)
 """
 
 from . import recipes, scoring  # noqa: F401 - they register the recipes and what ranks layers
-from .allocation import Budget, allocate_bits
+from .allocation import Budget, Forecast, allocate_bits, forecast_bits
 from .allocation.table import TableCost, table_cost
 from .common.errors import Cancelled, StorageError, VitqError
 from .evaluation import Evaluation, evaluate
@@ -34,6 +34,7 @@ __all__ = [
     "Cancelled",
     "EmbeddingCache",
     "Evaluation",
+    "Forecast",
     "Importance",
     "Layer",
     "Model",
@@ -59,6 +60,7 @@ __all__ = [
     "VitqError",
     "allocate_bits",
     "evaluate",
+    "forecast_bits",
     "importance",
     "list_models",
     "load_model",

@@ -14,14 +14,13 @@ from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..models import Model
-from ..quantized.cost import kept_float_bytes
-from ..quantized.output_error import output_errors
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import recipe as named_recipe
 from ..scoring.explanation import Relevance
 from ..scoring.scores import Importance
 from ..scoring.sources import SOURCES
-from .budget import BITS, Budget, budget_policy, check_possible
+from .budget import Budget, check_possible
+from .forecast import Forecast, forecast_of
 from .paper import paper_policy
 from .table import BitsTable, check_complete
 
@@ -94,11 +93,38 @@ def _within(
     """The budget policy for what a caller gives."""
     if images is None:
         raise ValueError("policy='budget' measures output error: give it images")
-    first, images = peeked(images, model, "allocate_bits")
-    prepared = prepare(model, "allocate_bits", first)
+    return by_budget(*_measurable(rel, model, images, recipe, "allocate_bits"), budget, monitor)
+
+
+@plain_arithmetic
+def forecast_bits(
+    rel: Relevance | Importance | Mapping[str, float],
+    model: Model | nn.Module,
+    images: Tensor | Iterable,
+    recipe: Recipe | str | None = None,
+    progress: Progress | None = None,
+    cancel: object = None,
+) -> Forecast:
+    """What ``policy="budget"`` of :func:`allocate_bits` decides by, measured once for any number of budgets.
+
+    Arguments and errors as there; ``.within(Budget(size_mb=2))`` gives the same table.
+    """
+    monitor = Monitor(progress, cancel)
+    monitor.report(0.0, "Preparing")
+    found = forecast_of(*_measurable(rel, model, images, recipe, "forecast_bits"), monitor)
+    monitor.report(1.0, "Done")
+    return found
+
+
+def _measurable(
+    rel: object, model: object, images: Tensor | Iterable, recipe: Recipe | str | None, who: str
+) -> tuple[dict[str, float], PreparedModel, Batch, Recipe]:
+    """What output error is measured by, of what a caller gives."""
+    first, images = peeked(images, model, who)
+    prepared = prepare(model, who, first)
     method = _method(recipe)
     weights = _weights(rel, _scores(rel, prepared), prepared)
-    return by_budget(weights, prepared, first_pictures(images, prepared), method, budget, monitor)
+    return weights, prepared, first_pictures(images, prepared), method
 
 
 def _method(recipe: Recipe | str | None) -> Recipe:
@@ -138,11 +164,7 @@ def by_budget(
     ``weights``: what a unit of relative error in a layer's output counts.
     """
     check_possible(budget, prepared.layers)  # before the costly part
-    errors = output_errors(prepared.module, prepared.layers, recipe, pictures, BITS, monitor=monitor)
-    total = sum(weights.values())
-    omega = {name: weight / total if total else 1.0 for name, weight in weights.items()}
-    other_bytes = kept_float_bytes(prepared) + sum(measured.parameter_bytes for measured in errors.values())
-    return budget_policy(omega, errors, prepared.layers, budget, other_bytes, prepared.shared)
+    return forecast_of(weights, prepared, pictures, recipe, monitor).within(budget)
 
 
 def _prepared(model: object, images: Tensor | Iterable | None) -> PreparedModel:

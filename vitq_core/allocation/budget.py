@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor, gcd, log10
+from types import MappingProxyType
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -21,6 +22,7 @@ from .table import BitsTable
 BITS = tuple(range(MIN_BITS, MAX_BITS + 1))
 TIME_LIMIT = 120.0  # seconds
 PLENTY = 1e9  # more than any model could spend, of any unit
+NO_PINS: BitsTable = MappingProxyType({})
 SCALE = 1e3  # the objective's size, far above the solver's absolute tolerance
 
 
@@ -55,15 +57,15 @@ class OutOfReach(ValueError):
     that can be met, as text.
     """
 
-    def __init__(self, limit: str, asked: float, nearest: str) -> None:
+    def __init__(self, limit: str, asked: float, nearest: str, where: str = "everywhere") -> None:
         super().__init__(
-            f"{limit}={asked:g} cannot be met: with {MIN_BITS} bits everywhere this model comes to {nearest}"
+            f"{limit}={asked:g} cannot be met: with {MIN_BITS} bits {where} this model comes to {nearest}"
             "; that is the nearest possible"
         )
-        self.limit, self.asked, self.nearest = limit, asked, nearest
+        self.limit, self.asked, self.nearest, self.where = limit, asked, nearest, where
 
-    def __reduce__(self) -> tuple[type[OutOfReach], tuple[str, float, str]]:
-        return type(self), (self.limit, self.asked, self.nearest)
+    def __reduce__(self) -> tuple[type[OutOfReach], tuple[str, float, str, str]]:
+        return type(self), (self.limit, self.asked, self.nearest, self.where)
 
 
 @dataclass(frozen=True)
@@ -84,23 +86,47 @@ def budget_policy(
     budget: Budget,
     other_bytes: int = 0,
     shared: Sequence[tuple[str, ...]] = (),
+    pinned: BitsTable = NO_PINS,
 ) -> BitsTable:
     """Minimize ``Σ Ω · error(operand, bits)`` within ``budget``.
 
     ``omega``: relative importance; ``errors``: of the layers' outputs at 2 to 8 bits; ``other_bytes``: of
-    what a stored model holds beside codes; ``shared``: layers that need the same activation bits. Raises
-    ValueError for a budget that cannot be met, naming the nearest.
+    what a stored model holds beside codes; ``shared``: layers that need the same activation bits; ``pinned``:
+    those of some layers, which stay. Raises ValueError for a budget that cannot be met, naming the nearest,
+    and for pins that contradict each other.
     """
     paired = budget.gbops is not None  # bit operations multiply the two: they must be chosen together
-    groups = [group for layer in layers.values() for group in _groups(layer, omega, errors, paired)]
+    _check_pins(pinned, shared)
+    groups = [
+        [option for option in group if _allowed(option, pinned)]
+        for layer in layers.values()
+        for group in _groups(layer, omega, errors, paired)
+    ]
     rooms = _rooms(budget, layers, other_bytes)
-    _check_feasible(budget, rooms, layers)
+    _check_feasible(budget, rooms, layers, pinned, shared)
     picked = _solve(groups, rooms, shared)
     table = dict.fromkeys(layers, (None, 0))
     for option in picked:
         weight, act = table[option.layer]
         table[option.layer] = (option.weight or weight, option.act or act)
     return table
+
+
+def _allowed(option: _Option, pinned: BitsTable) -> bool:
+    if option.layer not in pinned:
+        return True
+    weight, act = pinned[option.layer]
+    return option.weight in (None, weight) and option.act in (None, act)
+
+
+def _check_pins(pinned: BitsTable, shared: Sequence[tuple[str, ...]]) -> None:
+    for names in shared:
+        held = {name: pinned[name][1] for name in names if name in pinned}
+        if len(set(held.values())) > 1:
+            raise ValueError(
+                f"{' and '.join(held)} read one tensor, so their activation bits must be the same, "
+                f"not {' and '.join(map(str, held.values()))}"
+            )
 
 
 def _groups(
@@ -161,14 +187,23 @@ def check_possible(budget: Budget, layers: dict[str, Layer]) -> None:
 
 
 def _check_feasible(
-    budget: Budget, rooms: dict[str, tuple[float, float, float]], layers: dict[str, Layer]
+    budget: Budget,
+    rooms: dict[str, tuple[float, float, float]],
+    layers: dict[str, Layer],
+    pinned: BitsTable = NO_PINS,
+    shared: Sequence[tuple[str, ...]] = (),
 ) -> None:
     """The fewest bits everywhere meet every limit that can be met, and all limits at once."""
-    fewest = [_cost(layer, None if layer.weight is None else MIN_BITS, MIN_BITS) for layer in layers.values()]
+    least = {name: (None if layer.weight is None else MIN_BITS, MIN_BITS) for name, layer in layers.items()}
+    for names in shared:  # what reads the tensor of a pinned layer has its activation bits
+        for held in filter(pinned.__contains__, names):
+            least |= {name: (least[name][0], pinned[held][1]) for name in names}
+    fewest = [_cost(layers[name], *bits) for name, bits in {**least, **pinned}.items()]
     for name, (unit, constant, room) in rooms.items():
-        least = sum(cost[name] for cost in fewest)
-        if least > room:
-            raise OutOfReach(name, budget.limits[name], _rounded_up((least + constant) / unit))
+        spent = sum(cost[name] for cost in fewest)
+        if spent > room:
+            where = "everywhere but in the pinned layers" if pinned else "everywhere"
+            raise OutOfReach(name, budget.limits[name], _rounded_up((spent + constant) / unit), where)
 
 
 def _rounded_up(value: float) -> str:

@@ -12,7 +12,7 @@ from ..graph.copies import module_of
 from ..graph.prepared import peeked, prepare
 from ..graph.site import Layer
 from ..models import Model
-from ..quantized.cost import MEGABYTE, cost_of_table, expected_bytes
+from ..quantized.cost import MEGABYTE, Cost, cost_of_table, expected_bytes
 from ..recipes.recipe import check_bits
 
 BitsTable = dict[str, tuple[int | None, int]]
@@ -48,10 +48,15 @@ def table_cost(
     prepared = prepare(model, "table_cost", first)
     check_table(table, prepared.layers, "the table of bits")
     cost = cost_of_table(prepared.layers, table)
+    return priced(cost, expected_bytes(prepared, cost.code_bytes))
+
+
+def priced(cost: Cost, size: int) -> TableCost:
+    """``size``: of the file, in bytes."""
     return TableCost(
         avg_weight_bits=cost.weight_bits / max(cost.weights, 1),
         avg_act_bits=cost.input_bits / max(cost.inputs, 1),
-        size_mb=expected_bytes(prepared, cost.code_bytes) / MEGABYTE,
+        size_mb=size / MEGABYTE,
         gbops=cost.gbops,
     )
 
