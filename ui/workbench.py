@@ -199,7 +199,7 @@ def _record(
         "full": measures_of(reference.evaluation), "quantized": measures_of(measured.evaluation),
     }  # fmt: skip
     return record_of(
-        settings.asked(), model, source.key, f"{measured.digest} {reference.digest}", measured.result.report,
+        settings.asked(), model, source.key, f"{measured.digest} {reference.digest}", measured.result,
         found, seconds, name=settings.title, settings=asdict(settings),
     )  # fmt: skip
 

@@ -126,7 +126,7 @@ class SegmentBench:
             tried = compare_on(full, quantized, judging.labelled(), progress, job)
         asked, result = settings.asked(judging), self.made(settings).result
         record = record_of(
-            asked, self.bench.model(settings.model), (asked.pictures, *asked.places), "", result.report,
+            asked, self.bench.model(settings.model), (asked.pictures, *asked.places), "", result,
             tried.as_results(), time.perf_counter() - begin,
             name=f"{settings.title}, on {judging.title}", settings=asdict(settings),
         )  # fmt: skip

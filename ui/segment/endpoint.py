@@ -59,7 +59,7 @@ def _segment(bench: SegmentBench) -> Callable[..., tuple[dict, str]]:
 
         Points and boxes are in pixels of the upright picture: turned as its EXIF says. `labels`: 1 on the
         object, 0 beside it. `recipe` empty: full precision alone; otherwise a quantized model answers too
-        (`parts`: both, encoder, decoder, or all, with the heads at 8 bits), and `iou` says how far both agree.
+        (`parts`: both, encoder, decoder, or all, with the heads at 8 bits); `iou` says how far both agree.
         """
         try:
             chosen = _chosen(model, recipe, weight_bits, act_bits, parts)
