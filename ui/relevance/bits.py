@@ -11,14 +11,13 @@ from vitq_core.experiment import MIN_BITS, OutOfReach, is_name
 from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores, Scoring
-from ..parts import bits_table, markup
+from ..parts import bits_table, layer_maps, markup
 from ..parts.bits_table import ALL, BitsTable
 from ..parts.forms import LIGHT, verdicts
 from ..parts.layer_grid import LayerGrid
 from ..running.runs import HEAVY, Data, Run, Updates, sentence
 from ..workbench import Cancel, Workbench
 from . import markup as relevance_html
-from . import plots as relevance_plots
 from .bits_view import IDLE, LABELS, NOTES, BitsView
 from .score import ScoreSection, read_text
 from .settings import POLICIES, allocation_of, bits_problems, score_problems, scoring_of
@@ -106,8 +105,8 @@ class BitsSection(BitsView):
         path = self.bench.text_file(f"{model}-bits.json", bits_table.to_json(table))
         return {
             self.costs: relevance_html.costs(cost, relevance.uniform_cost(model, *base), base),
-            self.weights: relevance_plots.bits_figure(table, grid, 0),
-            self.acts: relevance_plots.bits_figure(table, grid, 1),
+            self.weights: layer_maps.bits_figure(table, grid, 0),
+            self.acts: layer_maps.bits_figure(table, grid, 1),
             self.download: gr.update(value=str(path), interactive=True),
         }
 

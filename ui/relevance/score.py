@@ -10,13 +10,12 @@ from vitq_core.experiment import given_path, is_name
 from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores
-from ..parts import markup, steps
+from ..parts import layer_maps, markup, steps
 from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
 from ..running.run_parts import files_of, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings, sentence
 from ..workbench import Cancel, Workbench
 from . import markup as relevance_html
-from . import plots as relevance_plots
 from .settings import score_problems, scoring_of
 
 PREFIX = "relevance-"
@@ -115,7 +114,7 @@ class ScoreSection:
             self.empty: gr.update(visible=False),
             self.panel: gr.update(visible=True),
             self.certainty: relevance_html.certainty(importance),
-            self.plot: relevance_plots.importance_figure(importance, grid),
+            self.plot: layer_maps.importance_figure(importance, grid),
             self.download: gr.update(
                 value=str(self.bench.text_file(name, importance.to_json())), interactive=True
             ),

@@ -11,11 +11,10 @@ from PIL import Image
 import vitq_core as vq
 from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
-from ui.parts import bits_table, markup, overlay
+from ui.parts import bits_table, layer_maps, markup, overlay
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
 from ui.relevance import markup as relevance_html
-from ui.relevance import plots as relevance_plots
 from ui.relevance.gallery import Gallery
 
 
@@ -180,10 +179,10 @@ def test_the_strongest_patch_is_the_brightest():
 def test_figures_have_a_cell_for_every_layer(relevance, scoring, table):
     grid = relevance.frame("tiny").grid
     importance = relevance.score(scoring)
-    (scores,) = relevance_plots.importance_figure(importance, grid).data
+    (scores,) = layer_maps.importance_figure(importance, grid).data
     assert sum(text != "" for row in scores.customdata for text in row) == len(table)
     for part in (0, 1):
-        (bits,) = relevance_plots.bits_figure(table, grid, part).data
+        (bits,) = layer_maps.bits_figure(table, grid, part).data
         shown = [value for row in bits.z for value in row if value is not None]
         assert sorted(shown) == sorted(pair[part] for pair in table.values() if pair[part] is not None)
 
@@ -191,7 +190,7 @@ def test_figures_have_a_cell_for_every_layer(relevance, scoring, table):
 def test_scores_of_zero_have_no_logarithm_but_a_figure(relevance, table):
     grid = relevance.frame("tiny").grid
     zero = vq.Importance("relevance", 1, dict.fromkeys(table, 0.0), dict.fromkeys(table, float("nan")), {})
-    assert len(relevance_plots.importance_figure(zero, grid).data) == 1
+    assert len(layer_maps.importance_figure(zero, grid).data) == 1
     assert "nothing can be said" in relevance_html.certainty(zero)
 
 

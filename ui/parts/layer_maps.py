@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS
 
-from ..parts.bits_table import BitsTable
-from ..parts.layer_grid import OTHER, LayerGrid
-from ..parts.plots import plain
+from .bits_table import BitsTable
+from .layer_grid import OTHER, LayerGrid
+from .plots import plain
 
 ROW_HEIGHT = 23
 SCORES = "Viridis"
