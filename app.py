@@ -29,6 +29,7 @@ def main() -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(bench.uploads.folder)
     studio = build_studio(bench)
     Thread(target=warm_up, args=(bench,), daemon=True).start()
+    bench.sweeps.resume()
     studio.queue(max_size=QUEUE_SIZE)
     studio.launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME", default_host()),

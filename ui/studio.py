@@ -6,15 +6,19 @@ import gradio as gr
 
 from .api import add_endpoints
 from .parts import markup
+from .parts.forms import LIGHT
+from .parts.visitors import is_token, new_token
 from .quantize import tab as quantize_tab
 from .relevance import tab as relevance_tab
 from .running.run_parts import SHOW_BANNERS
 from .segment import tab as segment_tab
+from .tradeoffs import tab as tradeoffs_tab
 from .workbench import Workbench
 
 Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
 TABS: tuple[tuple[str, Build], ...] = (
     ("Quantize", quantize_tab.build),
+    ("Trade-offs", tradeoffs_tab.build),
     ("Relevance & bits", relevance_tab.build),
     ("Segment", segment_tab.build),
 )
@@ -28,6 +32,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
         gr.HTML(markup.title())
+        _connect_visitors(bench, studio)
         for name, build in TABS:
             with gr.Tab(name) as tab:
                 build(bench, studio, tab)
@@ -35,6 +40,19 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         add_endpoints(bench)
     bench.uploads.keep_all()
     return studio
+
+
+def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> None:
+    """A browser keeps a token, by which its visitor's runs are known again after a reload."""
+    token = gr.BrowserState("", storage_key="vitq-visitor", secret="vitq")
+
+    def arrived(known: str, request: gr.Request) -> str:
+        shown = known if is_token(known) else new_token()
+        bench.visitors.know(request.session_hash, shown)
+        return shown
+
+    studio.load(arrived, token, token, **LIGHT)
+    studio.unload(lambda request: bench.visitors.forget(request.session_hash))
 
 
 def theme() -> gr.themes.Base:

@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import time
 import zipfile
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import finalize, ref
@@ -22,9 +23,10 @@ from vitq_core.experiment.measure import (
     part_of,
 )
 from vitq_core.experiment.run import Measured, Reference, quantize_and_measure, refer
-from vitq_core.experiment.runs import RunRecord, RunStore, measures_of, record_of
+from vitq_core.experiment.runs import RunRecord, RunStore, digest_of, measures_of, record_of
 from vitq_core.experiment.samples import Source
 
+from .explaining.affording import Affording
 from .explaining.layers import RelevanceBench
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
@@ -33,7 +35,9 @@ from .parts.jobs import Job
 from .parts.memory import Memory, give_back, tensors_mb
 from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.settings import NO_EFFORT, RunSettings, StoppedRun
-from .parts.stored_outcome import load_outcome, stored_settings
+from .parts.stored_outcome import load_outcome, run_settings, stored_settings
+from .parts.visitors import EVERYBODY, Visitors, seen_by
+from .running.sweeps import Sweeps
 
 
 class Packable(Protocol):
@@ -43,10 +47,19 @@ class Packable(Protocol):
     result: vq.QuantizeResult
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Of runs in sweeps. `plan(model, recipe, bits, judged)`: what is wanted, as JSON; `make` makes it."""
+
+    plan: Callable[[str, str, int, int], dict[str, Any]]
+    make: Callable[..., None]
+
+
 log = logging.getLogger(__name__)
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+ANSWERS = "answers"  # the kind of runs of models that take a picture alone
 KEPT_TEXTS = 64  # of a few kilobytes each
 
 # How much of a run is done when the held-out pictures are answered in full precision.
@@ -64,14 +77,58 @@ class Workbench(ModelStore):
         self._texts = self.files.folder("texts")
         self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
         self.relevance = RelevanceBench(self, self.outcome)
+        self.affording = Affording(self.relevance)
         self.runs = RunStore()
+        self.visitors, self.sweeps = Visitors(), Sweeps(self.make)
+        self.kinds = {ANSWERS: Kind(_plan, self._make)}
+        self._weights: Cache[str] = Cache(KEPT_TEXTS)
 
-    def keep(self, record: RunRecord) -> None:
-        """Remember a run. Where that cannot be, the log says so: its numbers are on the page all the same."""
+    def keep(self, record: RunRecord | None, owner: str = EVERYBODY) -> RunRecord | None:
+        """Remember a run as this owner's, once: what is kept of it.
+
+        None where that cannot be, of which the log has the reason: its numbers are on the page all the same.
+        """
+        if record is None:
+            return None
         try:
-            self.runs.add(record)
+            kept = self.runs.find(record.key, (owner,))
+            if kept is None:
+                kept = record if record.owner == owner else record.for_owner(owner)
+                self.runs.add(kept)
         except vq.StorageError as error:
             log.warning("a run was not kept: %s", error)
+            return None
+        return kept
+
+    def known(self, settings: RunSettings, owner: str = EVERYBODY) -> RunRecord | None:
+        """A run of this owner's that has the same numbers; reads the list of pictures, and the weights."""
+        with self.computing(settings.uploads):
+            source, weights = self.source(settings), self.weights_of(settings.model)
+        return self.runs.find(settings.asked().key(weights, source.key), (owner,))
+
+    def runs_of(self, owner: str) -> list[RunRecord]:
+        """Newest first, those that this owner may see. Raises StorageError."""
+        return self.runs.all(seen_by(owner))
+
+    def weights_of(self, model_id: str) -> str:
+        """SHA-256 of a model's weights."""
+        return self._weights.get_or_make(
+            model_id, lambda: digest_of(self.model(model_id).module.state_dict())
+        )
+
+    def make(
+        self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
+    ) -> None:
+        """A run of a sweep, unless this owner has it; raises as a run does."""
+        self.kinds[wanted["kind"]].make(wanted, owner, progress, job)
+
+    def _make(
+        self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
+    ) -> None:
+        settings = run_settings(wanted["settings"])
+        if self.known(settings, owner) is None:
+            record = self.quantize(settings, progress, job).record
+            self.keep(record and replace(record, name=wanted["title"]), owner)
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -174,17 +231,22 @@ class Workbench(ModelStore):
             watch=job.log,
         )  # fmt: skip
         _freed_without_collector(measured.result)
-        settings = _named(settings, measured.result.report, job)
-        if settings.complete == settings:
-            self.keep(_record(settings, model, source, reference, measured, time.perf_counter() - begin))
+        settings, record = _named(settings, measured.result.report, job), None
+        if settings.complete is settings:
+            record = _record(settings, model, source, reference, measured, time.perf_counter() - begin)
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
-            source.warning, measured.left_out, measured.likeness,
+            source.warning, measured.left_out, measured.likeness, record=record,
         )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:
         model, source = self.model(settings.model), self.source(settings, progress, cancel)
         return refer(model, source, settings.held_out, progress, cancel)
+
+
+def _plan(model: str, recipe: str, bits: int, judged: int) -> dict[str, Any]:
+    settings = RunSettings(model, recipe, bits, bits, held_out=judged)
+    return {"kind": ANSWERS, "title": settings.title, "settings": asdict(settings)}
 
 
 def _record(

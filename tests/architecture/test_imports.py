@@ -36,7 +36,7 @@ STUDIO = (
     ("model_store",),
     ("explaining",),
     ("workbench",),
-    ("quantize", "relevance", "segment"),
+    ("quantize", "tradeoffs", "relevance", "segment"),
     ("api", "opening", "warm_up"),
     ("studio",),
 )

@@ -80,7 +80,7 @@ class RelevanceBench:
         with self.store.computing(scoring.uploads):
             said = part_of(progress, 0, 1)
             said(0.0, "Reading pictures")
-            batches = self._batches(scoring, scoring.count, said, cancel)
+            batches = self.batches(scoring, scoring.count, said, cancel)
             state = state_file(scoring, self.store.source(scoring).key)
             options = {
                 "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
@@ -104,7 +104,7 @@ class RelevanceBench:
             frame = self.frame(scoring.model)
             return vq.allocate_bits(scores, frame.module, images=frame.blank, **options)
         with self.store.computing(scoring.uploads):
-            batches = self._batches(scoring, min(scoring.count, MEASURED), progress, cancel)
+            batches = self.batches(scoring, min(scoring.count, MEASURED), progress, cancel)
             model = self.store.model(scoring.model)
             return vq.allocate_bits(scores, model, images=batches, **options)
 
@@ -136,6 +136,14 @@ class RelevanceBench:
             key = (settings.model, source.key)
             return self._usable.get_or_make(key, lambda: usable(source.held_out(GALLERY), cancel).samples)
 
+    def batches(
+        self, scoring: Scoring, count: int, progress: Progress | None, cancel: Cancel | None
+    ) -> Batches:
+        """Calibration pictures of `scoring` that can be read, at most `count`. Raises vq.Cancelled."""
+        model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
+        samples = usable(source.calibration(count, scoring.seed), cancel).samples
+        return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
+
     def explain(self, question: Question, picture: Image.Image) -> Explained:
         return self._explained.get_or_make(question, lambda: self._explain(question, picture))
 
@@ -158,13 +166,6 @@ class RelevanceBench:
         if outcome is None:
             raise ValueError(GONE)
         return outcome
-
-    def _batches(
-        self, scoring: Scoring, count: int, progress: Progress | None, cancel: Cancel | None
-    ) -> Batches:
-        model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
-        samples = usable(source.calibration(count, scoring.seed), cancel).samples
-        return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
 
 
 def _unlike(outcome: Outcome, image: Tensor) -> bool | None:

@@ -3,13 +3,16 @@
 from threading import Event, Lock
 
 from .progress_log import ProgressLog
+from .visitors import EVERYBODY
 
 
 class Job:
     """A run. Called, it says whether to end; `abandoned` says whether even what it has is wanted no more.
 
-    `log`: what its reconstruction reported so far.
+    `log`: what its reconstruction reported so far. `owner`: whose the run is.
     """
+
+    owner = EVERYBODY
 
     def __init__(self) -> None:
         self.log = ProgressLog()

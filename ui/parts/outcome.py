@@ -11,6 +11,7 @@ from vitq_core.experiment import counted
 from vitq_core.experiment.likeness import Features, Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
+from vitq_core.experiment.runs import RunRecord
 
 from .settings import RunSettings, StoppedRun
 from .words import some
@@ -72,6 +73,7 @@ class Outcome:
     left_out: tuple[str, ...] = ()  # calibration pictures that could not be read
     likeness: Likeness | None = None
     stored: bool = False  # computed before, and read from a file
+    record: RunRecord | None = None  # what is kept of it; None of a run that was stopped
 
     @property
     def warning(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def store_outcome(outcome: Outcome, folder: Path) -> None:
 def stored_settings(folder: Path) -> RunSettings | None:
     """The settings of the run in `folder`; None where there is none, or one of another version."""
     try:
-        return _settings(json.loads((folder / RUN).read_text())["settings"])
+        return run_settings(json.loads((folder / RUN).read_text())["settings"])
     except (OSError, LookupError, TypeError, ValueError):
         return None
 
@@ -55,7 +56,7 @@ def load_outcome(folder: Path, model: Any, source: Source) -> Outcome:
     result = vq.load_quantized(folder)
     try:
         run, answers = json.loads((folder / RUN).read_text()), load_file(folder / ANSWERS)
-        settings = _settings(run["settings"])
+        settings = run_settings(run["settings"])
         unread, left_out = run["left_out"]
         samples = [s for s in source.held_out(settings.held_out) if s.name not in unread]
         reference = Reference(samples, answers[FULL], vq.Evaluation(**run[FULL]), tuple(unread))
@@ -86,8 +87,8 @@ def _likeness(stored: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Like
     return Likeness(views, stored["limits"], stored["tested"])
 
 
-def _settings(stored: dict[str, Any]) -> RunSettings:
-    """JSON has lists where settings have tuples, which key the results."""
+def run_settings(stored: Mapping[str, Any]) -> RunSettings:
+    """Of what was kept of them as JSON, which has lists where settings have tuples, which key the results."""
     names = {field.name for field in fields(RunSettings)}
     return RunSettings(**{name: _tuples(value) for name, value in stored.items() if name in names})
 

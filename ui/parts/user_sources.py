@@ -10,11 +10,12 @@ from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, builtin_source
 
 from .settings import RunSettings
+from .visitors import public
 
 
 def folders_allowed() -> bool:
     """Whether a page may name folders of this machine: not where strangers use it."""
-    return "SPACE_ID" not in os.environ
+    return not public()
 
 
 def default_folder() -> str:

@@ -55,7 +55,7 @@ class Page:
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
         self.quantizing = Run(
             form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
-            live=results.live, kept=self.shown, busy=bench.busy,
+            live=results.live, kept=self.shown, server=bench,
         )  # fmt: skip
 
     @property
@@ -98,7 +98,9 @@ class Page:
     def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
         asked = from_form(self.form.values(data))
         known = self.bench.outcome(asked) is not None
-        return self._show(self.bench.quantize(asked, progress, job), known)
+        outcome = self.bench.quantize(asked, progress, job)
+        self.bench.keep(outcome.record, job.owner)
+        return self._show(outcome, known)
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: a finished result of the settings that the form opens with."""

@@ -33,7 +33,14 @@ class BitsSection(BitsView):
     def __init__(self, bench: Workbench, score: ScoreSection):
         super().__init__()
         self.bench, self.score = bench, score
-        self.run = Run(self.start, self.stop, self.status, self.allocate, STOPPED, busy=bench.busy)
+        self.run = Run(
+            self.start,
+            self.stop,
+            self.status,
+            self.allocate,
+            STOPPED,
+            server=bench,
+        )
 
     @property
     def inputs(self) -> set[Component]:

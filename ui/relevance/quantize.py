@@ -54,7 +54,7 @@ class QuantizeSection:
             {self.done: None},
             live=self.live,
             kept=self.shown,
-            busy=bench.busy,
+            server=bench,
         )
 
     def _build_form(self) -> None:
@@ -124,6 +124,7 @@ class QuantizeSection:
 
     def quantize(self, data: Data, progress: Progress, job: Job) -> Updates:
         outcome = self.bench.quantize(self.settings(data), progress, job)
+        self.bench.keep(outcome.record, job.owner)
         reached = outcome.settings
         return {
             self.status: ended(reached),

@@ -47,7 +47,14 @@ class ScoreSection:
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_map()
-        self.run = Run(self.start, self.stop, self.status, self.score, STOPPED, busy=bench.busy)
+        self.run = Run(
+            self.start,
+            self.stop,
+            self.status,
+            self.score,
+            STOPPED,
+            server=bench,
+        )
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):

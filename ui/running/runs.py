@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.components import Component
@@ -15,6 +15,7 @@ from ..learning.live import Live
 from ..parts import markup
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job, Jobs
+from ..parts.visitors import Visitors
 
 # Packing a result takes seconds and does not wait for anybody's run; two at once, so that one visitor's large
 # model does not keep another's file.
@@ -31,6 +32,14 @@ Updates = dict[Component, Any]
 Work = Callable[[Data, Callable[[float, str], None], Job], Updates]
 
 
+class Server(Protocol):
+    """What every page's runs share."""
+
+    visitors: Visitors
+
+    def busy(self) -> bool: ...
+
+
 @dataclass
 class Run:
     """`work(data, progress, job)` returns what to show, the banner included, or raises.
@@ -39,7 +48,8 @@ class Run:
     what their last run was asked for. `failed`: shown too where the work did not end well. `live`: shows what
     is being learned. A run that has learned something finishes with that when it is cancelled; cancelled once
     more, or any other run, it is abandoned. `kept`: the settings of the result on the page, which stays there
-    where a run does not end well, and is then named. `busy`: whether another run goes first.
+    where a run does not end well, and is then named. `server`: knows whether another run goes first, and
+    whose a session is.
     """
 
     start: gr.Button
@@ -50,7 +60,7 @@ class Run:
     failed: Updates = field(default_factory=dict)
     live: Live | None = None
     kept: gr.State | None = None
-    busy: Callable[[], bool] = lambda: False
+    server: Server | None = None
     jobs: Jobs = field(default_factory=Jobs)
     _asked_for: dict[str, dict] = field(default_factory=dict)
     _name: Callable[[Data], str] = lambda data: "That"
@@ -68,7 +78,7 @@ class Run:
         def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
             self.jobs.start(request.session_hash)
             self._asked_for[request.session_hash] = dict(data)
-            said = WAITING if self.busy() else "Starting …"
+            said = WAITING if self.server is not None and self.server.busy() else "Starting …"
             return (
                 markup.banner("busy", said, name(data)),
                 gr.update(interactive=False),
@@ -101,6 +111,8 @@ class Run:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Updates:
         job = self.jobs.begun(request.session_hash)
+        if self.server is not None:
+            job.owner = self.server.visitors.owner(request.session_hash)
         self._asked_for[request.session_hash] = dict(data)
         try:
             shown = self.work(data, lambda done, message: progress(done, desc=message), job)

@@ -6,7 +6,7 @@ Everything is keyed by what was asked, nothing by who asked.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -17,14 +17,15 @@ from PIL import Image
 import vitq_core as vq
 from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.prompted import Tried, compare_on, judging_scenes, quantize_on_scenes
-from vitq_core.experiment.runs import RunRecord, record_of
+from vitq_core.experiment.runs import Asked, RunRecord, record_of
 
 from ..model_store import megabytes
 from ..parts.cache import Cache
 from ..parts.jobs import Job
 from ..parts.memory import give_back
 from ..parts.settings import a_name
-from ..workbench import Workbench
+from ..parts.visitors import EVERYBODY
+from ..workbench import Kind, Workbench
 from .answers import Compared, compared
 from .judging import Judging
 from .pictures import Pictures
@@ -35,12 +36,13 @@ EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anyth
 SHOWN_SIDE = 800  # pixels of a mask on the page
 KEPT_MODELS, KEPT_LOOKS = 2, 4  # a look is an embedding of at most four megabytes
 KEPT_ANSWERS = 64  # of a few megabytes at most
+MASKS = "masks"  # the kind of runs of Segment Anything
 SCENES = 8  # that show what quantizing cost, right after it
 READ, MADE = 0.05, 0.8  # how much of a run is done when it is quantized, and when scenes are asked for
 GONE = "This quantized model is no longer in memory; press Quantize to make it again."
 
 
-class Asked:
+class Answerer:
     """A model that answers prompts, and the pictures that it looked at last, as large as they are shown."""
 
     def __init__(self, model: Any, embeddings: vq.EmbeddingCache, identity: Hashable):
@@ -59,7 +61,7 @@ class Made:
     settings: SamSettings
     model: vq.Model
     result: vq.QuantizeResult
-    asked: Asked
+    asked: Answerer
     tried: Tried
 
 
@@ -68,16 +70,17 @@ class SegmentBench:
         self.bench, memory = bench, bench.memory
         self.pictures = Pictures(memory)
         self.embeddings = vq.EmbeddingCache(EMBEDDINGS)
-        self._full: Cache[Asked] = memory.cache(KEPT_MODELS)
+        self._full: Cache[Answerer] = memory.cache(KEPT_MODELS)
         self._made: Cache[Made] = memory.cache(weigh=lambda made: 2 * megabytes(made.model))
         self._compared: Cache[Compared] = memory.cache(KEPT_ANSWERS, weigh=lambda kept: kept.megabytes)
         # Both models of one question after each other: two at once would only share the processor.
         self._asking = Lock()
+        bench.kinds[MASKS] = Kind(_plan, self.make)
 
-    def full(self, model_id: str) -> Asked:
+    def full(self, model_id: str) -> Answerer:
         """The full-precision model. Raises ValueError for what is none."""
         return self._full.get_or_make(
-            a_name(model_id), lambda: Asked(self.bench.model(model_id), self.embeddings, model_id)
+            a_name(model_id), lambda: Answerer(self.bench.model(model_id), self.embeddings, model_id)
         )
 
     def made(self, settings: SamSettings | None) -> Made | None:
@@ -106,7 +109,7 @@ class SegmentBench:
             part_of(progress, READ, MADE), job,
         )  # fmt: skip
         self.embeddings.forget(settings)
-        asked = Asked(result.model, self.embeddings, settings)
+        asked = Answerer(result.model, self.embeddings, settings)
         full, scenes = self.full(settings.model).segmenter, judging_scenes(SCENES)
         tried = compare_on(full, asked.segmenter, scenes, part_of(progress, MADE, 1), job)
         return Made(settings, model, result, asked, tried)
@@ -117,21 +120,34 @@ class SegmentBench:
         judging: Judging,
         progress: Progress | None = None,
         job: Job | None = None,
-    ) -> tuple[RunRecord, Tried]:
-        """Both models on the pictures that judge; kept as a run. Raises vq.Cancelled, ValueError where the
-        quantized model is gone or no object is there."""
+    ) -> tuple[RunRecord | None, Tried]:
+        """Both models on the pictures that judge, and what is kept of it.
+
+        Raises vq.Cancelled, ValueError where the quantized model is gone or no object is there.
+        """
         begin = time.perf_counter()
         with self.bench.computing((judging.file,) if judging.file else ()):
             full, quantized = (asked.segmenter for asked in self.asked(settings.model, settings))
             tried = compare_on(full, quantized, judging.labelled(), progress, job)
         asked, result = settings.asked(judging), self.made(settings).result
         record = record_of(
-            asked, self.bench.model(settings.model), (asked.pictures, *asked.places), "", result,
+            asked, self.bench.model(settings.model), _pictures(asked), "", result,
             tried.as_results(), time.perf_counter() - begin,
             name=f"{settings.title}, on {judging.title}", settings=asdict(settings),
         )  # fmt: skip
-        self.bench.keep(record)
-        return record, tried
+        return self.bench.keep(record, job.owner if job else EVERYBODY), tried
+
+    def make(
+        self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
+    ) -> None:
+        """A run of a sweep, unless this owner has it. Raises vq.Cancelled."""
+        settings, judging = SamSettings(**wanted["settings"]), Judging(**wanted["judging"])
+        job = job or Job()
+        job.owner = owner
+        asked, weights = settings.asked(judging), self.bench.weights_of(settings.model)
+        if self.bench.runs.find(asked.key(weights, _pictures(asked)), (owner,)) is None:
+            self.quantize(settings, part_of(progress, 0, 0.7), job)
+            self.measure(settings, judging, part_of(progress, 0.7, 1), job)
 
     def download(self, settings: SamSettings) -> Path | None:
         """A zip of the quantized model; None where it is no longer in memory."""
@@ -176,7 +192,7 @@ class SegmentBench:
         with self._asking:
             return [asked.segmenter.segment(read, [prompt])[0] for asked in self.asked(model_id, quantized)]
 
-    def asked(self, model_id: str, quantized: SamSettings | None) -> list[Asked]:
+    def asked(self, model_id: str, quantized: SamSettings | None) -> list[Answerer]:
         """Full precision and, where there is one, the quantized model. ValueError where that is gone."""
         if quantized is None:
             return [self.full(model_id)]
@@ -184,3 +200,13 @@ class SegmentBench:
         if made is None:
             raise ValueError(GONE)
         return [self.full(model_id), made.asked]
+
+
+def _plan(model: str, recipe: str, bits: int, judged: int) -> dict[str, Any]:
+    settings, judging = SamSettings(model, recipe, bits, bits), Judging(count=judged)
+    named = {"title": settings.title, "settings": asdict(settings), "judging": asdict(judging)}
+    return {"kind": MASKS, **named}
+
+
+def _pictures(asked: Asked) -> tuple:
+    return asked.pictures, *asked.places

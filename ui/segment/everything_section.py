@@ -47,7 +47,14 @@ class EverythingSection:
                 )
                 self.cards = gr.HTML(elem_id="everything-cards")
                 self.figures = gr.HTML(elem_id="everything-figures")
-        self.run = Run(self.start, self.stop, self.status, self.look, STOPPED, busy=bench.bench.busy)
+        self.run = Run(
+            self.start,
+            self.stop,
+            self.status,
+            self.look,
+            STOPPED,
+            server=bench.bench,
+        )
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):

@@ -48,7 +48,14 @@ class MeasureSection:
                     "Download numbers", size="sm", visible=False, elem_id="measure-download"
                 )
         self.numbers = gr.State(None)
-        self.run = Run(self.start, self.stop, self.status, self.measure, STOPPED, busy=bench.bench.busy)
+        self.run = Run(
+            self.start,
+            self.stop,
+            self.status,
+            self.measure,
+            STOPPED,
+            server=bench.bench,
+        )
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
@@ -98,8 +105,8 @@ class MeasureSection:
                 "done", f"{shown.title}, on {asked.title}", view.counted_objects(tried)
             ),
             self.table: view.measured(tried),
-            self.download: gr.update(visible=True),
-            self.numbers: record.id,
+            self.download: gr.update(visible=record is not None),
+            self.numbers: record and record.id,
         }
 
     def file(self, run_id: str | None) -> str:

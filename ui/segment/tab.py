@@ -67,7 +67,7 @@ class Page:
         self.done = gr.State(None)  # the settings of the run that just ended
         self.run = Run(
             self.form.start, self.form.stop, self.status, self.quantize, STOPPED, {self.done: None},
-            kept=self.board.shown, busy=bench.bench.busy,
+            kept=self.board.shown, server=bench.bench,
         )  # fmt: skip
 
     def connect(self, tab: gr.Tab) -> None:

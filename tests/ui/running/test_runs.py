@@ -7,6 +7,7 @@ import pytest
 
 import vitq_core as vq
 from ui.parts.settings import RunSettings
+from ui.parts.visitors import Visitors
 from ui.running.runs import Run, sentence
 from vitq_core.common.home import vitq_home
 
@@ -150,7 +151,7 @@ def test_a_run_cancelled_before_its_turn_is_not_talked_over_either():
 
 def test_a_run_says_whether_another_one_goes_first():
     busy = [True]
-    _, begin = begun(busy=lambda: bool(busy))
+    _, begin = begun(server=SimpleNamespace(busy=lambda: bool(busy), visitors=Visitors()))
     said = begin({}, ME)[0]
     assert "Waiting: another run is before yours." in said and "ViT" in said
     busy.clear()

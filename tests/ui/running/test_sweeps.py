@@ -1,0 +1,94 @@
+"""Runs that belong to the server: in order, stopped and continued, after a restart, and one that fails."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+import vitq_core as vq
+from ui.running.sweeps import Sweeps
+from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
+
+SOON = 20.0
+
+
+class Maker:
+    """Makes nothing, slowly where it is told."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+        self.begun, self.go = Event(), Event()
+
+    def __call__(self, wanted, owner, progress, job) -> None:
+        progress(0.5, f"{wanted['n']} for {owner}")
+        if wanted["n"] == 13:
+            raise ValueError("thirteen is too many.")
+        if wanted["n"] == 99:
+            self.begun.set()
+            while not self.go.wait(0.01):
+                if job():
+                    raise vq.Cancelled("stopped")
+        if wanted["n"] not in self.made:
+            self.made.append(wanted["n"])
+
+
+@pytest.fixture
+def maker():
+    return Maker()
+
+
+@pytest.fixture
+def plans(tmp_path):
+    return PlanStore(tmp_path / "runs.sqlite")
+
+
+def plan(*numbers: int, owner: str = "me") -> Plan:
+    return Plan("numbers", tuple({"n": number} for number in numbers), owner)
+
+
+def test_all_are_made_in_order_and_one_that_fails_is_named(maker, plans) -> None:
+    sweeps = Sweeps(maker, plans)
+    first, second = sweeps.start(plan(1, 13, 2)), sweeps.start(plan(3))
+    assert sweeps.wait(SOON)
+    assert maker.made == [1, 2, 3]
+    sweep = sweeps.sweep(first)
+    assert (sweep.done, sweep.ended, sweep.total, sweep.state) == (2, 3, 3, DONE)
+    assert sweep.failed == [({"n": 13}, "thirteen is too many.")]
+    assert {each.id: each.state for each in plans.all()} == {first: DONE, second: DONE}
+    assert sweeps.newest("me") is sweeps.sweep(second) and sweeps.newest("they") is None
+    assert sweeps.sweep("none") is None and sweeps.sweep(None) is None
+
+
+def test_it_stops_at_once_and_goes_on_where_it_was(maker, plans) -> None:
+    sweeps = Sweeps(maker, plans)
+    name = sweeps.start(plan(1, 99, 2))
+    assert maker.begun.wait(SOON)
+    assert sweeps.sweep(name).done == 1 and sweeps.sweep(name).said == "99 for me"
+    assert sweeps.stop(name) and not sweeps.stop(name)
+    assert sweeps.wait(SOON) and maker.made == [1]
+    assert plans.get(name).state == STOPPED
+    maker.go.set()
+    assert sweeps.go_on(name) and not sweeps.go_on("none")
+    assert sweeps.wait(SOON) and maker.made == [1, 99, 2]
+    assert plans.get(name).state == DONE and not sweeps.go_on(name)
+
+
+def test_after_a_restart_what_was_under_way_goes_on(maker, plans) -> None:
+    under_way, stopped = plan(4), plan(5)
+    plans.add(under_way)
+    plans.add(stopped)
+    plans.mark(stopped.id, STOPPED)
+    sweeps = Sweeps(maker, plans)
+    sweeps.resume()
+    assert sweeps.wait(SOON) and maker.made == [4]
+    assert plans.get(stopped.id).state == STOPPED
+
+
+def test_a_damaged_file_stops_nobody_from_starting(maker, plans) -> None:
+    plans.path.write_bytes(b"no database " * 400)
+    sweeps = Sweeps(maker, plans)
+    sweeps.resume()
+    with pytest.raises(vq.StorageError):
+        sweeps.start(plan(1))
+    assert plans.path.exists() and RUNNING == "running"

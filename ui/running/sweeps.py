@@ -1,0 +1,147 @@
+"""Runs that belong to the server: made one after the other behind what visitors do, also after a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+
+import vitq_core as vq
+from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
+
+from ..parts.jobs import Job
+from .runs import sentence
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[Mapping[str, Any], str, Callable[[float, str], None], Job], None]
+
+
+@dataclass
+class Sweep:
+    """How far a plan is. `done`: runs that are there, `failed`: (what was asked, a sentence) of the others;
+    `share` and `said`: of the run under way.
+    """
+
+    plan: Plan
+    state: str = RUNNING
+    done: int = 0
+    share: float = 0.0
+    said: str = "Waiting"
+    failed: list[tuple[Mapping[str, Any], str]] = field(default_factory=list)
+    job: Job = field(default_factory=Job)
+
+    @property
+    def total(self) -> int:
+        return len(self.plan.wanted)
+
+    @property
+    def ended(self) -> int:
+        return self.done + len(self.failed)
+
+
+class Sweeps:
+    """`make(wanted, owner, progress, job)` makes a run, or finds that it is there; raises as a run does."""
+
+    def __init__(self, make: Make, plans: PlanStore | None = None):
+        self.make, self.plans = make, plans or PlanStore()
+        self._sweeps: dict[str, Sweep] = {}
+        self._waiting: list[Sweep] = []
+        self._changed = Condition()
+        self._worker: Thread | None = None
+
+    def start(self, plan: Plan) -> str:
+        """Queue a plan; its id. Raises StorageError where it cannot be kept."""
+        self.plans.add(plan)
+        self._queue(plan)
+        return plan.id
+
+    def resume(self) -> None:
+        """Go on with what was under way when the server ended. Where that is not known, the log says so."""
+        try:
+            for plan in self.plans.all(RUNNING):
+                self._queue(plan)
+        except vq.StorageError as error:
+            log.warning("earlier sweeps are not known: %s", error)
+
+    def go_on(self, plan_id: str) -> bool:
+        """Queue a stopped plan again; whether there is one."""
+        plan = self.plans.get(plan_id)
+        if plan is None or plan.state != STOPPED:
+            return False
+        self.plans.mark(plan_id, RUNNING)
+        self._queue(plan)
+        return True
+
+    def stop(self, plan_id: str) -> bool:
+        """End the run under way with nothing, and make no other; whether there was one to stop."""
+        with self._changed:
+            sweep = self._sweeps.get(plan_id)
+            if sweep is None or sweep.state != RUNNING:
+                return False
+            self.plans.mark(plan_id, STOPPED)
+            sweep.state = STOPPED
+            sweep.job.abandon()
+        return True
+
+    def sweep(self, plan_id: str | None) -> Sweep | None:
+        """None where it is not of this server's time."""
+        return self._sweeps.get(plan_id) if plan_id else None
+
+    def newest(self, owner: str) -> Sweep | None:
+        """The one that this `owner` asked for last."""
+        own = [sweep for sweep in self._sweeps.values() if sweep.plan.owner == owner]
+        return own[-1] if own else None
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until nothing is to be made any more; False where that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(sweep.state != RUNNING for sweep in self._sweeps.values()), seconds
+            )
+
+    def _queue(self, plan: Plan) -> None:
+        with self._changed:
+            sweep = Sweep(plan)
+            self._sweeps.pop(plan.id, None)
+            self._sweeps[plan.id] = sweep
+            self._waiting.append(sweep)
+            if self._worker is None:
+                self._worker = Thread(target=self._work, daemon=True, name="sweeps")
+                self._worker.start()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                sweep = self._waiting.pop(0)
+            self._carry_out(sweep)
+            with self._changed:
+                self._changed.notify_all()
+
+    def _carry_out(self, sweep: Sweep) -> None:
+        for wanted in sweep.plan.wanted:
+            if sweep.state != RUNNING:
+                return
+            sweep.share, sweep.said = 0.0, "Waiting"
+            try:
+                self.make(wanted, sweep.plan.owner, lambda done, said: _hear(sweep, done, said), sweep.job)
+            except vq.Cancelled:
+                return
+            except Exception as error:
+                sweep.failed.append((wanted, sentence(error)))
+            else:
+                sweep.done += 1
+        if sweep.state == RUNNING:
+            try:
+                self.plans.mark(sweep.plan.id, DONE)
+            except vq.StorageError as error:
+                log.warning("the end of a sweep was not kept: %s", error)
+            sweep.state = DONE
+
+
+def _hear(sweep: Sweep, done: float, said: str) -> None:
+    sweep.share, sweep.said = done, said

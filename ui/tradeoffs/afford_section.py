@@ -1,0 +1,298 @@
+"""What one can afford, in megabytes or points lost: the bits of every layer, and a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from vitq_core.experiment import MAX_BITS, MIN_BITS
+from vitq_core.experiment.measure import Progress
+from vitq_core.experiment.runs import Prediction
+
+from ..explaining.affording import METHOD, Affordable, Pins, prediction_for
+from ..parts import bits_table, layer_maps, markup, steps
+from ..parts.checks import one_of, refuse
+from ..parts.forms import LIGHT
+from ..parts.jobs import Job
+from ..parts.model_list import SHOWN, offered_ids
+from ..parts.raw_inputs import RawSlider
+from ..parts.settings import RunSettings
+from ..running.run_parts import start_and_stop, status_line
+from ..running.runs import Data, Run, Updates, sentence
+from ..workbench import Workbench
+from . import view
+from .points import Point, comparable
+from .runs_section import RunsSection
+
+IDLE = markup.banner(
+    "idle",
+    "Not measured yet.",
+    "Press Measure the layers: it takes seconds, and then the sliders answer at once.",
+)
+WAITING = steps.waiting("The bits of every layer, and what they will cost, appear here.")
+STOPPED = markup.banner("stopped", "Cancelled.", "Press Measure the layers to start again.")
+NOT_MEASURED = "Press Measure the layers first."
+HOW = (
+    "Predicted from what rounding does to each layer, weighed by how much the answers depend on it, and from "
+    "what runs of this model lost."
+)
+TOO_FEW = "too few runs of this model yet: press “Try 8, 6, 4, 3, 2 bits”"
+BEYOND = "fewer bits than in any run of this model: make one to know"
+MOST_POINTS = 30.0
+OPENS_AT = 4  # bits on average
+
+
+@dataclass(frozen=True)
+class Known:
+    """The runs of a model, and what they teach; None where they are too few."""
+
+    points: list[Point]
+    prediction: Prediction | None
+
+
+class AffordSection:
+    """`budget`: the bits on average that the last slider asked for; None before."""
+
+    def __init__(self, bench: Workbench, runs: RunsSection):
+        self.bench, self.runs = bench, runs
+        self.budget = gr.State(None)
+        with gr.Row(elem_classes="vq-page"):
+            with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+                self._build_form()
+            with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+                self._build_results()
+        self.run = Run(self.start, self.stop, self.status, self.measure, STOPPED, server=bench)
+
+    def _build_form(self) -> None:
+        self.start, self.stop = start_and_stop("Measure the layers", "afford", "afford-cancel")
+        with gr.Group(elem_classes="vq-group", visible=False) as self.sliders:
+            self.size = RawSlider(0, 8, 2, step=0.01, label="I can spend, in MB", elem_id="afford-size")
+            self.loss = RawSlider(
+                0, MOST_POINTS, 1, step=0.1, label="It may lose at most, in points", elem_id="afford-loss"
+            )
+            self.pinned = gr.Dropdown(
+                [], multiselect=True, label="Layers that keep their bits", elem_id="afford-pinned"
+            )
+            self.pin_bits = RawSlider(
+                MIN_BITS, MAX_BITS, MAX_BITS, step=1, label="Bits of these layers", elem_id="afford-pin-bits"
+            )
+            self.check = gr.Button("Check it: make this model", variant="primary", elem_id="afford-check")
+
+    def _build_results(self) -> None:
+        self.status = status_line(IDLE, "afford-status")
+        self.cards = gr.HTML(WAITING, elem_id="afford-cards")
+        with gr.Column(visible=False) as self.maps:
+            gr.HTML(markup.note("Bits of the weights, then of the activations, of every layer."))
+            self.weights = gr.Plot(show_label=False, elem_id="afford-weights")
+            self.acts = gr.Plot(show_label=False, elem_id="afford-acts")
+
+    @property
+    def asked(self) -> set[Component]:
+        return {self.size, self.loss, self.pinned, self.pin_bits, self.budget, *self.runs.asked}
+
+    @property
+    def outputs(self) -> set[Component]:
+        return {
+            self.status, self.cards, self.maps, self.weights, self.acts, self.sliders, self.size, self.pinned,
+            self.budget, self.runs.guess, self.runs.plot,
+        }  # fmt: skip
+
+    def connect(self) -> None:
+        model = self.runs.fields["model"]
+        self.run.connect(self.asked, self.outputs, self._validate, lambda data: str(data[model]))
+        model.change(self.forget, self.asked, self.outputs, **LIGHT)
+        for slider, handler in ((self.size, self.by_size), (self.loss, self.by_loss)):
+            slider.input(handler, self.asked, self.outputs, trigger_mode="always_last", **LIGHT)
+        gr.on(
+            [self.pinned.input, self.pin_bits.input], self.by_size, self.asked, self.outputs,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
+        self.check.click(self.made, self.asked, self.runs.outputs, **LIGHT)
+
+    def _validate(self, data: Data) -> list[dict]:
+        model = self.runs.fields["model"]
+        said = self._cannot(data[model])
+        return [gr.validate(component is not model or not said, said) for component in data]
+
+    @staticmethod
+    def _cannot(model_id: Any) -> str:
+        """Why budgets cannot be given to this model; empty where they can."""
+        known = offered_ids(SHOWN)
+        return "" if not one_of(model_id, known) else "Budgets are for models that take a picture alone."
+
+    def forget(self, data: Data, request: gr.Request) -> Updates:
+        """Another model was chosen: what was measured of it before is there at once."""
+        if self.bench.affording.known(data[self.runs.fields["model"]]) is not None:
+            return self._opened(data, self.runs.owner(request))
+        hidden = gr.update(visible=False)
+        return {
+            self.status: IDLE,
+            self.sliders: hidden,
+            self.maps: hidden,
+            self.budget: None,
+            self.runs.guess: None,
+            self.cards: WAITING,
+        }
+
+    def measure(self, data: Data, progress: Progress, job: Job) -> Updates:
+        model = data[self.runs.fields["model"]]
+        said = self._cannot(model)
+        refuse({"model": said} if said else {})
+        self.bench.affording.measure(model, progress, job)
+        return self._opened(data, job.owner)
+
+    def _opened(self, data: Data, owner: str) -> Updates:
+        """The sliders, from the smallest file to the largest that is possible."""
+        model, affording = data[self.runs.fields["model"]], self.bench.affording
+        least, middle, most = (
+            affording.within(model, float(bits)) for bits in (MIN_BITS, OPENS_AT, MAX_BITS)
+        )
+        first = self._answer({**data, self.pinned: []}, middle, self._known(data, owner))
+        return {
+            **first,
+            self.status: markup.banner("done", f"{model}: the layers are measured.", HOW),
+            self.sliders: gr.update(visible=True),
+            self.size: gr.update(
+                minimum=_down(least.cost.size_mb), maximum=_up(most.cost.size_mb),
+                value=round(middle.cost.size_mb, 2),
+            ),
+            self.pinned: gr.update(choices=list(affording.known(model).prepared.layers), value=[]),
+        }  # fmt: skip
+
+    def by_size(self, data: Data, request: gr.Request) -> Updates:
+        return self._asked_for(data, request, self._for_size)
+
+    def by_loss(self, data: Data, request: gr.Request) -> Updates:
+        return self._asked_for(data, request, self._for_loss)
+
+    def _asked_for(self, data: Data, request: gr.Request, find: Any) -> Updates:
+        try:
+            known = self._known(data, self.runs.owner(request))
+            return self._answer(data, find(data, known.prediction), known)
+        except Exception as error:
+            return {self.cards: markup.banner("error", "This cannot be.", sentence(error))}
+
+    def _for_size(self, data: Data, predicted: Prediction | None) -> Affordable:
+        size = data[self.size]
+        refuse({"size": ""} if _number(size) is None else {})
+        return self.bench.affording.for_size(self._model(data), float(size), self.pins(data))
+
+    def _for_loss(self, data: Data, predicted: Prediction | None) -> Affordable:
+        if predicted is None:
+            raise ValueError(f"Nothing can be predicted: {TOO_FEW}.")
+        points = _number(data[self.loss])
+        refuse({"points": "A number from 0 on."} if points is None else {})
+        return self.bench.affording.for_loss(self._model(data), points, predicted, self.pins(data))
+
+    def _model(self, data: Data) -> str:
+        model = data[self.runs.fields["model"]]
+        if self.bench.affording.known(model) is None:
+            raise ValueError(NOT_MEASURED)
+        return model
+
+    def pins(self, data: Data) -> Pins:
+        """Raises ValueError for what names no layer, or bits that are none."""
+        bits, layers = (
+            _number(data[self.pin_bits]),
+            self.bench.affording.known(self._model(data)).prepared.layers,
+        )
+        chosen = data[self.pinned] or []
+        if not isinstance(chosen, list) or any(
+            not isinstance(name, str) or name not in layers for name in chosen
+        ):
+            raise ValueError("Pin layers of this model.")
+        if chosen and (bits is None or bits % 1 or not MIN_BITS <= bits <= MAX_BITS):
+            raise ValueError(f"Pinned layers have {MIN_BITS} to {MAX_BITS} bits.")
+        return tuple(
+            (name, None if layers[name].weight is None else int(bits), int(bits))
+            for name in sorted(set(chosen))
+        )
+
+    def _known(self, data: Data, owner: str) -> Known:
+        """From the runs on the chart; those that this page's own method made say what bits will cost."""
+        points = comparable(self.runs.points(data, owner))
+        forecast = self.bench.affording.known(self._model(data))
+        own = [point for point in points if point.record.asked.recipe.name == METHOD]
+        runs = [(_table(point), point.quality.lost) for point in own]
+        return Known(points, prediction_for(forecast, runs))
+
+    def _answer(self, data: Data, found: Affordable, known: Known) -> Updates:
+        model, predicted = self._model(data), known.prediction
+        frame = self.bench.relevance.frame(model)
+        uniform = self.bench.relevance.uniform_cost(model, 4, 4).gbops
+        lost = None if predicted is None else predicted.points(found.harm)
+        guess = None if lost is None else _guess(model, found, known, lost)
+        return {
+            self.cards: view.afforded(found, uniform, _full_mb(frame.module), _said(lost, predicted)),
+            self.maps: gr.update(visible=True),
+            self.weights: layer_maps.bits_figure(found.table, frame.grid, 0),
+            self.acts: layer_maps.bits_figure(found.table, frame.grid, 1),
+            self.budget: [found.bits, [list(pin) for pin in self.pins(data)]],
+            self.runs.guess: guess,
+            self.runs.plot: self.runs.drawn(data, known.points, guess),
+        }
+
+    def made(self, data: Data, request: gr.Request) -> Updates:
+        """The run that checks the prediction, behind everything else."""
+        try:
+            model, (bits, pins) = self._model(data), data[self.budget] or (None, None)
+            if bits is None:
+                raise ValueError("Move a slider first.")
+            found = self.bench.affording.within(model, float(bits), tuple(map(tuple, pins)))
+        except Exception as error:
+            return {self.runs.status: markup.banner("error", "Nothing was begun.", sentence(error))}
+        judged = data[self.runs.fields["judged"]]
+        table = tuple((layer, *pair) for layer, pair in found.table.items())
+        settings = RunSettings(model, METHOD, held_out=int(judged), table=table)
+        title = f"{model} within {found.cost.size_mb:.2f} MB"
+        wanted = {"kind": "answers", "title": title, "settings": asdict(settings)}
+        return self.runs.start(data, request, title, [wanted])
+
+
+def _guess(model: str, found: Affordable, known: Known, lost: float) -> dict[str, Any]:
+    """What the chart shows of a run that was not made, as a browser keeps it."""
+    return {
+        "model": model,
+        "title": f"{found.cost.size_mb:.2f} MB",
+        "costs": {"size": found.cost.size_mb, "compute": found.cost.gbops},
+        "value": known.points[0].quality.full - lost / 100,
+        "error": None if known.prediction.error is None else known.prediction.error / 100,
+    }
+
+
+def _full_mb(module: Any) -> float:
+    """Of a file with 32 bits for each parameter, in 10⁶ bytes."""
+    return 4 * sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def _table(point: Point) -> bits_table.BitsTable:
+    return {layer: (weight, act) for layer, (weight, act) in point.record.results["bits"].items()}
+
+
+def _said(lost: float | None, predicted: Prediction | None) -> tuple[str, str]:
+    """The value and the words of the card."""
+    if predicted is None:
+        return "—", TOO_FEW
+    if lost is None:
+        return "—", BEYOND
+    off = (
+        "" if predicted.error is None else f"; such predictions were off by {predicted.error:.1f} on average"
+    )
+    return f"−{lost:.1f} points", f"learned from {len(predicted.harms)} runs{off}"
+
+
+def _number(value: Any) -> float | None:
+    """A finite number from 0 on; None for anything else."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return float(value) if fits else None
+
+
+def _down(megabytes: float) -> float:
+    return int(megabytes * 100) / 100
+
+
+def _up(megabytes: float) -> float:
+    return int(megabytes * 100 + 1) / 100

@@ -1,0 +1,268 @@
+"""Every run of a model: a chart, a table, sweeps that fill them, and one or two runs looked at closely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+import vitq_core as vq
+from vitq_core.experiment import is_name
+from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, as_csv
+
+from ..parts import markup
+from ..parts.forms import LIGHT, Count, Fields, bits_slider, first_recipe
+from ..running.run_parts import connect_file, status_line
+from ..running.runs import Data, Updates, check_settings, sentence
+from ..running.sweeps import Sweep
+from ..workbench import Workbench
+from . import settings, view
+from .chart import Guess, chart
+from .points import COSTS, Point, comparable, points_of
+
+IDLE = markup.banner("idle", "Nothing is made now.", "Press a button on the left; runs go on without you.")
+TICK = 2.0  # seconds between two looks at a sweep
+MOST_CHOSEN = 2
+NOT_YOURS = "There is no such run of yours any more."
+NOTHING_CHOSEN = "Click on a row of the table first."
+
+
+class RunsSection:
+    """`chosen`: ids of the runs looked at; `plan`: of the sweep shown; `guess`: a prediction or None."""
+
+    def __init__(self, bench: Workbench):
+        self.bench = bench
+        self.fields: Fields = {}
+        self.chosen, self.plan, self.guess = gr.State([]), gr.State(None), gr.State(None)
+        self.timer = gr.Timer(TICK, active=False)
+        with gr.Row(elem_classes="vq-page"):
+            with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
+                self._build_form()
+            with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
+                self._build_results()
+
+    def _build_form(self) -> None:
+        models = settings.models()
+        with gr.Group(elem_classes="vq-group"):
+            self.fields["model"] = gr.Dropdown(
+                models, value=models[0][1], label="Model", elem_id="tradeoffs-model"
+            )
+            self.fields["method"] = gr.Dropdown(
+                _methods(models[0][1]), value=first_recipe(), label="Method", elem_id="tradeoffs-method"
+            )
+            self.by_bits = gr.Button(
+                "Try 8, 6, 4, 3, 2 bits", variant="primary", elem_id="tradeoffs-bits-sweep"
+            )
+        with gr.Group(elem_classes="vq-group"):
+            self.fields["bits"] = bits_slider("Bits", "tradeoffs-bits")
+            self.by_method = gr.Button("Compare all methods", elem_id="tradeoffs-method-sweep")
+        with gr.Group(elem_classes="vq-group"):
+            count = Count("judged", "Test pictures", settings.JUDGED, "tradeoffs-judged")
+            self.fields["judged"] = count.build(90)
+        with gr.Row(elem_classes="vq-actions"):
+            self.stop = gr.Button("Stop", interactive=False, elem_id="tradeoffs-stop", min_width=90)
+            self.go_on = gr.Button("Go on", visible=False, elem_id="tradeoffs-go-on", min_width=90)
+
+    def _build_results(self) -> None:
+        self.status = status_line(IDLE, "tradeoffs-status")
+        costs = [(title, name) for name, (title, _) in COSTS.items()]
+        self.cost = gr.Radio(costs, value="size", label="Against", elem_id="tradeoffs-cost")
+        self.plot = gr.Plot(show_label=False, elem_id="tradeoffs-plot")
+        self.note = gr.HTML(markup.note(view.NOTHING), elem_id="tradeoffs-note")
+        self.table = gr.Dataframe(
+            headers=view.HEADERS, datatype=view.TYPES, interactive=False, max_height=320, show_label=False,
+            elem_id="tradeoffs-table",
+        )  # fmt: skip
+        self.csv = gr.Button("Download all as CSV", size="sm", elem_id="tradeoffs-csv")
+        self.details = gr.HTML(view.details([]), elem_id="tradeoffs-details")
+        with gr.Row(visible=False, elem_classes="vq-tools") as self.tools:
+            self.name = gr.Textbox(label="Name", max_lines=1, elem_id="tradeoffs-name")
+            self.rename = gr.Button("Rename", size="sm", min_width=90, elem_id="tradeoffs-rename")
+            self.delete = gr.Button("Delete", size="sm", min_width=90, elem_id="tradeoffs-delete")
+
+    @property
+    def asked(self) -> set[Component]:
+        return {*self.fields.values(), self.cost, self.chosen, self.plan, self.guess}
+
+    @property
+    def outputs(self) -> set[Component]:
+        return {
+            self.status, self.plot, self.note, self.table, self.details, self.tools, self.name, self.chosen,
+            self.plan, self.timer, self.stop, self.go_on,
+        }  # fmt: skip
+
+    def connect(self, tab: gr.Tab) -> None:
+        tab.select(self.open, self.asked, self.outputs, **LIGHT)
+        model = self.fields["model"]
+        model.change(_model_chosen, model, [self.fields["method"], self.fields["judged"]], **LIGHT)
+        for event in (model.change, self.cost.input):
+            event(self.show, self.asked, self.outputs, **LIGHT)
+        self.by_bits.click(self.sweep_bits, self.asked, self.outputs, **LIGHT)
+        self.by_method.click(self.sweep_methods, self.asked, self.outputs, **LIGHT)
+        self.stop.click(self.end, self.asked, self.outputs, **LIGHT)
+        self.go_on.click(self.again, self.asked, self.outputs, **LIGHT)
+        self.timer.tick(self.look, self.asked, self.outputs, **LIGHT)
+        self.table.select(self.choose, self.asked, self.outputs, **LIGHT)
+        self.rename.click(self.renamed, self.asked | {self.name}, self.outputs, **LIGHT)
+        self.delete.click(self.deleted, self.asked, self.outputs, **LIGHT)
+        connect_file(self.csv, self.file, None)
+
+    def values(self, data: Data) -> dict[str, Any]:
+        return {name: data[component] for name, component in self.fields.items()}
+
+    def points(self, data: Data, owner: str) -> list[Point]:
+        """Of the runs of the model on the page that `owner` may see. Raises StorageError."""
+        return points_of(self.bench.runs_of(owner), data[self.fields["model"]])
+
+    def owner(self, request: gr.Request) -> str:
+        """Whose the page is."""
+        return self.bench.visitors.owner(request.session_hash)
+
+    def open(self, data: Data, request: gr.Request) -> Updates:
+        """At a look at the page, also after a reload: the sweep that this visitor asked for last goes on."""
+        sweep = self.bench.sweeps.newest(self.owner(request))
+        return self.show({**data, self.plan: sweep and sweep.plan.id}, request)
+
+    def show(self, data: Data, request: gr.Request) -> Updates:
+        """Everything, as the store has it now."""
+        try:
+            points = self.points(data, self.owner(request))
+        except vq.StorageError as error:
+            return {self.status: markup.banner("error", "Stored runs cannot be shown.", sentence(error))}
+        return {**self._runs(data, points), **self._sweep(data[self.plan])}
+
+    def _runs(self, data: Data, points: Sequence[Point]) -> Updates:
+        shown = comparable(points)
+        chosen = [point for point in points if point.record.id in data[self.chosen]]
+        note = view.others(len(points) - len(shown)) if points else markup.note(view.NOTHING)
+        return {
+            self.plot: self.drawn(data, shown, data[self.guess]),
+            self.note: note,
+            self.table: view.rows(points),
+            self.details: view.details(chosen),
+            self.tools: gr.update(visible=bool(chosen)),
+            self.chosen: [point.record.id for point in chosen],
+        }
+
+    def drawn(self, data: Data, points: Sequence[Point], guess: dict[str, Any] | None) -> Any:
+        """The chart of comparable points, with what is predicted, where that is of the model on the page."""
+        cost = data[self.cost] if is_name(data[self.cost], COSTS) else next(iter(COSTS))
+        known = guess is not None and guess["model"] == data[self.fields["model"]] and cost in guess["costs"]
+        said = Guess(guess["title"], guess["costs"][cost], guess["value"], guess["error"]) if known else None
+        return chart(points, cost, said)
+
+    def _sweep(self, plan_id: str | None) -> Updates:
+        sweep = self.bench.sweeps.sweep(plan_id)
+        running = sweep is not None and sweep.state == RUNNING
+        return {
+            self.status: IDLE if sweep is None else view.progress(sweep),
+            self.plan: plan_id,
+            self.timer: gr.Timer(active=running),
+            self.stop: gr.update(interactive=running),
+            self.go_on: gr.update(visible=sweep is not None and sweep.state == STOPPED),
+        }
+
+    def look(self, data: Data, request: gr.Request) -> Updates:
+        """While a sweep is made: its line, and the runs when there is another one."""
+        return self.show(data, request)
+
+    def sweep_bits(self, data: Data, request: gr.Request) -> Updates:
+        return self._start(data, request, "All bits", settings.by_bits)
+
+    def sweep_methods(self, data: Data, request: gr.Request) -> Updates:
+        return self._start(data, request, "All methods", settings.by_method)
+
+    def _start(
+        self, data: Data, request: gr.Request, title: str, runs: Callable[[Any], list[tuple[str, int]]]
+    ) -> Updates:
+        values = self.values(data)
+        wrong = settings.problems(values)
+        if wrong:
+            return {self.status: check_settings(wrong, self.fields)}
+        model, judged = values["model"], int(values["judged"])
+        plan = self.bench.kinds[settings.kind_of(model)].plan
+        wanted = [plan(model, recipe, bits, judged) for recipe, bits in runs(values)]
+        return self.start(data, request, f"{title} of {model}", wanted)
+
+    def start(self, data: Data, request: gr.Request, title: str, wanted: Sequence[Any]) -> Updates:
+        """Make these runs, behind everything else."""
+        owner = self.owner(request)
+        before = self.bench.sweeps.newest(owner)
+        if before is not None and before.state == RUNNING:
+            said = markup.banner("warning", "One sweep at a time.", "Stop the one that is under way first.")
+            return {self.status: said}
+        try:
+            plan_id = self.bench.sweeps.start(Plan(title, tuple(wanted), owner))
+        except vq.StorageError as error:
+            return {self.status: markup.banner("error", f"{title} cannot begin.", sentence(error))}
+        return self.show({**data, self.plan: plan_id}, request)
+
+    def _own(self, data: Data, request: gr.Request) -> Sweep | None:
+        sweep = self.bench.sweeps.sweep(data[self.plan])
+        mine = sweep is not None and sweep.plan.owner == self.owner(request)
+        return sweep if mine else None
+
+    def end(self, data: Data, request: gr.Request) -> Updates:
+        sweep = self._own(data, request)
+        if sweep is not None:
+            self.bench.sweeps.stop(sweep.plan.id)
+        return self.show(data, request)
+
+    def again(self, data: Data, request: gr.Request) -> Updates:
+        sweep = self._own(data, request)
+        if sweep is not None:
+            self.bench.sweeps.go_on(sweep.plan.id)
+        return self.show(data, request)
+
+    def choose(self, data: Data, request: gr.Request, event: gr.SelectData) -> Updates:
+        """A click on a row: the last two that were clicked on are looked at."""
+        row = event.row_value if isinstance(event.row_value, list) else []
+        own = {point.record.id: point for point in self.points(data, self.owner(request))}
+        run_id = next((cell for cell in row if isinstance(cell, str) and cell in own), None)
+        if run_id is None:
+            return gr.skip()
+        kept = [each for each in data[self.chosen] if each in own and each != run_id]
+        chosen = [*kept, run_id][-MOST_CHOSEN:]
+        return {
+            self.chosen: chosen,
+            self.details: view.details([own[each] for each in chosen]),
+            self.tools: gr.update(visible=True),
+            self.name: own[run_id].record.name,
+        }
+
+    def renamed(self, data: Data, request: gr.Request) -> Updates:
+        """The run that was clicked on last gets another name."""
+        return self._changed(
+            data, request, lambda run, owner: self.bench.runs.rename(run, data[self.name], owner)
+        )
+
+    def deleted(self, data: Data, request: gr.Request) -> Updates:
+        """The run that was clicked on last is gone."""
+        return self._changed(data, request, self.bench.runs.delete)
+
+    def _changed(self, data: Data, request: gr.Request, change: Callable[[str, str], bool]) -> Updates:
+        try:
+            if not data[self.chosen]:
+                raise ValueError(NOTHING_CHOSEN)
+            if not change(data[self.chosen][-1], self.owner(request)):
+                raise ValueError(NOT_YOURS)
+        except (ValueError, vq.StorageError) as error:
+            return {self.status: markup.banner("error", "Nothing was changed.", sentence(error))}
+        return self.show(data, request)
+
+    def file(self, request: gr.Request) -> str:
+        """The path of a table of all runs that this visitor may see."""
+        records = self.bench.runs_of(self.owner(request))
+        return str(self.bench.text_file("runs.csv", as_csv(records)))
+
+
+def _methods(model_id: Any) -> list[tuple[str, str]]:
+    return [(recipe.title, name) for name, recipe in settings.methods_for(model_id).items()]
+
+
+def _model_chosen(model_id: Any) -> tuple[Any, Any]:
+    known = _methods(model_id)
+    judged = settings.FEWER if settings.kind_of(model_id) == "masks" else settings.JUDGED
+    return gr.update(choices=known, value=first_recipe()), judged

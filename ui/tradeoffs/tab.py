@@ -1,0 +1,37 @@
+"""The page of all runs, and of what one can afford. Builds it and connects its events."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ..parts import steps
+from ..workbench import Workbench
+from .afford_section import AffordSection
+from .runs_section import RunsSection
+
+RUNS = ("How few bits are enough?", "Every run of a model: what it costs against how good it still is.")
+AFFORD = (
+    "What can I afford?",
+    "Say how large the file may be or what it may lose, and see the bits that do it.",
+)
+
+
+def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
+    """Adds the page to `studio`, which is being built."""
+    page = Page(bench)
+    page.connect(tab)
+    studio.unload(page.afford.run.leave)
+
+
+class Page:
+    """The handlers of one page definition; it keeps nothing of a visitor."""
+
+    def __init__(self, bench: Workbench):
+        gr.HTML(steps.step(1, *RUNS), elem_classes="vq-first")
+        self.runs = RunsSection(bench)
+        gr.HTML(steps.step(2, *AFFORD))
+        self.afford = AffordSection(bench, self.runs)
+
+    def connect(self, tab: gr.Tab) -> None:
+        self.runs.connect(tab)
+        self.afford.connect()
