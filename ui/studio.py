@@ -1,6 +1,7 @@
 """The whole studio as one Gradio Blocks."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -15,7 +16,7 @@ from .segment import tab as segment_tab
 from .tradeoffs import tab as tradeoffs_tab
 from .workbench import Workbench
 
-Build = Callable[[Workbench, gr.Blocks, gr.Tab], None]
+Build = Callable[[Workbench, gr.Blocks, gr.Tab], Any]  # the page, or None
 TABS: tuple[tuple[str, Build], ...] = (
     ("Quantize", quantize_tab.build),
     ("Trade-offs", tradeoffs_tab.build),
@@ -33,9 +34,12 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     ) as studio:
         gr.HTML(markup.title())
         _connect_visitors(bench, studio)
-        for name, build in TABS:
-            with gr.Tab(name) as tab:
-                build(bench, studio, tab)
+        pages = {}
+        with gr.Tabs() as tabs:
+            for name, build in TABS:
+                with gr.Tab(name, id=name) as tab:
+                    pages[name] = build(bench, studio, tab)
+        pages["Trade-offs"].connect_opening(pages["Quantize"], tabs, "Quantize")
         studio.load(None, js=SHOW_BANNERS)
         add_endpoints(bench)
     bench.uploads.keep_all()
@@ -51,8 +55,11 @@ def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> None:
         bench.visitors.know(request.session_hash, shown)
         return shown
 
+    def left(request: gr.Request) -> None:
+        bench.visitors.forget(request.session_hash)
+
     studio.load(arrived, token, token, **LIGHT)
-    studio.unload(lambda request: bench.visitors.forget(request.session_hash))
+    studio.unload(left)
 
 
 def theme() -> gr.themes.Base:

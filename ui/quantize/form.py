@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
+from vitq_core.experiment import Option
 
 from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..parts import markup, settings
@@ -25,7 +26,8 @@ from ..parts.forms import (
     recipe_sentence,
     verdicts,
 )
-from ..parts.method_options import applied, shown_options
+from ..parts.method_options import AUTOMATIC, applied, shown_options
+from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop
 
 BITS_HINT = "Fewer bits make the model smaller and its answers less exact."
@@ -54,6 +56,20 @@ class Form:
     def values(self, data: Mapping[Component, Any]) -> dict[str, Any]:
         """The form's values by name, from what Gradio hands to a handler whose inputs are a set."""
         return {name: data[component] for name, component in self.fields.items()}
+
+    def filled(self, settings: RunSettings) -> dict[Component, Any]:
+        """What every field holds for these settings; a table of bits has no field."""
+        own, recipe = dict(settings.options), vq.RECIPES[settings.recipe]
+        values = {name: getattr(settings, name, None) for name in self.fields}
+        values |= {name: _unset(option, recipe) for name, option in shown_options().items()} | own
+        values["iterations"] = "" if settings.iterations is None else str(settings.iterations)
+        values["uploads"] = list(settings.uploads) or None
+        return {
+            component: gr.update(value=values[name], interactive=name in recipe.applies)
+            if name in shown_options()
+            else gr.update(value=values[name])
+            for name, component in self.fields.items()
+        }
 
     def validate(self, data: Mapping[Component, Any]) -> list[dict]:
         return verdicts(self.fields, settings.problems(self.values(data)), data)
@@ -118,6 +134,13 @@ def _recipe_chosen(recipe: Any) -> Any:
         )
         for name, option in shown_options().items()
     ]
+
+
+def _unset(option: Option, recipe: vq.Recipe) -> Any:
+    """What the field of an option holds where nothing was chosen."""
+    if option.kind == "switch":
+        return getattr(recipe.options, option.name)
+    return AUTOMATIC if option.kind == "choice" else ""
 
 
 def _recipe_note(recipe: str, effort: str) -> str:

@@ -1,5 +1,7 @@
 """The studio's first page: pick, quantize, compare. Builds the columns and connects their events."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 GONE = "This result is no longer in memory; press Quantize to compute it again."
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
+def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
     """Adds the page to `studio`, which is being built."""
     with gr.Row(elem_classes="vq-page"):
         with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
@@ -44,6 +46,7 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
     opened = studio.load(page.open, None, page.outputs, **LIGHT)
     opened.then(page.reflect, page.form.inputs | {page.shown}, page.results.status, **LIGHT)
     studio.unload(page.quantizing.leave)
+    return page
 
 
 class Page:
@@ -61,6 +64,17 @@ class Page:
     @property
     def outputs(self) -> set[Component]:
         return {*self.results.outputs, self.shown, self.done}
+
+    @property
+    def loads(self) -> set[Component]:
+        """What `load` changes."""
+        return self.outputs | self.form.inputs
+
+    def load(self, settings: RunSettings) -> Updates:
+        """A run of another page: its settings in the form, and its result where that is still in memory."""
+        outcome = self.bench.outcome(settings)
+        shown = {} if outcome is None else self._show(outcome, known=True)
+        return {**self.form.filled(settings), **shown}
 
     def connect(self) -> None:
         self._connect_run()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
 from vitq_core.experiment import is_name
-from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, as_csv
+from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, RunRecord, as_csv
 
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, bits_slider, first_recipe
+from ..parts.model_list import SHOWN
+from ..parts.settings import RunSettings
+from ..parts.stored_outcome import run_settings
+from ..parts.visitors import seen_by
 from ..running.run_parts import connect_file, status_line
 from ..running.runs import Data, Updates, check_settings, sentence
 from ..running.sweeps import Sweep
@@ -27,15 +31,24 @@ TICK = 2.0  # seconds between two looks at a sweep
 MOST_CHOSEN = 2
 NOT_YOURS = "There is no such run of yours any more."
 NOTHING_CHOSEN = "Click on a row of the table first."
+NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
+
+
+class Opens(Protocol):
+    """A page that shows a run: `loads` are the components that `load` changes."""
+
+    loads: set[Component]
+
+    def load(self, settings: RunSettings) -> Updates: ...
 
 
 class RunsSection:
-    """`chosen`: ids of the runs looked at; `plan`: of the sweep shown; `guess`: a prediction or None."""
+    """`chosen`: ids of the runs looked at; `plan`: of the sweep shown; `guess`: a prediction."""
 
     def __init__(self, bench: Workbench):
         self.bench = bench
         self.fields: Fields = {}
-        self.chosen, self.plan, self.guess = gr.State([]), gr.State(None), gr.State(None)
+        self.chosen, self.plan, self.guess = gr.State(None), gr.State(None), gr.State(None)
         self.timer = gr.Timer(TICK, active=False)
         with gr.Row(elem_classes="vq-page"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
@@ -81,6 +94,7 @@ class RunsSection:
             self.name = gr.Textbox(label="Name", max_lines=1, elem_id="tradeoffs-name")
             self.rename = gr.Button("Rename", size="sm", min_width=90, elem_id="tradeoffs-rename")
             self.delete = gr.Button("Delete", size="sm", min_width=90, elem_id="tradeoffs-delete")
+            self.load = gr.Button("Open in Quantize", size="sm", min_width=140, elem_id="tradeoffs-open")
 
     @property
     def asked(self) -> set[Component]:
@@ -135,7 +149,7 @@ class RunsSection:
 
     def _runs(self, data: Data, points: Sequence[Point]) -> Updates:
         shown = comparable(points)
-        chosen = [point for point in points if point.record.id in data[self.chosen]]
+        chosen = [point for point in points if point.record.id in (data[self.chosen] or ())]
         note = view.others(len(points) - len(shown)) if points else markup.note(view.NOTHING)
         return {
             self.plot: self.drawn(data, shown, data[self.guess]),
@@ -223,7 +237,7 @@ class RunsSection:
         run_id = next((cell for cell in row if isinstance(cell, str) and cell in own), None)
         if run_id is None:
             return gr.skip()
-        kept = [each for each in data[self.chosen] if each in own and each != run_id]
+        kept = [each for each in data[self.chosen] or () if each in own and each != run_id]
         chosen = [*kept, run_id][-MOST_CHOSEN:]
         return {
             self.chosen: chosen,
@@ -251,6 +265,26 @@ class RunsSection:
         except (ValueError, vq.StorageError) as error:
             return {self.status: markup.banner("error", "Nothing was changed.", sentence(error))}
         return self.show(data, request)
+
+    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
+        """The run that was clicked on last is opened by `page`, whose tab is called `name`."""
+
+        def opened(data: Data, request: gr.Request) -> Updates:
+            chosen = self.chosen_record(data, request)
+            if chosen is None:
+                return {self.status: markup.banner("error", "Nothing was opened.", NOTHING_CHOSEN)}
+            settings = run_settings(chosen.settings) if chosen.task in SHOWN else None
+            if settings is None:
+                return {self.status: markup.banner("error", "Nothing was opened.", NO_MASKS)}
+            return {**page.load(settings), tabs: gr.Tabs(selected=name)}
+
+        self.load.click(opened, self.asked, {self.status, tabs, *page.loads}, **LIGHT)
+
+    def chosen_record(self, data: Data, request: gr.Request) -> RunRecord | None:
+        """The run that was clicked on last, where this visitor may see it."""
+        chosen = data[self.chosen]
+        record = self.bench.runs.get(chosen[-1]) if chosen else None
+        return record if record is not None and record.owner in seen_by(self.owner(request)) else None
 
     def file(self, request: gr.Request) -> str:
         """The path of a table of all runs that this visitor may see."""

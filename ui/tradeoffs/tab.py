@@ -7,7 +7,7 @@ import gradio as gr
 from ..parts import steps
 from ..workbench import Workbench
 from .afford_section import AffordSection
-from .runs_section import RunsSection
+from .runs_section import Opens, RunsSection
 
 RUNS = ("How few bits are enough?", "Every run of a model: what it costs against how good it still is.")
 AFFORD = (
@@ -16,11 +16,12 @@ AFFORD = (
 )
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
+def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
     """Adds the page to `studio`, which is being built."""
     page = Page(bench)
     page.connect(tab)
     studio.unload(page.afford.run.leave)
+    return page
 
 
 class Page:
@@ -31,6 +32,10 @@ class Page:
         self.runs = RunsSection(bench)
         gr.HTML(steps.step(2, *AFFORD))
         self.afford = AffordSection(bench, self.runs)
+
+    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
+        """Runs are opened by `page`, whose tab is called `name`."""
+        self.runs.connect_opening(page, tabs, name)
 
     def connect(self, tab: gr.Tab) -> None:
         self.runs.connect(tab)

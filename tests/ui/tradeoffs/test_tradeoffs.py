@@ -14,9 +14,11 @@ import vitq_core as vq
 from tests import nasty
 from ui.explaining.affording import STEPS, predicted_from
 from ui.parts.jobs import Job
+from ui.studio import build_studio
 from ui.tradeoffs import settings
 from ui.tradeoffs.chart import FRONT, Guess, chart
 from ui.tradeoffs.points import COSTS, comparable, front, points_of
+from ui.tradeoffs.runs_section import RunsSection
 from ui.tradeoffs.tab import Page
 from ui.workbench import Workbench
 
@@ -46,7 +48,7 @@ def held(page) -> dict[Any, Any]:
     """What a browser holds that has just opened the page."""
     runs, afford = page.runs, page.afford
     values = {component: GOOD[name] for name, component in runs.fields.items()}
-    values |= {runs.cost: "size", runs.chosen: [], runs.plan: None, runs.guess: None, runs.name: ""}
+    values |= {runs.cost: "size", runs.chosen: None, runs.plan: None, runs.guess: None, runs.name: ""}
     return values | {
         afford.size: 1.6, afford.loss: 1.0, afford.pinned: [], afford.pin_bits: 8, afford.budget: None,
     }  # fmt: skip
@@ -201,6 +203,23 @@ def test_on_a_public_server_everybody_sees_their_own(page, bench, swept, monkeyp
     assert "no such run of yours" in page.runs.deleted(held, they)[page.runs.status]
     bench.runs.delete(own.id, mine)
     bench.visitors.forget("me")
+
+
+def test_a_run_is_opened_in_the_form_that_made_it(bench, swept):
+    handlers = [event.fn for event in build_studio(bench).fns.values() if event.fn is not None]
+    (opened,) = (handler for handler in handlers if handler.__name__ == "opened")
+    (runs,) = (
+        cell.cell_contents for cell in opened.__closure__ if isinstance(cell.cell_contents, RunsSection)
+    )
+    uniform = [record for record in bench.runs.all() if not record.asked.recipe.bits]
+    chosen = next(record for record in uniform if record.asked.recipe.weight_bits == 3)
+    held = dict.fromkeys(runs.asked) | {runs.chosen: [chosen.id]}
+    seen = opened(held, ME)
+    fields = {getattr(part, "label", ""): update for part, update in seen.items() if isinstance(update, dict)}
+    said = [fields[name]["value"] for name in ("Weight bits", "Activation bits", "Test pictures", "Method")]
+    assert said == [3, 3, GOOD["judged"], chosen.asked.recipe.name]
+    assert any("W3/A3" in text for text in seen.values() if isinstance(text, str) and "vq-done" in text)
+    assert "Click on a row" in opened({**held, runs.chosen: None}, ME)[runs.status]
 
 
 def test_a_guess_is_drawn_where_it_is_and_nothing_of_nothing(bench, swept):

@@ -43,7 +43,7 @@ SHAPES = {
         prompt_dim=128, decoder_mlp=256, decoder_heads=4, iou_width=128, mean=GREY, std=SPREAD,
     ),
 }  # fmt: skip
-PHASES = ((0.05, 4), (0.45, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
+PHASES = ((0.05, 4), (0.36, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
 FOCAL_FROM, CORRECTED_FROM, NAMED_UNTIL = 0.1, 0.5, 0.6  # shares of the training
 SINGLE = 0.3  # how much the single mask counts where a click has three candidates
 NAMING = 0.5  # how much naming what each patch shows counts
