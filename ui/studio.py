@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from .activations import tab as activations_tab
 from .api import add_endpoints
 from .parts import markup
 from .parts.forms import LIGHT
@@ -20,6 +21,7 @@ Build = Callable[[Workbench, gr.Blocks, gr.Tab], Any]  # the page, or None
 TABS: tuple[tuple[str, Build], ...] = (
     ("Quantize", quantize_tab.build),
     ("Trade-offs", tradeoffs_tab.build),
+    ("Activations", activations_tab.build),
     ("Relevance & bits", relevance_tab.build),
     ("Segment", segment_tab.build),
 )
@@ -40,6 +42,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
                 with gr.Tab(name, id=name) as tab:
                     pages[name] = build(bench, studio, tab)
         pages["Trade-offs"].connect_opening(pages["Quantize"], tabs, "Quantize")
+        pages["Activations"].connect_use(pages["Quantize"], tabs, "Quantize")
         studio.load(None, js=SHOW_BANNERS)
         add_endpoints(bench)
     bench.uploads.keep_all()

@@ -28,6 +28,7 @@ from vitq_core.experiment.samples import Source
 
 from .explaining.affording import Affording
 from .explaining.layers import RelevanceBench
+from .explaining.looking import Looking
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
 from .parts.forms import opening_settings
@@ -78,6 +79,7 @@ class Workbench(ModelStore):
         self._packed: Cache[tuple[ref[Outcome], Path]] = Cache(KEPT_DOWNLOADS)
         self.relevance = RelevanceBench(self, self.outcome)
         self.affording = Affording(self.relevance)
+        self.looking = Looking(self, self.relevance)
         self.runs = RunStore()
         self.visitors, self.sweeps = Visitors(), Sweeps(self.make)
         self.kinds = {ANSWERS: Kind(_plan, self._make)}

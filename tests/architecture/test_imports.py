@@ -36,7 +36,7 @@ STUDIO = (
     ("model_store",),
     ("explaining",),
     ("workbench",),
-    ("quantize", "tradeoffs", "relevance", "segment"),
+    ("quantize", "tradeoffs", "activations", "relevance", "segment"),
     ("api", "opening", "warm_up"),
     ("studio",),
 )

@@ -1,0 +1,127 @@
+"""Plotly figures of one tensor: before and after its quantizer, and where its large values are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy import ndarray
+from torch import Tensor
+
+from ..parts.plots import COLORS, GRID, INK, plain
+
+BINS = 160
+MOST = 200_000  # values that a histogram is made of
+MOST_LEVELS = 300
+ROWS, COLUMNS = 200, 400  # of a heat map, at most
+POSITIVE = ("post_softmax",)  # on a log scale: nearly all of it is near 0
+HEIGHT = 300
+BEFORE, AFTER = COLORS[0], COLORS[2]
+
+
+def histogram(values: Tensor, simulated: Tensor, levels: Tensor, role: str) -> go.Figure:
+    """How often each value occurs before and after; the quantizer's levels as ticks below."""
+    before, after = (thinned(x) for x in (values, simulated))
+    logarithmic = role in POSITIVE
+    edges = _log_edges(before) if logarithmic else np.linspace(*_ends(before, after), BINS + 1)
+    figure = go.Figure()
+    for x, name, color in ((before, "full precision", BEFORE), (after, "quantized", AFTER)):
+        counts, _ = np.histogram(np.maximum(x, edges[0]), edges)
+        figure.add_trace(_steps(edges, counts, name, color, logarithmic))
+    shown = levels.numpy()[:: -(-len(levels) // MOST_LEVELS)]
+    inside = shown[(shown >= edges[0]) & (shown <= edges[-1])]
+    ticks = {"color": INK, "symbol": "line-ns-open", "size": 9}
+    figure.add_trace(
+        go.Scatter(x=inside, y=np.full(len(inside), 0.7), mode="markers", marker=ticks, name="levels")
+    )
+    figure.update_xaxes(
+        type="log" if logarithmic else "linear", gridcolor=GRID, zeroline=False, title="value"
+    )
+    figure.update_yaxes(type="log", gridcolor=GRID, title="how often")
+    return _framed(figure)
+
+
+def _steps(edges: ndarray, counts: ndarray, name: str, color: str, logarithmic: bool) -> go.Scatter:
+    middles = np.sqrt(edges[1:] * edges[:-1]) if logarithmic else (edges[1:] + edges[:-1]) / 2
+    known = np.where(counts > 0, counts, np.nan)
+    line = {"color": color, "width": 1.5, "shape": "hvh"}
+    return go.Scatter(x=middles, y=known, mode="lines", line=line, name=name)
+
+
+def _ends(*parts: ndarray) -> tuple[float, float]:
+    low, high = min(x.min() for x in parts), max(x.max() for x in parts)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _log_edges(values: ndarray) -> ndarray:
+    """From a millionth of the largest value on; what is smaller is counted in the first bin."""
+    largest = max(float(values.max()), 1e-30)
+    return np.geomspace(1e-6 * largest, largest * 1.0001, BINS + 1)
+
+
+def magnitudes(values: Tensor, role: str) -> go.Figure | None:
+    """|x| of the first picture by patch and channel, of a weight by row and column; None of other shapes."""
+    plane = values.abs() if role == "weight" else values[0].abs()
+    if role == "weight":
+        plane = plane.flatten(1)
+    elif plane.ndim != 2:
+        return None
+    shrunk = _largest_of(plane.numpy())
+    names = ("row", "column") if role == "weight" else ("patch", "channel")
+    heat = go.Heatmap(
+        z=np.log10(np.maximum(shrunk, 1e-6)), colorscale="Viridis", customdata=shrunk,
+        hovertemplate=f"{names[0]} %{{y}}, {names[1]} %{{x}}<br>%{{customdata:.3g}}<extra></extra>",
+        colorbar={"title": "|x|, 10ⁿ", "thickness": 10, "outlinewidth": 0},
+    )  # fmt: skip
+    figure = go.Figure(heat)
+    figure.update_xaxes(title=names[1], showgrid=False)
+    figure.update_yaxes(title=names[0], showgrid=False, autorange="reversed")
+    return _framed(figure, legend=False)
+
+
+def ranges(values: Tensor, role: str) -> go.Figure:
+    """Least and largest value of each channel, sorted by how far they span; of a weight of each row."""
+    rows = values.flatten(1) if role == "weight" else values.reshape(-1, values.shape[-1]).T
+    low, high = rows.amin(1), rows.amax(1)
+    order = (high - low).argsort()
+    figure = go.Figure()
+    for x, name in ((high[order], "largest"), (low[order], "least")):
+        thin = {"color": BEFORE, "width": 1.2}
+        figure.add_trace(go.Scatter(y=x.numpy(), mode="lines", line=thin, name=name, fill="tonexty"))
+    what = "rows" if role == "weight" else "channels"
+    figure.update_xaxes(title=f"{what}, by how far their values span", gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(title="value", gridcolor=GRID, zeroline=False)
+    return _framed(figure, legend=False)
+
+
+def by_layer(shares: Mapping[str, float], title: str, chosen: str) -> go.Figure:
+    """A bar for each layer: outlier ratio, or error."""
+    colors = [AFTER if name == chosen else BEFORE for name in shares]
+    bars = go.Bar(
+        x=list(shares), y=[100 * share for share in shares.values()], marker_color=colors,
+        hovertemplate="%{x}<br>%{y:.3g} %<extra></extra>",
+    )  # fmt: skip
+    figure = go.Figure(bars)
+    figure.update_xaxes(showticklabels=False, title="layers, in the model's order")
+    figure.update_yaxes(title=f"{title} (%)", gridcolor=GRID, zeroline=False)
+    return _framed(figure, legend=False)
+
+
+def thinned(values: Tensor) -> ndarray:
+    """Every n-th of many values, flat."""
+    flat = values.detach().flatten().float()
+    return flat[:: -(-len(flat) // MOST)].numpy()
+
+
+def _largest_of(plane: ndarray) -> ndarray:
+    """[≤ ROWS, ≤ COLUMNS]: the largest of each tile, so that no outlier disappears."""
+    for axis, most in ((0, ROWS), (1, COLUMNS)):
+        step = -(-plane.shape[axis] // most)
+        plane = np.maximum.reduceat(plane, np.arange(0, plane.shape[axis], step), axis=axis)
+    return plane
+
+
+def _framed(figure: go.Figure, legend: bool = True) -> go.Figure:
+    plain(figure, HEIGHT).update_layout(margin={"l": 56, "r": 12, "t": 30, "b": 44}, showlegend=legend)
+    return figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
