@@ -17,6 +17,7 @@ MOST_LEVELS = 300
 ROWS, COLUMNS = 200, 400  # of a heat map, at most
 POSITIVE = ("post_softmax",)  # on a log scale: nearly all of it is near 0
 HEIGHT = 300
+NONE = 0.5  # what no value at all is drawn as, on a log scale
 BEFORE, AFTER = COLORS[0], COLORS[2]
 
 
@@ -44,9 +45,9 @@ def histogram(values: Tensor, simulated: Tensor, levels: Tensor, role: str) -> g
 
 def _steps(edges: ndarray, counts: ndarray, name: str, color: str, logarithmic: bool) -> go.Scatter:
     middles = np.sqrt(edges[1:] * edges[:-1]) if logarithmic else (edges[1:] + edges[:-1]) / 2
-    known = np.where(counts > 0, counts, np.nan)
+    shown = np.maximum(counts, NONE)  # a gap would hide a bin between two empty ones
     line = {"color": color, "width": 1.5, "shape": "hvh"}
-    return go.Scatter(x=middles, y=known, mode="lines", line=line, name=name)
+    return go.Scatter(x=middles, y=shown, mode="lines", line=line, name=name)
 
 
 def _ends(*parts: ndarray) -> tuple[float, float]:

@@ -29,7 +29,9 @@ from ..parts.forms import (
 from ..parts.method_options import AUTOMATIC, applied, shown_options
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop
+from . import aims
 
+AIMED = ("recipe", "weight_bits", "act_bits")
 BITS_HINT = "Fewer bits make the model smaller and its answers less exact."
 COUNTS = [
     Count("calibration", "Pictures to measure ranges on", 32, "calibration"),
@@ -45,13 +47,14 @@ class Form:
     """
 
     fields: Mapping[str, Component]
+    aim: gr.Radio
     recipe_note: gr.HTML
     quantize: gr.Button
     cancel: gr.Button
 
     @property
     def inputs(self) -> set[Component]:
-        return set(self.fields.values())
+        return {*self.fields.values(), self.aim}
 
     def values(self, data: Mapping[Component, Any]) -> dict[str, Any]:
         """The form's values by name, from what Gradio hands to a handler whose inputs are a set."""
@@ -69,7 +72,7 @@ class Form:
             if name in shown_options()
             else gr.update(value=values[name])
             for name, component in self.fields.items()
-        }
+        } | {self.aim: aims.OWN}
 
     def validate(self, data: Mapping[Component, Any]) -> list[dict]:
         return verdicts(self.fields, settings.problems(self.values(data)), data)
@@ -77,6 +80,9 @@ class Form:
 
 def build_form() -> Form:
     fields: Fields = {}
+    with gr.Group(elem_classes="vq-group"):
+        aim = aims.radio()
+        aim_note = gr.HTML(markup.note(aims.sentence(aim.value)), elem_classes="vq-noted")
     model_note, recipe_note = _method(fields)
     _precision(fields)
     with gr.Group(elem_classes="vq-group"):
@@ -87,9 +93,24 @@ def build_form() -> Form:
     quantize, cancel = start_and_stop("Quantize", "quantize", "cancel")
     explain_pictures(fields, model_note, pictures_note)
     follow_effort(fields, effort_note)
-    form = Form(fields, recipe_note, quantize, cancel)
+    form = Form(fields, aim, recipe_note, quantize, cancel)
+    _follow_aim(form, aim_note)
     _explain_method(form)
     return form
+
+
+def _follow_aim(form: Form, note: gr.HTML) -> None:
+    """An aim fills in fields; whoever changes one of them has settings of their own."""
+    fields = [form.fields[name] for name in AIMED]
+    form.aim.input(_aimed, form.aim, [*fields, note], **LIGHT)
+    for field in fields:
+        field.input(lambda: (aims.OWN, markup.note(aims.sentence(aims.OWN))), None, [form.aim, note], **LIGHT)
+
+
+def _aimed(aim: Any) -> list[Any]:
+    values = aims.filled(aim)
+    updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in AIMED]
+    return [*updates, markup.note(aims.sentence(aim))]
 
 
 def _method(fields: Fields) -> tuple[gr.HTML, gr.HTML]:

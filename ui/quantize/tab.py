@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from vitq_core.experiment import open_picture
-from vitq_core.experiment.measure import Progress
+from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.samples import package_photographs
 
 from ..parts import markup
@@ -23,6 +23,7 @@ from ..parts.thumbnails import GALLERY_LIMIT
 from ..running.run_parts import connect_download, ended
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
+from . import aims
 from .form import Form, build_form
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
@@ -87,7 +88,8 @@ class Page:
 
     def _connect_run(self) -> None:
         form, results = self.form, self.results
-        run = self.quantizing.connect(form.inputs, self.outputs, form.validate, self._title)
+        shown = self.outputs | form.inputs  # looking for the smallest model ends with its bits
+        run = self.quantizing.connect(form.inputs, shown, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         connect_download(results.download, self.bench, self.shown)
 
@@ -111,10 +113,28 @@ class Page:
 
     def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
         asked = from_form(self.form.values(data))
+        if data.get(self.form.aim) == aims.SMALLEST:
+            return self._smallest(asked, progress, job)
         known = self.bench.outcome(asked) is not None
         outcome = self.bench.quantize(asked, progress, job)
         self.bench.keep(outcome.record, job.owner)
         return self._show(outcome, known)
+
+    def _smallest(self, asked: RunSettings, progress: Progress, job: Job) -> Updates:
+        """The fewest bits that change no answer, the most where all do; the form then asks for these."""
+        best, total = None, len(aims.TRIED)
+        for number, settings in enumerate(aims.attempts(asked)):
+            outcome = self.bench.quantize(
+                settings, part_of(progress, number / total, (number + 1) / total), job
+            )
+            self.bench.keep(outcome.record, job.owner)
+            if best is not None and not aims.keeps_all(outcome):
+                break
+            best = outcome
+            if not aims.keeps_all(outcome):
+                break
+        bits = {self.form.fields[name]: getattr(best.settings, name) for name in ("weight_bits", "act_bits")}
+        return {**self._show(best), **bits, self.form.aim: aims.OWN}
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: a finished result of the settings that the form opens with."""

@@ -8,6 +8,7 @@ import pytest
 
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings, StoppedRun
+from ui.quantize import aims
 from ui.quantize.form import build_form
 from ui.quantize.results import build_results
 from ui.quantize.tab import Page
@@ -106,3 +107,27 @@ def test_a_run_that_was_started_first_is_not_talked_over(page, bench, settings, 
     page.quantizing.jobs.start("me")
     assert page.open(ME) == gr.skip()
     assert said(page, settings, settings) == gr.skip()
+
+
+def test_the_smallest_model_that_keeps_every_answer_is_looked_for(page, bench, settings):
+    asked = form(page, replace(settings, recipe="minmax", weight_bits=8, act_bits=8))
+    updates = page.quantize({**asked, page.form.aim: aims.SMALLEST}, lambda done, message: None, Job())
+    found = updates[page.shown]
+    assert (
+        updates[page.form.fields["weight_bits"]] == updates[page.form.fields["act_bits"]] == found.weight_bits
+    )
+    assert updates[page.form.aim] == aims.OWN
+    tried = {each.weight_bits: bench.outcome(each) for each in aims.attempts(found) if bench.outcome(each)}
+    kept = {bits for bits, outcome in tried.items() if aims.keeps_all(outcome)}
+    assert found.weight_bits == (min(kept) if kept else max(aims.TRIED))
+    fewer = [bits for bits in tried if bits < found.weight_bits]
+    assert len(fewer) <= 1 and not kept & set(fewer)
+    assert {record.asked.recipe.weight_bits for record in bench.runs.all()} == set(tried)
+
+
+@pytest.mark.parametrize("aim", [name for _, name in aims.AIMS])
+def test_an_aim_fills_in_the_form_and_says_what_it_does(page, aim):
+    values = aims.filled(aim)
+    assert aims.sentence(aim).endswith(".")
+    assert set(values) == (set() if aim == aims.OWN else {"recipe", "weight_bits", "act_bits"})
+    assert aims.filled(["x"]) == {} and aims.sentence(3) == ""

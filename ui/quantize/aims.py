@@ -1,0 +1,61 @@
+"""What most people want, said first: three aims, each of which fills in the form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from vitq_core.experiment import is_name
+
+from ..parts.forms import first_recipe
+from ..parts.outcome import Outcome
+from ..parts.settings import RunSettings
+
+OWN, SMALLEST, SAFEST, BALANCED = "own", "smallest", "safest", "balanced"
+AIMS = (
+    ("Smallest that keeps every answer", SMALLEST),
+    ("Safest", SAFEST),
+    ("Best for its size", BALANCED),
+    ("My own settings", OWN),
+)
+SAID = {
+    SMALLEST: "Tries 8, 6, 5, 4, 3 and 2 bits in turn, and keeps the fewest with which no answer changes.",
+    SAFEST: "8 bits everywhere: a quarter of the size, and hardly an answer changes.",
+    BALANCED: "4 bits: an eighth of the size for a few answers that change.",
+    OWN: "Every setting below is yours.",
+}
+TRIED = (8, 6, 5, 4, 3, 2)
+BITS = {SMALLEST: TRIED[0], SAFEST: 8, BALANCED: 4}
+ALIKE = 0.99  # cosine from which features count as the same answer
+
+
+def filled(aim: Any) -> dict[str, Any]:
+    """{field: value} that an aim sets; none of one's own settings, and of what is no aim."""
+    if not is_name(aim, BITS):
+        return {}
+    return {"recipe": first_recipe(), "weight_bits": BITS[aim], "act_bits": BITS[aim]}
+
+
+def sentence(aim: Any) -> str:
+    """What an aim does; empty for what is none."""
+    return SAID[aim] if is_name(aim, SAID) else ""
+
+
+def attempts(settings: RunSettings) -> Iterator[RunSettings]:
+    """The runs that look for the smallest model, largest first."""
+    for bits in TRIED:
+        yield replace(settings, weight_bits=bits, act_bits=bits)
+
+
+def keeps_all(outcome: Outcome) -> bool:
+    """Whether no answer changed; of features, whether each is still alike."""
+    if outcome.classifies:
+        return not outcome.flips.any()
+    return bool((outcome.cosines >= ALIKE).all())
+
+
+def radio() -> gr.Radio:
+    return gr.Radio(list(AIMS), value=OWN, label="What do you want?", elem_id="aim")
