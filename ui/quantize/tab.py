@@ -14,7 +14,7 @@ from vitq_core.experiment import open_picture
 from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.samples import package_photographs
 
-from ..parts import markup
+from ..parts import markup, primer
 from ..parts.forms import LIGHT, at
 from ..parts.jobs import Job
 from ..parts.outcome import Outcome
@@ -37,6 +37,8 @@ GONE = "This result is no longer in memory; press Quantize to compute it again."
 
 def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
     """Adds the page to `studio`, which is being built."""
+    with gr.Accordion(primer.TITLE, open=False, elem_id="primer"):
+        gr.HTML(primer.primer())
     with gr.Row(elem_classes="vq-page"):
         with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
             form = build_form()
