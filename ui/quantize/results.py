@@ -50,6 +50,7 @@ class Results:
     facts: gr.HTML
     sites: gr.Dataframe
     download: gr.Button
+    report: gr.Button
 
     @property
     def outputs(self) -> set[Component]:
@@ -63,6 +64,7 @@ def build_results() -> Results:
     with gr.Column(visible=False, elem_id="results") as panel:
         cards, warning = gr.HTML(elem_id="cards"), gr.HTML(visible=False)
         download = model_download("download")
+        report = gr.Button("Download this page as a file", size="sm", elem_id="report")
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars = _detail()
@@ -72,7 +74,7 @@ def build_results() -> Results:
             legend, plot, facts, sites = _layers()
     return Results(
         live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
-        picture, verdict, bars, class_search, classes, legend, plot, facts, sites, download,
+        picture, verdict, bars, class_search, classes, legend, plot, facts, sites, download, report,
     )  # fmt: skip
 
 

@@ -20,11 +20,12 @@ from ..parts.jobs import Job
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
 from ..parts.thumbnails import GALLERY_LIMIT
-from ..running.run_parts import connect_download, ended
+from ..running.run_parts import connect_download, connect_file, ended
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
 from . import aims
 from .form import Form, build_form
+from .report_page import report_page
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
@@ -94,6 +95,7 @@ class Page:
         run = self.quantizing.connect(form.inputs, shown, form.validate, self._title)
         run.success(self.settle, self.form.inputs | {self.done}, results.status, **LIGHT)
         connect_download(results.download, self.bench, self.shown)
+        connect_file(results.report, self.report, self.shown)
 
     def _connect_pictures(self) -> None:
         results = self.results
@@ -181,6 +183,11 @@ class Page:
             return ended(shown, outcome is not None and outcome.stored)
         still = f"Below is still {shown.title}; press Quantize to update."
         return markup.banner("stale", "The settings changed.", still)
+
+    def report(self, shown: RunSettings | None) -> str:
+        """The path of the result as one HTML file. gr.Error where it is gone."""
+        outcome = self._outcome(shown)
+        return str(self.bench.text_file(f"{outcome.settings.slug}.html", report_page(outcome)))
 
     def pick(self, shown: RunSettings | None, event: gr.SelectData) -> Updates:
         outcome = self._outcome(shown)
