@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vitq_core.experiment.measure import opened
 from ..parts import markup, plots
 from ..parts.outcome import Outcome
 from ..parts.thumbnails import small
+from ..running.runs import without_folders
 
 STYLE = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 MOST = 48  # pictures
@@ -35,6 +37,9 @@ figure > div { flex: 1; min-width: 260px; }
 
 def report_page(outcome: Outcome) -> str:
     """The whole file as text. Nothing in it says where pictures or models lie on this machine."""
+    outcome = replace(
+        outcome, about=without_folders(outcome.about), about_pictures=without_folders(outcome.about_pictures)
+    )
     title = escape(outcome.settings.title)
     sections = [
         f"<h1>{title}</h1>",
