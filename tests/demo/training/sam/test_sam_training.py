@@ -78,6 +78,20 @@ def test_pictures_and_owners_move_alike():
     assert 0 < sum(wide) < 40  # some were turned
 
 
+def test_parts_show_things_as_large_as_the_whole_picture_does():
+    colours = torch.zeros(60, 3, 64, 64, dtype=torch.uint8)
+    owners = torch.full((60, 64, 64), NOTHING, dtype=torch.int8)
+    colours[:, :, 24:40, 24:40], owners[:, 24:40, 24:40] = 255, 0
+    mean, std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
+    whole, part = (
+        augmented(colours, owners, size, mean, std, torch.Generator().manual_seed(1))[1] for size in (64, 32)
+    )
+    assert whole.shape[-1] == 64 and part.shape[-1] == 32
+    sizes = [[int((number == 0).sum()) for number in numbers] for numbers in (whole, part)]
+    inside = [b for a, b in zip(*sizes, strict=True) if b]
+    assert np.mean(inside) > 0.5 * np.mean(sizes[0])  # a quarter, if the whole picture were made smaller
+
+
 def test_prompts_are_in_what_they_mean():
     owners = np.full((32, 32), NOTHING, np.int8)
     owners[4:12, 6:20], owners[20:22, 2:4] = 0, 1

@@ -34,14 +34,6 @@ SHAPES = {
         width=192, depth=6, heads=3, global_blocks=(2, 5), img_size=256, patch_size=8, window=8,
         prompt_dim=96, decoder_mlp=192, decoder_heads=4, iou_width=96, mean=GREY, std=SPREAD,
     ),
-    "narrow": SamShape(
-        width=160, depth=6, heads=2, global_blocks=(2, 5), img_size=256, patch_size=8, window=8,
-        prompt_dim=96, decoder_mlp=192, decoder_heads=4, iou_width=96, mean=GREY, std=SPREAD,
-    ),
-    "coarse": SamShape(
-        width=192, depth=8, heads=3, global_blocks=(3, 7), img_size=256, patch_size=16, window=8,
-        prompt_dim=128, decoder_mlp=256, decoder_heads=4, iou_width=128, mean=GREY, std=SPREAD,
-    ),
 }  # fmt: skip
 PHASES = ((0.05, 4), (0.36, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
 FOCAL_FROM, CORRECTED_FROM, NAMED_UNTIL = 0.1, 0.5, 0.6  # shares of the training
