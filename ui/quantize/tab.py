@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+import vitq_core as vq
 from vitq_core.experiment import open_picture
 from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.samples import package_photographs
@@ -24,6 +25,7 @@ from ..running.run_parts import connect_download, connect_file, ended
 from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
 from ..workbench import Workbench
 from . import aims
+from .address import asked_for
 from .form import Form, build_form
 from .report_page import report_page
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
@@ -33,6 +35,7 @@ SHOW_PICTURE = (
     "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 )
 log = logging.getLogger(__name__)
+NOT_OPENED = "This address cannot be opened."
 GONE = "This result is no longer in memory; press Quantize to compute it again."
 
 
@@ -47,7 +50,7 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
             results = build_results()
     page = Page(bench, form, results)
     page.connect()
-    opened = studio.load(page.open, None, page.outputs, **LIGHT)
+    opened = studio.load(page.open, None, page.loads, **LIGHT)
     opened.then(page.reflect, page.form.inputs | {page.shown}, page.results.status, **LIGHT)
     studio.unload(page.quantizing.leave)
     return page
@@ -141,9 +144,17 @@ class Page:
         return {**self._show(best), **bits, self.form.aim: aims.OWN}
 
     def open(self, request: gr.Request) -> Updates:
-        """What a visitor finds: a finished result of the settings that the form opens with."""
+        """What a visitor finds: what the address asks for, or else a finished result of the settings that the
+        form opens with."""
         if self.quantizing.running(request):  # quicker than the answer to the opening
             return gr.skip()
+        try:
+            given = dict(getattr(request, "query_params", None) or {})
+            asked = asked_for(self.bench, given, self.bench.visitors.owner(request.session_hash))
+        except (ValueError, vq.StorageError) as error:
+            return {self.results.status: markup.banner("error", NOT_OPENED, sentence(error))}
+        if asked is not None:
+            return self.load(asked)
         try:
             outcome = self.bench.opening()
         except Exception:

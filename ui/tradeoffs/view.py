@@ -102,6 +102,7 @@ def _facts(point: Point) -> list[tuple[str, str]]:
             "Made with",
             ", ".join(f"{name} {version}" for name, version in record.made_of.get("versions", {}).items()),
         ),
+        ("Address", f"?run={record.id}, behind the studio's own, opens it"),
         ("Run it again", f"python -m vitq_core.experiment.runs.rerun {record.id}"),
         *measured,
     ]
