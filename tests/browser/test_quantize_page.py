@@ -186,15 +186,15 @@ def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
     expect(page.locator("#results")).to_contain_text("calibrating on another domain costs accuracy")
 
 
-def test_options_can_be_used_where_the_method_has_them(page):
+def test_options_are_there_where_the_method_has_them(page):
     page.get_by_text("Method's own options").click()
     choose(page, "ADFQ-ViT")
     alpha, blocks = (page.locator(f"#{name} textarea, #{name} input") for name in ("alpha", "first-blocks"))
-    expect(alpha).to_be_enabled()
-    expect(blocks).to_be_disabled()
+    expect(alpha).to_be_visible()
+    expect(blocks).to_be_hidden()
     choose(page, "LRP-QViT")
-    expect(alpha).to_be_disabled()
-    expect(blocks).to_be_enabled()
+    expect(alpha).to_be_hidden()
+    expect(blocks).to_be_visible()
 
 
 def test_a_wrong_option_is_explained_beside_its_box(page, refused):

@@ -94,13 +94,13 @@ def bits_slider(label: str, elem_id: str, low: int = 2, high: int = 8) -> gr.Sli
 
 
 def option_field(option: Option, recipe: str) -> Component:
-    """What a quantizer or a pass declares, as a field that can be used where `recipe` has that option.
+    """What a quantizer or a pass declares, as a field that is there where `recipe` has that option.
 
     Text for numbers: Gradio's own box turns nothing into 0.
     """
     usable, own = option.name in vq.RECIPES[recipe].applies, vq.RECIPES[recipe].options
     common = {
-        "label": option.label, "info": _beside(option), "interactive": usable,
+        "label": option.label, "info": _beside(option), "visible": usable,
         "elem_id": option.name.replace("_", "-"),
     }  # fmt: skip
     if option.kind == "choice":

@@ -68,7 +68,7 @@ class Form:
         values["iterations"] = "" if settings.iterations is None else str(settings.iterations)
         values["uploads"] = list(settings.uploads) or None
         return {
-            component: gr.update(value=values[name], interactive=name in recipe.applies)
+            component: gr.update(value=values[name], visible=name in recipe.applies)
             if name in shown_options()
             else gr.update(value=values[name])
             for name, component in self.fields.items()
@@ -129,7 +129,7 @@ def _precision(fields: Fields) -> None:
 
 
 def _options(fields: Fields) -> None:
-    """One for each that some quantizer or pass declares; those that the method lacks cannot be used."""
+    """One for each that some quantizer or pass declares; those that the method lacks are hidden."""
     with gr.Accordion("Method's own options", open=False, elem_id="options"):
         for name, option in shown_options().items():
             fields[name] = option_field(option, first_recipe())
@@ -151,7 +151,7 @@ def _recipe_chosen(recipe: Any) -> Any:
     usable, own = applied(recipe), vq.RECIPES[recipe].options
     return [
         gr.update(
-            interactive=name in usable, **({"value": getattr(own, name)} if option.kind == "switch" else {})
+            visible=name in usable, **({"value": getattr(own, name)} if option.kind == "switch" else {})
         )
         for name, option in shown_options().items()
     ]

@@ -60,11 +60,11 @@ def form() -> Form:
         return build_form()
 
 
-def test_there_is_a_field_for_every_option_that_can_be_used_where_the_method_has_it():
+def test_there_is_a_field_for_every_option_that_is_seen_where_the_method_has_it():
     fields = form().fields
     for name, declared in shown_options().items():
         assert fields[name].label == declared.label
-        assert fields[name].interactive == (name in vq.RECIPES[first_recipe()].applies)
+        assert fields[name].visible == (name in vq.RECIPES[first_recipe()].applies)
 
 
 @pytest.mark.parametrize("name", ["calibration", "held_out", "seed"])
@@ -75,9 +75,9 @@ def test_a_fraction_reaches_the_check_as_it_was_typed(name):
 
 
 @pytest.mark.parametrize("recipe", list(vq.RECIPES))
-def test_another_method_makes_its_own_options_usable(recipe):
+def test_another_method_shows_its_own_options(recipe):
     usable = [name for name, part in zip(shown_options(), _recipe_chosen(recipe), strict=True)
-              if part["interactive"]]  # fmt: skip
+              if part["visible"]]  # fmt: skip
     assert set(usable) == vq.RECIPES[recipe].applies & shown_options().keys()
 
 
@@ -85,12 +85,12 @@ def test_an_option_that_somebody_declares_is_a_field(somebody_elses):
     fields = form().fields
     assert fields["stretch"].label == "Stretch the range"
     assert fields["stretch"].info == "1 leaves it. For Theirs."
-    assert isinstance(fields["stretch"], gr.Textbox) and not fields["stretch"].interactive
+    assert isinstance(fields["stretch"], gr.Textbox) and not fields["stretch"].visible
     assert [value for _, value in fields["corners"].choices] == [AUTOMATIC, "round", "sharp"]
     assert isinstance(fields["sweep"], gr.Checkbox)
     assert "secret" not in fields
     chosen = dict(zip(shown_options(), _recipe_chosen(somebody_elses), strict=True))
-    assert {name for name, part in chosen.items() if part["interactive"]} == {"stretch", "corners", "sweep"}
+    assert {name for name, part in chosen.items() if part["visible"]} == {"stretch", "corners", "sweep"}
     assert chosen["sweep"]["value"] is True, "what the method does, though its owner's default is another"
 
 
