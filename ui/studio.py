@@ -41,8 +41,8 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
             for name, build in TABS:
                 with gr.Tab(name, id=name) as tab:
                     pages[name] = build(bench, studio, tab)
-        pages["Trade-offs"].connect_opening(pages["Quantize"], tabs, "Quantize")
-        pages["Activations"].connect_use(pages["Quantize"], tabs, "Quantize")
+        for name in ("Trade-offs", "Activations"):
+            pages[name].connect_opening(pages["Quantize"], tabs, "Quantize")
         studio.load(None, js=SHOW_BANNERS)
         add_endpoints(bench)
     bench.uploads.keep_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -21,6 +21,7 @@ from ..parts.jobs import Job
 from ..parts.model_list import offered_ids
 from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings
+from ..running.opening import Opens, connect_opening
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, sentence
 from ..workbench import Workbench
@@ -46,14 +47,6 @@ SLIDERS = {
     "alpha_ratio": (0.0, 0.05, 0.0005, "Share of values to keep exact"),
     "log_base": (1.05, 4.0, 0.01, "Base of the log codes"),
 }
-
-
-class Opens(Protocol):
-    """A page that takes settings: `loads` are the components that `load` changes."""
-
-    loads: set[Component]
-
-    def load(self, settings: RunSettings) -> Updates: ...
 
 
 def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
@@ -139,16 +132,13 @@ class Page:
             )
             moved.then(self.all_layers, self.asked, self.everywhere, trigger_mode="always_last", **BEHIND)
 
-    def connect_use(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
+    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
         """What was moved here goes into the form of `page`, whose tab is called `name`."""
 
-        def used(data: Data) -> Updates:
-            try:
-                return {**page.load(self.settings(data)), tabs: gr.Tabs(selected=name)}
-            except Exception as error:
-                return {self.status: markup.banner("error", "Nothing was taken over.", sentence(error))}
+        def found(data: Data, request: gr.Request) -> RunSettings:
+            return self.settings(data)
 
-        self.use.click(used, self.asked, {self.status, tabs, *page.loads}, **LIGHT)
+        connect_opening(self.use, found, self.asked, self.status, page, tabs, name)
 
     def values(self, data: Data) -> dict[str, Any]:
         return {name: data[component] for name, component in self.fields.items()}

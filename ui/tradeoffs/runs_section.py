@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
 from vitq_core.experiment import is_name
-from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, RunRecord, as_csv
+from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, as_csv
 
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, bits_slider, first_recipe
@@ -32,14 +32,6 @@ MOST_CHOSEN = 2
 NOT_YOURS = "There is no such run of yours any more."
 NOTHING_CHOSEN = "Click on a row of the table first."
 NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
-
-
-class Opens(Protocol):
-    """A page that shows a run: `loads` are the components that `load` changes."""
-
-    loads: set[Component]
-
-    def load(self, settings: RunSettings) -> Updates: ...
 
 
 class RunsSection:
@@ -266,25 +258,15 @@ class RunsSection:
             return {self.status: markup.banner("error", "Nothing was changed.", sentence(error))}
         return self.show(data, request)
 
-    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
-        """The run that was clicked on last is opened by `page`, whose tab is called `name`."""
-
-        def opened(data: Data, request: gr.Request) -> Updates:
-            chosen = self.chosen_record(data, request)
-            if chosen is None:
-                return {self.status: markup.banner("error", "Nothing was opened.", NOTHING_CHOSEN)}
-            settings = run_settings(chosen.settings) if chosen.task in SHOWN else None
-            if settings is None:
-                return {self.status: markup.banner("error", "Nothing was opened.", NO_MASKS)}
-            return {**page.load(settings), tabs: gr.Tabs(selected=name)}
-
-        self.load.click(opened, self.asked, {self.status, tabs, *page.loads}, **LIGHT)
-
-    def chosen_record(self, data: Data, request: gr.Request) -> RunRecord | None:
-        """The run that was clicked on last, where this visitor may see it."""
+    def opened(self, data: Data, request: gr.Request) -> RunSettings:
+        """Of the run that was clicked on last. Raises ValueError where there is none to open."""
         chosen = data[self.chosen]
         record = self.bench.runs.get(chosen[-1]) if chosen else None
-        return record if record is not None and record.owner in seen_by(self.owner(request)) else None
+        if record is None or record.owner not in seen_by(self.owner(request)):
+            raise ValueError(NOTHING_CHOSEN)
+        if record.task not in SHOWN:
+            raise ValueError(NO_MASKS)
+        return run_settings(record.settings)
 
     def file(self, request: gr.Request) -> str:
         """The path of a table of all runs that this visitor may see."""

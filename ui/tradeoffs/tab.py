@@ -5,9 +5,10 @@ from __future__ import annotations
 import gradio as gr
 
 from ..parts import steps
+from ..running.opening import Opens, connect_opening
 from ..workbench import Workbench
 from .afford_section import AffordSection
-from .runs_section import Opens, RunsSection
+from .runs_section import RunsSection
 
 RUNS = ("How few bits are enough?", "Every run of a model: what it costs against how good it still is.")
 AFFORD = (
@@ -35,7 +36,8 @@ class Page:
 
     def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
         """Runs are opened by `page`, whose tab is called `name`."""
-        self.runs.connect_opening(page, tabs, name)
+        runs = self.runs
+        connect_opening(runs.load, runs.opened, runs.asked, runs.status, page, tabs, name)
 
     def connect(self, tab: gr.Tab) -> None:
         self.runs.connect(tab)

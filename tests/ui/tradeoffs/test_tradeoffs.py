@@ -14,11 +14,12 @@ import vitq_core as vq
 from tests import nasty
 from ui.explaining.affording import STEPS, predicted_from
 from ui.parts.jobs import Job
-from ui.studio import build_studio
+from ui.quantize.form import build_form
+from ui.quantize.results import build_results
+from ui.quantize.tab import Page as QuantizePage
 from ui.tradeoffs import settings
 from ui.tradeoffs.chart import FRONT, Guess, chart
 from ui.tradeoffs.points import COSTS, comparable, front, points_of
-from ui.tradeoffs.runs_section import RunsSection
 from ui.tradeoffs.tab import Page
 from ui.workbench import Workbench
 
@@ -205,21 +206,19 @@ def test_on_a_public_server_everybody_sees_their_own(page, bench, swept, monkeyp
     bench.visitors.forget("me")
 
 
-def test_a_run_is_opened_in_the_form_that_made_it(bench, swept):
-    handlers = [event.fn for event in build_studio(bench).fns.values() if event.fn is not None]
-    (opened,) = (handler for handler in handlers if handler.__name__ == "opened")
-    (runs,) = (
-        cell.cell_contents for cell in opened.__closure__ if isinstance(cell.cell_contents, RunsSection)
-    )
+def test_a_run_is_opened_in_the_form_that_made_it(page, bench, swept):
     uniform = [record for record in bench.runs.all() if not record.asked.recipe.bits]
     chosen = next(record for record in uniform if record.asked.recipe.weight_bits == 3)
-    held = dict.fromkeys(runs.asked) | {runs.chosen: [chosen.id]}
-    seen = opened(held, ME)
-    fields = {getattr(part, "label", ""): update for part, update in seen.items() if isinstance(update, dict)}
-    said = [fields[name]["value"] for name in ("Weight bits", "Activation bits", "Test pictures", "Method")]
+    settings = page.runs.opened({**swept, page.runs.chosen: [chosen.id]}, ME)
+    with gr.Blocks():
+        quantize = QuantizePage(bench, build_form(), build_results())
+    seen, fields = quantize.load(settings), quantize.form.fields
+    said = [seen[fields[name]]["value"] for name in ("weight_bits", "act_bits", "held_out", "recipe")]
     assert said == [3, 3, GOOD["judged"], chosen.asked.recipe.name]
-    assert any("W3/A3" in text for text in seen.values() if isinstance(text, str) and "vq-done" in text)
-    assert "Click on a row" in opened({**held, runs.chosen: None}, ME)[runs.status]
+    assert "W3/A3" in seen[quantize.results.status] and seen[quantize.shown] == settings
+    for nothing in (None, ["no run"]):
+        with pytest.raises(ValueError, match="Click on a row"):
+            page.runs.opened({**swept, page.runs.chosen: nothing}, ME)
 
 
 def test_a_guess_is_drawn_where_it_is_and_nothing_of_nothing(bench, swept):
