@@ -1,6 +1,9 @@
 """The README stays short, and the code on the pages runs as it stands there."""
 
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -44,6 +47,17 @@ def test_the_code_on_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytes
     names: dict[str, object] = {}
     exec(compile(program, page, "exec"), names)
     assert names["result"].report.size_mb < names["result"].report.fp32_size_mb
+
+
+def test_what_a_contributor_is_told_works(tmp_path: Path) -> None:
+    """In a process of its own: what it registers is no recipe of ours."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "blocks.0.attn.qkv" in (tmp_path / "signs" / "bits.txt").read_text()
 
 
 def photographs(folder: Path) -> None:

@@ -14,8 +14,8 @@ from ..parts import markup, steps
 from ..running.sweeps import Sweep
 from .points import Point
 
-HEADERS = ["Run", "Method", "Bits", "MB", "Quality", "Points lost", "Seconds", "Made", "Id"]
-TYPES = ["str", "str", "str", "number", "number", "number", "number", "str", "str"]
+HEADERS = ["Run", "Bits", "MB", "Quality", "Points lost", "Made", "Id"]
+TYPES = ["str", "str", "number", "number", "number", "str", "str"]
 NOTHING = "No run of this model yet. Press “Try 8, 6, 4, 3, 2 bits”: the chart fills in as they are made."
 NO_CHOICE = (
     "Click on a row of the table, and what is known of that run appears here; click on two to compare."
@@ -29,9 +29,13 @@ def rows(points: Sequence[Point]) -> list[list[Any]]:
     """Of the table, in the points' order."""
     return [
         [
-            point.record.name, point.method, point.bits, round(point.cost("size"), 3),
-            round(point.quality.value, 4), round(point.quality.lost, 2), round(point.cost("time"), 1),
-            time.strftime("%Y-%m-%d %H:%M", time.gmtime(point.record.made)), point.record.id,
+            point.record.name,
+            point.bits,
+            round(point.cost("size"), 3),
+            round(point.quality.value, 4),
+            round(point.quality.lost, 2),
+            time.strftime("%m-%d %H:%M", time.gmtime(point.record.made)),
+            point.record.id,
         ]
         for point in points
     ]  # fmt: skip

@@ -67,7 +67,7 @@ def test_all_bits_are_tried_once_and_fill_the_chart(page, bench, swept):
     runs = page.runs
     seen = runs.look(swept, ME)
     assert "5 of 5 runs done" in seen[runs.status] and "vq-done" in seen[runs.status]
-    assert [row[2] for row in seen[runs.table]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
+    assert [row[1] for row in seen[runs.table]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
     assert seen[runs.note] == "" and not seen[runs.timer].active
     made = len(bench.runs.all())
     runs.sweep_bits(swept, ME)
