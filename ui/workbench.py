@@ -22,9 +22,8 @@ from vitq_core.experiment.measure import (
     Progress,
     part_of,
 )
-from vitq_core.experiment.run import Measured, Reference, quantize_and_measure, refer
-from vitq_core.experiment.runs import RunRecord, RunStore, digest_of, measures_of, record_of
-from vitq_core.experiment.samples import Source
+from vitq_core.experiment.run import Reference, quantize_and_measure, refer
+from vitq_core.experiment.runs import RunRecord, RunStore, digest_of, record_of_answers
 
 from .explaining.affording import Affording
 from .explaining.layers import RelevanceBench
@@ -60,7 +59,7 @@ log = logging.getLogger(__name__)
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
-ANSWERS = "answers"  # the kind of runs of models that take a picture alone
+ANSWERS, MASKS = "answers", "masks"  # kinds of runs: of a picture alone, of a picture and prompts
 KEPT_TEXTS = 64  # of a few kilobytes each
 
 # How much of a run is done when the held-out pictures are answered in full precision.
@@ -235,7 +234,10 @@ class Workbench(ModelStore):
         _freed_without_collector(measured.result)
         settings, record = _named(settings, measured.result.report, job), None
         if settings.complete is settings:
-            record = _record(settings, model, source, reference, measured, time.perf_counter() - begin)
+            record = record_of_answers(
+                settings.asked(), model, source, reference, measured, time.perf_counter() - begin,
+                name=settings.title, settings=asdict(settings),
+            )  # fmt: skip
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
             source.warning, measured.left_out, measured.likeness, record=record,
@@ -249,23 +251,6 @@ class Workbench(ModelStore):
 def _plan(model: str, recipe: str, bits: int, judged: int) -> dict[str, Any]:
     settings = RunSettings(model, recipe, bits, bits, held_out=judged)
     return {"kind": ANSWERS, "title": settings.title, "settings": asdict(settings)}
-
-
-def _record(
-    settings: RunSettings,
-    model: Any,
-    source: Source,
-    reference: Reference,
-    measured: Measured,
-    seconds: float,
-) -> RunRecord:
-    found = {
-        "full": measures_of(reference.evaluation), "quantized": measures_of(measured.evaluation),
-    }  # fmt: skip
-    return record_of(
-        settings.asked(), model, source.key, f"{measured.digest} {reference.digest}", measured.result,
-        found, seconds, name=settings.title, settings=asdict(settings),
-    )  # fmt: skip
 
 
 def _named(settings: RunSettings, report: Any, job: Job) -> RunSettings:

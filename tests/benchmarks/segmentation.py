@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 import vitq_core as vq
+from vitq_core.experiment.prompted import figures
 from vitq_core.experiment.samples import CALIBRATION_SEEDS
 from vitq_core.prompting import (
     CocoPictures,
@@ -98,15 +99,6 @@ class Bench:
 
     def asked(self, judge: str, model: object, reference: object = None) -> PromptScores:
         return measure_prompts(model, self.judges[judge](), reference)
-
-
-def figures(scores: PromptScores) -> dict:
-    """JSON-ready: means with their standard errors, and what was counted."""
-    return {
-        name: value if isinstance(value, int) else [value.mean, value.error]
-        for name, value in scores.items()
-        if value is not None
-    }
 
 
 def main() -> None:

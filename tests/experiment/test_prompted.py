@@ -61,6 +61,8 @@ def test_photographs_judge_as_often_as_they_are_asked(tmp_path) -> None:
     pictures = judging_photographs(str(file), 2)
     assert len(pictures) == len(list(pictures)) == len(list(pictures)) == 2
     assert len(judging_photographs(str(file), 9)) == 3
+    digests = {judging_photographs(str(file), count).digest for count in (1, 2, 2, 3)}
+    assert len(digests) == 3 and judging_scenes(1).digest not in digests
     sam = tiny_sam()
     heard = []
     found = compare_on(sam, sam, pictures, lambda done, said: heard.append(done))

@@ -25,7 +25,7 @@ from ..parts.jobs import Job
 from ..parts.memory import give_back
 from ..parts.settings import a_name
 from ..parts.visitors import EVERYBODY
-from ..workbench import Kind, Workbench
+from ..workbench import MASKS, Kind, Workbench
 from .answers import Compared, compared
 from .judging import Judging
 from .pictures import Pictures
@@ -36,7 +36,6 @@ EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anyth
 SHOWN_SIDE = 800  # pixels of a mask on the page
 KEPT_MODELS, KEPT_LOOKS = 2, 4  # a look is an embedding of at most four megabytes
 KEPT_ANSWERS = 64  # of a few megabytes at most
-MASKS = "masks"  # the kind of runs of Segment Anything
 SCENES = 8  # that show what quantizing cost, right after it
 READ, MADE = 0.05, 0.8  # how much of a run is done when it is quantized, and when scenes are asked for
 GONE = "This quantized model is no longer in memory; press Quantize to make it again."
@@ -128,10 +127,12 @@ class SegmentBench:
         begin = time.perf_counter()
         with self.bench.computing((judging.file,) if judging.file else ()):
             full, quantized = (asked.segmenter for asked in self.asked(settings.model, settings))
-            tried = compare_on(full, quantized, judging.labelled(), progress, job)
+            pictures = judging.labelled()
+            tried = compare_on(full, quantized, pictures, progress, job)
+            digest = pictures.digest
         asked, result = settings.asked(judging), self.made(settings).result
         record = record_of(
-            asked, self.bench.model(settings.model), _pictures(asked), "", result,
+            asked, self.bench.model(settings.model), _pictures(asked), digest, result,
             tried.as_results(), time.perf_counter() - begin,
             name=f"{settings.title}, on {judging.title}", settings=asdict(settings),
         )  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vitq_core.experiment import counted
-from vitq_core.experiment.prompted import judging_photographs, judging_scenes
+from vitq_core.experiment.prompted import Counted, judging_photographs, judging_scenes
 from vitq_core.experiment.runs import SCENES, UPLOADS
 
 from ..parts.checks import one_of, refuse, whole
@@ -30,7 +30,7 @@ class Judging:
     def title(self) -> str:
         return counted(self.count, "scene" if self.pictures == SCENES else "photograph")
 
-    def labelled(self) -> Iterable[Any]:
+    def labelled(self) -> Counted:
         """The pictures with their objects. Raises ValueError for a file that holds none."""
         if self.pictures == SCENES:
             return judging_scenes(self.count)

@@ -4,7 +4,7 @@ from ..allocation.budget import OutOfReach
 from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
-from ..common.options import Option
+from ..common.options import Option, options_of
 from ..common.words import counted
 from ..demo import scenes
 from ..graph.copies import private_copy
@@ -30,6 +30,7 @@ __all__ = [
     "is_number",
     "known_options",
     "open_picture",
+    "options_of",
     "prepare",
     "private_copy",
     "scenes",

@@ -4,8 +4,10 @@ for the objects of other pictures.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -56,12 +58,12 @@ def quantize_on_scenes(
     return quantize(model, [*calibration_batches(side, scenes)], recipe, progress, cancel, seed)
 
 
-def judging_scenes(count: int) -> Iterable[Labelled]:
+def judging_scenes(count: int) -> Counted:
     """The first held-out scenes."""
     return Counted(count, lambda: drawn_scenes(count, SIDE))
 
 
-def judging_photographs(path: str, count: int) -> Iterable[Labelled]:
+def judging_photographs(path: str, count: int) -> Counted:
     """The first pictures of a folder or zip with COCO's json file in it. ValueError for what is none."""
     pictures = CocoPictures(path)
     return Counted(min(count, len(pictures)), lambda: islice(iter(pictures), count))
@@ -73,6 +75,17 @@ class Counted:
 
     count: int
     pictures: Callable[[], Iterable[Labelled]]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all pixels and masks, by which the same pictures are known again."""
+        digest = hashlib.sha256()
+        for labelled in self:
+            digest.update(f"{labelled.picture.mode} {labelled.picture.size}".encode())
+            digest.update(labelled.picture.tobytes())
+            for mask in labelled.masks:
+                digest.update(mask.tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return self.count

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vitq_core as vq
 from tests import nasty
 from ui.parts.jobs import Job
 from ui.segment import judging
@@ -71,6 +72,23 @@ def test_a_kept_run_says_all_that_is_needed_to_run_it_again(page, me, monkeypatc
     assert not list(rerun.differences(record.results, again.results))
 
 
+def test_a_sweep_makes_a_run_once_and_says_which_pictures_judged(page, bench):
+    kind = bench.bench.kinds["masks"]
+    wanted = json.loads(json.dumps(kind.plan("tiny-sam", "minmax", 6, 1)))  # as a plan is kept
+    for owner in ("", "", "somebody"):
+        kind.make(wanted, owner, quietly, Job())
+    assert [record.owner for record in RunStore().all(("", "somebody"))] == ["somebody", ""]
+    (record,) = RunStore().all()
+    assert record.asked.judged == 1 and len(record.made_of["pictures"]) == 64
+    assert record.settings["weight_bits"] == 6
+    job = Job()
+    job.abandon()
+    other = kind.plan("tiny-sam", "minmax", 5, 1)
+    with pytest.raises(vq.Cancelled):
+        kind.make(other, "", quietly, job)
+    assert len(RunStore().all()) == 1
+
+
 def test_own_photographs_judge_and_their_place_stays_on_the_server(page, me, tmp_path):
     path = tmp_path / "mine.zip"
     Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60)).save(tmp_path / "a.png")
@@ -95,6 +113,6 @@ def test_without_a_quantized_model_or_numbers_there_is_a_sentence(page, me):
             page.measuring.file(nothing)
     job = Job()
     job.abandon()
-    with pytest.raises(Exception, match="cancel"):
+    with pytest.raises(vq.Cancelled):
         page.measuring.measure(me.held, quietly, job)
     assert RunStore().all() == []
