@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
-from vitq_core.experiment import MAX_BITS, MIN_BITS, is_number, known_options
+from vitq_core.experiment import MAX_BITS, MIN_BITS, is_name, is_number, options_of
 from vitq_core.experiment.measure import Progress
 from vitq_core.experiment.tensors import Attempt
 
@@ -34,7 +34,6 @@ IDLE = markup.banner(
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Find what hurts to start again.")
 EMPTY = steps.waiting("Choose a layer on the left.")
 USE = "Takes the method, its bits and what you moved here to the page Quantize."
-OWNED = ("alpha", "alpha_ratio", "log_base")
 APART = {"alpha": "alpha_ratio", "alpha_ratio": "alpha"}  # one rules the other out
 BEHIND = {
     "concurrency_id": "look",
@@ -196,9 +195,7 @@ class Page:
         values = self.values(data)
         try:
             refuse(problems(values))
-            site = self.bench.looking.tensors(values["model"]).sites.get(values["site"])
-            if site is None:
-                raise ValueError("Choose a layer of the list.")
+            site = self._site(values)
             tried = self._tried(values, moved)
         except Exception as error:
             return {self.cards: markup.banner("error", "This cannot be.", sentence(error))}
@@ -214,6 +211,13 @@ class Page:
             self.moved: moved or None,
             **place(tried),
         }
+
+    def _site(self, values: Mapping[str, Any]) -> Any:
+        """The tensor on the page. Raises ValueError for what is none of the model."""
+        sites = self.bench.looking.tensors(values["model"]).sites
+        if not is_name(values["site"], sites):
+            raise ValueError("Choose a layer of the list.")
+        return sites[values["site"]]
 
     def _tried(self, values: Mapping[str, Any], moved: Mapping[str, Any]) -> Attempt:
         checked = {name: float(value) for name, value in moved.items() if is_number(value)}
@@ -243,11 +247,10 @@ class Page:
         values, moved = self.values(data), data[self.moved] or {}
         try:
             refuse(problems(values))
-            sites = self.bench.looking.tensors(values["model"]).sites
-            role = sites[values["site"]].role
+            role, sites = self._site(values).role, self.bench.looking.tensors(values["model"]).sites
             alike = [name for name, site in sites.items() if site.role == role]
             tried = {name: self._tried({**values, "site": name}, moved) for name in alike}
-        except Exception:
+        except (ValueError, vq.VitqError):  # said where the tensor itself is drawn
             return gr.skip()
         kept = any(each.kept for each in tried.values())
         shares = {name: each.kept if kept else each.error for name, each in tried.items()}
@@ -266,13 +269,7 @@ class Page:
 
 def offered(tried: Attempt) -> set[str]:
     """The options with a slider that the tensor's quantizer has."""
-    own = getattr(type(tried.quantizer), "Options", None)
-    declared = {option.name for option in known_options().values() if option.argument in _fields(own)}
-    return declared & set(OWNED)
-
-
-def _fields(declared: type | None) -> set[str]:
-    return set(getattr(declared, "__dataclass_fields__", ()))
+    return options_of(type(tried.quantizer)).keys() & SLIDERS.keys()
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
