@@ -23,8 +23,8 @@ AIMS = (
 )
 SAID = {
     SMALLEST: "Tries 8, 6, 5, 4, 3 and 2 bits in turn, and keeps the fewest with which no answer changes.",
-    SAFEST: "8 bits everywhere: a quarter of the size, and hardly an answer changes.",
-    BALANCED: "4 bits: an eighth of the size for a few answers that change.",
+    SAFEST: "8 bits everywhere: about a quarter of the size, and the least rounding there is.",
+    BALANCED: "4 bits: about an eighth of the size; the result shows which answers that costs.",
     OWN: "Every setting below is yours.",
 }
 TRIED = (8, 6, 5, 4, 3, 2)
@@ -55,6 +55,16 @@ def keeps_all(outcome: Outcome) -> bool:
     if outcome.classifies:
         return not outcome.flips.any()
     return bool((outcome.cosines >= ALIKE).all())
+
+
+def found(best: Outcome) -> tuple[str, str]:
+    """The banner of what the search came to: its kind, and what there is to say."""
+    bits = best.settings.weight_bits
+    if not keeps_all(best):
+        return "warning", f"Even with {bits} bits an answer changes; these are the most there are."
+    if bits == min(TRIED):
+        return "done", "No answer changes, even with the fewest bits there are."
+    return "done", f"No answer changes; with {TRIED[TRIED.index(bits) + 1]} bits one does."
 
 
 def radio() -> gr.Radio:

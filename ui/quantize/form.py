@@ -102,15 +102,15 @@ def build_form() -> Form:
 def _follow_aim(form: Form, note: gr.HTML) -> None:
     """An aim fills in fields; whoever changes one of them has settings of their own."""
     fields = [form.fields[name] for name in AIMED]
-    form.aim.input(_aimed, form.aim, [*fields, note], **LIGHT)
+    form.aim.input(_aimed, form.aim, fields, **LIGHT)
+    form.aim.change(lambda aim: markup.note(aims.sentence(aim)), form.aim, note, **LIGHT)
     for field in fields:
-        field.input(lambda: (aims.OWN, markup.note(aims.sentence(aims.OWN))), None, [form.aim, note], **LIGHT)
+        field.input(lambda: aims.OWN, None, form.aim, **LIGHT)
 
 
 def _aimed(aim: Any) -> list[Any]:
     values = aims.filled(aim)
-    updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in AIMED]
-    return [*updates, markup.note(aims.sentence(aim))]
+    return [gr.update(value=values[name]) if name in values else gr.skip() for name in AIMED]
 
 
 def _method(fields: Fields) -> tuple[gr.HTML, gr.HTML]:

@@ -135,13 +135,14 @@ class Page:
                 settings, part_of(progress, number / total, (number + 1) / total), job
             )
             self.bench.keep(outcome.record, job.owner)
-            if best is not None and not aims.keeps_all(outcome):
-                break
-            best = outcome
-            if not aims.keeps_all(outcome):
+            kept = aims.keeps_all(outcome)
+            best = outcome if kept or best is None else best
+            if not kept:
                 break
         bits = {self.form.fields[name]: getattr(best.settings, name) for name in ("weight_bits", "act_bits")}
-        return {**self._show(best), **bits, self.form.aim: aims.OWN}
+        kind, said = aims.found(best)
+        status = {self.results.status: markup.banner(kind, best.settings.title, said)}
+        return {**self._show(best), **status, **bits, self.form.aim: aims.OWN}
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: what the address asks for, or else a finished result of the settings that the

@@ -120,6 +120,8 @@ def test_the_smallest_model_that_keeps_every_answer_is_looked_for(page, bench, s
     tried = {each.weight_bits: bench.outcome(each) for each in aims.attempts(found) if bench.outcome(each)}
     kept = {bits for bits, outcome in tried.items() if aims.keeps_all(outcome)}
     assert found.weight_bits == (min(kept) if kept else max(aims.TRIED))
+    said = updates[page.results.status]
+    assert ("Even with 8 bits" in said) == (not kept) and ("No answer changes" in said) == bool(kept)
     fewer = [bits for bits in tried if bits < found.weight_bits]
     assert len(fewer) <= 1 and not kept & set(fewer)
     assert {record.asked.recipe.weight_bits for record in bench.runs.all()} == set(tried)
