@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, OutOfReach
@@ -41,9 +42,9 @@ class Affording:
         self._forecasts: Cache[vq.Forecast] = relevance.store.memory.cache(KEPT)
         self._tables: Cache[Affordable] = Cache(KEPT_TABLES)
 
-    def known(self, model_id: str) -> vq.Forecast | None:
+    def known(self, model_id: Any) -> vq.Forecast | None:
         """What was measured of this model before."""
-        return self._forecasts.get(model_id)
+        return self._forecasts.get(model_id) if isinstance(model_id, str) else None
 
     def measure(
         self, model_id: str, progress: Progress | None = None, cancel: Cancel | None = None

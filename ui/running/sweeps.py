@@ -59,8 +59,13 @@ class Sweeps:
         return plan.id
 
     def resume(self) -> None:
-        """Go on with what was under way when the server ended. Where that is not known, the log says so."""
+        """Go on with what was under way when the server ended; what was stopped then can be continued.
+
+        Where that is not known, the log says so.
+        """
         try:
+            for plan in self.plans.all(STOPPED):
+                self._sweeps[plan.id] = Sweep(plan, STOPPED)
             for plan in self.plans.all(RUNNING):
                 self._queue(plan)
         except vq.StorageError as error:

@@ -8,22 +8,22 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from vitq_core.experiment import MAX_BITS, MIN_BITS
+from vitq_core.experiment import MAX_BITS, MIN_BITS, is_name, is_number
 from vitq_core.experiment.measure import Progress
 from vitq_core.experiment.runs import Prediction
 
 from ..explaining.affording import METHOD, Affordable, Pins, prediction_for
 from ..parts import bits_table, layer_maps, markup, steps
-from ..parts.checks import one_of, refuse
+from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job
-from ..parts.model_list import SHOWN, offered_ids
+from ..parts.model_list import SHOWN, offered, offered_ids
 from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, sentence
-from ..workbench import Workbench
-from . import view
+from ..workbench import ANSWERS, Workbench
+from . import settings, view
 from .points import Point, comparable
 from .runs_section import RunsSection
 
@@ -34,6 +34,7 @@ IDLE = markup.banner(
 )
 WAITING = steps.waiting("The bits of every layer, and what they will cost, appear here.")
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Measure the layers to start again.")
+FROM_0 = "A number from 0 on."
 NOT_MEASURED = "Press Measure the layers first."
 HOW = (
     "Predicted from what rounding does to each layer, weighed by how much the answers depend on it, and from "
@@ -166,7 +167,12 @@ class AffordSection:
         return self._asked_for(data, request, self._for_size)
 
     def by_loss(self, data: Data, request: gr.Request) -> Updates:
-        return self._asked_for(data, request, self._for_loss)
+        found = self._asked_for(data, request, self._for_loss)
+        if self.budget in found:  # what is asked next, with other pins, is about this size
+            bits, pins = found[self.budget]
+            cost = self.bench.affording.within(self._model(data), bits, tuple(map(tuple, pins))).cost
+            found[self.size] = round(cost.size_mb + 1e-6, 6)  # the least that these bits fit in
+        return found
 
     def _asked_for(self, data: Data, request: gr.Request, find: Any) -> Updates:
         try:
@@ -176,15 +182,15 @@ class AffordSection:
             return {self.cards: markup.banner("error", "This cannot be.", sentence(error))}
 
     def _for_size(self, data: Data, predicted: Prediction | None) -> Affordable:
-        size = data[self.size]
-        refuse({"size": ""} if _number(size) is None else {})
-        return self.bench.affording.for_size(self._model(data), float(size), self.pins(data))
+        size = _number(data[self.size])
+        refuse({"size": FROM_0} if size is None else {})
+        return self.bench.affording.for_size(self._model(data), size, self.pins(data))
 
     def _for_loss(self, data: Data, predicted: Prediction | None) -> Affordable:
         if predicted is None:
             raise ValueError(f"Nothing can be predicted: {TOO_FEW}.")
         points = _number(data[self.loss])
-        refuse({"points": "A number from 0 on."} if points is None else {})
+        refuse({"points": FROM_0} if points is None else {})
         return self.bench.affording.for_loss(self._model(data), points, predicted, self.pins(data))
 
     def _model(self, data: Data) -> str:
@@ -195,17 +201,11 @@ class AffordSection:
 
     def pins(self, data: Data) -> Pins:
         """Raises ValueError for what names no layer, or bits that are none."""
-        bits, layers = (
-            _number(data[self.pin_bits]),
-            self.bench.affording.known(self._model(data)).prepared.layers,
-        )
-        chosen = data[self.pinned] or []
-        if not isinstance(chosen, list) or any(
-            not isinstance(name, str) or name not in layers for name in chosen
-        ):
+        layers = self.bench.affording.known(self._model(data)).prepared.layers
+        bits, chosen = data[self.pin_bits], data[self.pinned] or []
+        if not isinstance(chosen, list) or not all(is_name(name, layers) for name in chosen):
             raise ValueError("Pin layers of this model.")
-        if chosen and (bits is None or bits % 1 or not MIN_BITS <= bits <= MAX_BITS):
-            raise ValueError(f"Pinned layers have {MIN_BITS} to {MAX_BITS} bits.")
+        refuse({"pinned bits": wrong} if chosen and (wrong := whole(bits, MIN_BITS, MAX_BITS)) else {})
         return tuple(
             (name, None if layers[name].weight is None else int(bits), int(bits))
             for name in sorted(set(chosen))
@@ -226,7 +226,7 @@ class AffordSection:
         lost = None if predicted is None else predicted.points(found.harm)
         guess = None if lost is None else _guess(model, found, known, lost)
         return {
-            self.cards: view.afforded(found, uniform, _full_mb(frame.module), _said(lost, predicted)),
+            self.cards: view.afforded(found, uniform, 4e-6 * offered(model).params, _said(lost, predicted)),
             self.maps: gr.update(visible=True),
             self.weights: layer_maps.bits_figure(found.table, frame.grid, 0),
             self.acts: layer_maps.bits_figure(found.table, frame.grid, 1),
@@ -241,14 +241,15 @@ class AffordSection:
             model, (bits, pins) = self._model(data), data[self.budget] or (None, None)
             if bits is None:
                 raise ValueError("Move a slider first.")
+            refuse(settings.problems(self.runs.values(data)))
             found = self.bench.affording.within(model, float(bits), tuple(map(tuple, pins)))
         except Exception as error:
             return {self.runs.status: markup.banner("error", "Nothing was begun.", sentence(error))}
-        judged = data[self.runs.fields["judged"]]
+        judged = int(data[self.runs.fields["judged"]])
         table = tuple((layer, *pair) for layer, pair in found.table.items())
-        settings = RunSettings(model, METHOD, held_out=int(judged), table=table)
+        asked = RunSettings(model, METHOD, held_out=judged, table=table)
         title = f"{model} within {found.cost.size_mb:.2f} MB"
-        wanted = {"kind": "answers", "title": title, "settings": asdict(settings)}
+        wanted = {"kind": ANSWERS, "title": title, "settings": asdict(asked)}
         return self.runs.start(data, request, title, [wanted])
 
 
@@ -261,11 +262,6 @@ def _guess(model: str, found: Affordable, known: Known, lost: float) -> dict[str
         "value": known.points[0].quality.full - lost / 100,
         "error": None if known.prediction.error is None else known.prediction.error / 100,
     }
-
-
-def _full_mb(module: Any) -> float:
-    """Of a file with 32 bits for each parameter, in 10⁶ bytes."""
-    return 4 * sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 
 def _table(point: Point) -> bits_table.BitsTable:
@@ -286,8 +282,7 @@ def _said(lost: float | None, predicted: Prediction | None) -> tuple[str, str]:
 
 def _number(value: Any) -> float | None:
     """A finite number from 0 on; None for anything else."""
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
-    return float(value) if fits else None
+    return float(value) if is_number(value) and 0 <= value < float("inf") else None
 
 
 def _down(megabytes: float) -> float:

@@ -21,7 +21,7 @@ from ..parts.visitors import seen_by
 from ..running.run_parts import connect_file, status_line
 from ..running.runs import Data, Updates, check_settings, sentence
 from ..running.sweeps import Sweep
-from ..workbench import Workbench
+from ..workbench import MASKS, Workbench
 from . import settings, view
 from .chart import Guess, chart
 from .points import COSTS, Point, comparable, points_of
@@ -29,6 +29,11 @@ from .points import COSTS, Point, comparable, points_of
 IDLE = markup.banner("idle", "Nothing is made now.", "Press a button on the left; runs go on without you.")
 TICK = 2.0  # seconds between two looks at a sweep
 MOST_CHOSEN = 2
+NOT_SHOWN = "Stored runs cannot be shown."
+MIXED = (
+    "This run has bits of its own for every layer, which that form cannot show, and its result is no longer "
+    "in memory: make it again, and open it then."
+)
 NOT_YOURS = "There is no such run of yours any more."
 NOTHING_CHOSEN = "Click on a row of the table first."
 NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
@@ -109,7 +114,7 @@ class RunsSection:
         self.by_method.click(self.sweep_methods, self.asked, self.outputs, **LIGHT)
         self.stop.click(self.end, self.asked, self.outputs, **LIGHT)
         self.go_on.click(self.again, self.asked, self.outputs, **LIGHT)
-        self.timer.tick(self.look, self.asked, self.outputs, **LIGHT)
+        self.timer.tick(self.show, self.asked, self.outputs, **LIGHT)
         self.table.select(self.choose, self.asked, self.outputs, **LIGHT)
         self.rename.click(self.renamed, self.asked | {self.name}, self.outputs, **LIGHT)
         self.delete.click(self.deleted, self.asked, self.outputs, **LIGHT)
@@ -136,7 +141,7 @@ class RunsSection:
         try:
             points = self.points(data, self.owner(request))
         except vq.StorageError as error:
-            return {self.status: markup.banner("error", "Stored runs cannot be shown.", sentence(error))}
+            return {self.status: markup.banner("error", NOT_SHOWN, sentence(error))}
         return {**self._runs(data, points), **self._sweep(data[self.plan])}
 
     def _runs(self, data: Data, points: Sequence[Point]) -> Updates:
@@ -169,10 +174,6 @@ class RunsSection:
             self.stop: gr.update(interactive=running),
             self.go_on: gr.update(visible=sweep is not None and sweep.state == STOPPED),
         }
-
-    def look(self, data: Data, request: gr.Request) -> Updates:
-        """While a sweep is made: its line, and the runs when there is another one."""
-        return self.show(data, request)
 
     def sweep_bits(self, data: Data, request: gr.Request) -> Updates:
         return self._start(data, request, "All bits", settings.by_bits)
@@ -225,7 +226,10 @@ class RunsSection:
     def choose(self, data: Data, request: gr.Request, event: gr.SelectData) -> Updates:
         """A click on a row: the last two that were clicked on are looked at."""
         row = event.row_value if isinstance(event.row_value, list) else []
-        own = {point.record.id: point for point in self.points(data, self.owner(request))}
+        try:
+            own = {point.record.id: point for point in self.points(data, self.owner(request))}
+        except vq.StorageError as error:
+            return {self.status: markup.banner("error", NOT_SHOWN, sentence(error))}
         run_id = next((cell for cell in row if isinstance(cell, str) and cell in own), None)
         if run_id is None:
             return gr.skip()
@@ -266,11 +270,17 @@ class RunsSection:
             raise ValueError(NOTHING_CHOSEN)
         if record.task not in SHOWN:
             raise ValueError(NO_MASKS)
-        return run_settings(record.settings)
+        settings = run_settings(record.settings)
+        if settings.table and self.bench.outcome(settings) is None:
+            raise ValueError(MIXED)
+        return settings
 
     def file(self, request: gr.Request) -> str:
-        """The path of a table of all runs that this visitor may see."""
-        records = self.bench.runs_of(self.owner(request))
+        """The path of a table of all runs that this visitor may see. gr.Error where there can be none."""
+        try:
+            records = self.bench.runs_of(self.owner(request))
+        except vq.StorageError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
         return str(self.bench.text_file("runs.csv", as_csv(records)))
 
 
@@ -280,5 +290,5 @@ def _methods(model_id: Any) -> list[tuple[str, str]]:
 
 def _model_chosen(model_id: Any) -> tuple[Any, Any]:
     known = _methods(model_id)
-    judged = settings.FEWER if settings.kind_of(model_id) == "masks" else settings.JUDGED
+    judged = settings.FEWER if settings.kind_of(model_id) == MASKS else settings.JUDGED
     return gr.update(choices=known, value=first_recipe()), judged

@@ -8,10 +8,11 @@ from typing import Any
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS
 
-from ..parts.checks import one_of, refuse, whole
+from ..parts.checks import one_of, whole
 from ..parts.method_options import methods
 from ..parts.model_list import ALL, SEGMENTS, choices, offered
 from ..parts.settings import MAX_HELD_OUT
+from ..workbench import ANSWERS, MASKS
 
 BITS = (8, 6, 4, 3, 2)
 JUDGED = 256
@@ -35,7 +36,7 @@ def methods_for(model_id: Any) -> dict[str, vq.Recipe]:
 
 def kind_of(model_id: Any) -> str:
     """Of the runs that a sweep makes of this model."""
-    return "masks" if task_of(model_id) in SEGMENTS else "answers"
+    return MASKS if task_of(model_id) in SEGMENTS else ANSWERS
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
@@ -51,12 +52,10 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def by_bits(values: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """(method, bits) of each run of "try all bits". Raises ValueError for values with `problems`."""
-    refuse(problems(values))
+    """(method, bits) of each run of "try all bits", for values without `problems`."""
     return [(values["method"], bits) for bits in BITS]
 
 
 def by_method(values: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """(method, bits) of each run of "compare all methods". Raises ValueError for values with `problems`."""
-    refuse(problems(values))
+    """(method, bits) of each run of "compare all methods", for values without `problems`."""
     return [(name, int(values["bits"])) for name in methods_for(values["model"])]

@@ -82,7 +82,8 @@ def test_after_a_restart_what_was_under_way_goes_on(maker, plans) -> None:
     sweeps = Sweeps(maker, plans)
     sweeps.resume()
     assert sweeps.wait(SOON) and maker.made == [4]
-    assert plans.get(stopped.id).state == STOPPED
+    assert plans.get(stopped.id).state == STOPPED == sweeps.sweep(stopped.id).state
+    assert sweeps.go_on(stopped.id) and sweeps.wait(SOON) and maker.made == [4, 5]
 
 
 def test_a_damaged_file_stops_nobody_from_starting(maker, plans) -> None:

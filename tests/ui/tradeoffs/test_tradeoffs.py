@@ -22,6 +22,7 @@ from ui.tradeoffs.chart import FRONT, Guess, chart
 from ui.tradeoffs.points import COSTS, comparable, front, points_of
 from ui.tradeoffs.tab import Page
 from ui.workbench import Workbench
+from vitq_core.experiment import is_number
 
 ME = SimpleNamespace(session_hash="me")
 MODEL, SOON = "demo-vit", 120.0
@@ -65,7 +66,7 @@ def swept(page, bench, held) -> dict[Any, Any]:
 
 def test_all_bits_are_tried_once_and_fill_the_chart(page, bench, swept):
     runs = page.runs
-    seen = runs.look(swept, ME)
+    seen = runs.show(swept, ME)
     assert "5 of 5 runs done" in seen[runs.status] and "vq-done" in seen[runs.status]
     assert [row[1] for row in seen[runs.table]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
     assert seen[runs.note] == "" and not seen[runs.timer].active
@@ -88,7 +89,7 @@ def test_it_begins_empty_and_says_what_to_do(page, held, bench, monkeypatch):
 
 def test_two_runs_stand_side_by_side_are_renamed_and_deleted(page, bench, swept):
     runs = page.runs
-    rows = runs.look(swept, ME)[runs.table]
+    rows = runs.show(swept, ME)[runs.table]
     held = dict(swept)
     for row in rows[:3]:
         seen = runs.choose(held, ME, SimpleNamespace(row_value=row))
@@ -185,7 +186,57 @@ def test_what_no_slider_sends_is_a_sentence(page, held, part):
         asked = {**held, getattr(afford, part): value}
         asked |= {afford.pinned: ["head"]} if part == "pin_bits" else {}
         for handler in (afford.by_size, afford.by_loss):
-            assert "Traceback" not in str(handler(asked, ME)[afford.cards])
+            said = handler(asked, ME)[afford.cards]
+            assert "unexpected" not in said and ("vq-error" in said or "vq-card" in said)
+            if part in ("size", "loss") and handler is (afford.by_size if part == "size" else afford.by_loss):
+                assert "A number from 0 on." in said or is_number(value) or part == "loss"
+
+
+@pytest.mark.parametrize("field", GOOD)
+def test_a_check_of_what_cannot_be_is_a_sentence(page, held, field):
+    afford, runs = page.afford, page.runs
+    afford.measure(held, lambda done, said: None, Job())
+    ready = {**held, afford.budget: [4.0, []]}
+    for value in nasty.SENT.values():
+        said = afford.made({**ready, runs.fields[field]: value}, ME)[runs.status]
+        assert "vq-error" in said and "unexpected" not in said
+        for handler in (afford.forget, runs.show):
+            handler({**ready, runs.fields[field]: value}, ME)
+
+
+def test_the_sizes_slider_follows_the_loss_that_was_asked_for(page, bench, swept):
+    afford = page.afford
+    afford.measure(swept, lambda done, said: None, Job())
+    page.runs.sweep_bits({**swept, page.runs.fields["method"]: "vitq"}, ME)
+    assert bench.sweeps.wait(SOON)
+    by_loss = afford.by_loss({**swept, afford.loss: 5.0}, ME)
+    by_size = afford.by_size({**swept, afford.size: by_loss[afford.size]}, ME)
+    assert by_size[afford.budget] == by_loss[afford.budget]
+
+
+def test_stored_runs_that_cannot_be_read_are_a_sentence(page, bench, swept, monkeypatch):
+    def damaged(owners):
+        raise vq.StorageError("the runs in /secret/place are damaged", "stored runs are damaged")
+
+    row = page.runs.show(swept, ME)[page.runs.table][0]
+    monkeypatch.setattr(bench.runs, "all", damaged)
+    for seen in (page.runs.show(swept, ME), page.runs.choose(swept, ME, SimpleNamespace(row_value=row))):
+        assert "stored runs are damaged." in seen[page.runs.status] and "secret" not in str(seen)
+    with pytest.raises(gr.Error, match="stored runs are damaged"):
+        page.runs.file(ME)
+
+
+def test_mixed_bits_are_opened_with_their_result_alone(page, bench, swept, monkeypatch):
+    afford, runs = page.afford, page.runs
+    afford.measure(swept, lambda done, said: None, Job())
+    afford.made({**swept, afford.budget: [5.0, []]}, ME)
+    assert bench.sweeps.wait(SOON)
+    mixed = next(record for record in bench.runs.all() if record.asked.recipe.bits)
+    held = {**swept, runs.chosen: [mixed.id]}
+    assert runs.opened(held, ME).table
+    monkeypatch.setattr(bench, "outcome", lambda settings: None)
+    with pytest.raises(ValueError, match="bits of its own for every layer"):
+        runs.opened(held, ME)
 
 
 def test_on_a_public_server_everybody_sees_their_own(page, bench, swept, monkeypatch):
