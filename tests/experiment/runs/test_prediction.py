@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,4 +38,4 @@ def test_the_error_is_that_of_runs_that_were_not_known() -> None:
 def test_more_harm_never_loses_less(runs) -> None:
     found = predicted_from(runs)
     said = [found.points(harm) for harm in np.linspace(0, found.reaches, 50)]
-    assert all(a <= b + 1e-9 for a, b in zip(said, said[1:], strict=False)) and said[0] >= 0
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(said)) and said[0] >= 0

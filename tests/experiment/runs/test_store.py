@@ -16,11 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vitq_core as vq
-from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Asked, Plan, PlanStore, RunRecord, RunStore, as_csv
+from vitq_core.experiment.runs import (
+    DONE,
+    RUNNING,
+    STOPPED,
+    Asked,
+    Plan,
+    PlanStore,
+    RunRecord,
+    RunStore,
+    as_csv,
+)
 from vitq_core.experiment.runs.database import FORMAT
 
 ASKED = Asked("demo-vit", vq.recipe("minmax", 4, 6, {"head": (4, 4)}), 32, 256)
-RESULTS = {"size_mb": 1.5, "full": {"top1": [0.9, 0.01], "n": 256}, "quantized": {"top1": [0.8, 0.02], "n": 256}}
+RESULTS = {
+    "size_mb": 1.5,
+    "full": {"top1": [0.9, 0.01], "n": 256},
+    "quantized": {"top1": [0.8, 0.02], "n": 256},
+}
 
 
 def made(**changed: object) -> RunRecord:

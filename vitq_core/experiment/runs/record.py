@@ -14,9 +14,9 @@ from ...common.digests import digest_of
 from ...common.records import Record
 from ...models import Model
 from ...quantized.result import QuantizeResult
-from .asked import Asked
 from ..run import Measured, Reference
 from ..samples import Source
+from .asked import Asked
 from .results import measures_of, results_of
 
 LIBRARIES = ("torch", "torchvision", "timm", "segment-anything", "numpy", "pillow")
@@ -26,10 +26,10 @@ LIBRARIES = ("torch", "torchvision", "timm", "segment-anything", "numpy", "pillo
 class RunRecord(Record):
     """`key`: the same for runs that give the same numbers. `owner`: whose it is; empty, everybody's.
 
-    `task` as in `ModelInfo`. `made_of`: SHA-256 of weights and pictures, preprocessing, versions. `results`:
-    sizes in MB (10⁶ bytes), `bits` of every layer, `gbops`, and what was measured, `full` and `quantized`, each a mapping.
-    `seconds`: what the run took, by part. `settings`: whatever a program that made it needs to show it.
-    `made`: seconds since 1970.
+    `task` as in `ModelInfo`. `made_of`: SHA-256 of weights and pictures, preprocessing, versions.
+    `results`: sizes in MB (10⁶ bytes), `bits` of every layer, `gbops`, and what was measured, `full` and
+    `quantized`, each a mapping. `seconds`: what the run took, by part. `settings`: whatever a program that
+    made it needs to show it. `made`: seconds since 1970.
     """
 
     key: str

@@ -1,7 +1,7 @@
-"""Run again what is stored: `python -m vitq_core.experiment.runs.rerun ID`, or without an ID list all runs.
+"""Run again what is stored: `python -m vitq_core.experiment.runs.rerun ID`; without an ID all are listed.
 
-The numbers must be the same as they were; where one is not, it is shown beside what it was, with what else has
-changed: weights, pictures, versions.
+The numbers must be the same as they were; where one is not, it is shown beside what it was, with what
+else has changed: weights, pictures, versions.
 """
 
 from __future__ import annotations

@@ -29,9 +29,7 @@ class RunStore(Database):
         values = [*plain, *(json.dumps(each) for each in content)]
         marks = ", ".join("?" * len(values))
         with self.opened() as connection:
-            connection.execute(
-                f"INSERT OR REPLACE INTO runs ({COLUMNS}) VALUES ({marks})", values
-            )
+            connection.execute(f"INSERT OR REPLACE INTO runs ({COLUMNS}) VALUES ({marks})", values)
 
     def get(self, run_id: str) -> RunRecord | None:
         """None where there is none."""
@@ -57,7 +55,9 @@ class RunStore(Database):
 
     def _change(self, what: str, values: list[Any], run_id: str, owner: str) -> bool:
         with self.opened() as connection:
-            done = connection.execute(f"{what} WHERE id = ? AND owner = ?", [*values, _unicode(run_id), owner])
+            done = connection.execute(
+                f"{what} WHERE id = ? AND owner = ?", [*values, _unicode(run_id), owner]
+            )
             return done.rowcount > 0
 
     def _read(self, where: str, values: Sequence[Any]) -> Iterator[RunRecord]:
