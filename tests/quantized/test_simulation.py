@@ -7,6 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves
 
 import vitq_core as vq
 from vitq_core.common.batch import Batch
@@ -15,6 +16,8 @@ from vitq_core.graph.prepared import PreparedModel
 from vitq_core.graph.tracing import trace_layers
 from vitq_core.quantized.simulation import Simulation
 from vitq_core.tasks import task_of
+
+from ..sam import picture, prompted, tiny_sam
 
 
 @pytest.fixture
@@ -110,15 +113,27 @@ def test_gradients_and_inference_mode_give_the_same_outputs(model, images) -> No
 
 
 def test_nobody_sees_what_was_quantized_in_place(mixture, pictures, calibrating) -> None:
-    """Without gradients inputs may be overwritten; outputs must be those of a run that overwrites nothing."""
     images = pictures(mixture)
-    result = vq.quantize(mixture, images, calibrating("adfq", 3, 3))
+    assert_nothing_is_lost_in_place(vq.quantize(mixture, images, calibrating("adfq", 3, 3)), (images,))
+
+
+@pytest.mark.parametrize("parts", [("encoder",), ("decoder",)])
+def test_nor_in_segment_anything(calibrating, parts) -> None:
+    """The norms of its decoder are read by the additions, too."""
+    batch = prompted([picture(seed) for seed in range(2)])
+    result = vq.quantize(tiny_sam(), [batch], calibrating("ptq4sam", 3, 3, parts=parts))
+    assert_nothing_is_lost_in_place(result, (batch, False))
+
+
+def assert_nothing_is_lost_in_place(result: vq.QuantizeResult, inputs: tuple) -> None:
+    """Without gradients inputs may be overwritten; outputs must be those of a run that overwrites nothing."""
     with torch.no_grad():
-        usual = result(images)
+        usual = tree_leaves(result.model(*inputs))
         for module in result.model.modules():
             if hasattr(module, "overwrite"):
                 module.overwrite = [False] * len(module.overwrite)
-        torch.testing.assert_close(result(images), usual, rtol=1e-4, atol=1e-4)
+        for one, other in zip(tree_leaves(result.model(*inputs)), usual, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_macs_and_params_are_counted_by_hand(model, images) -> None:

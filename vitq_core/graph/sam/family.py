@@ -75,7 +75,10 @@ class SegmentAnything(Family):
         for name in _decoder_layers(module):
             before, after = ATTENTIONS[:2], ATTENTIONS[2:]
             found += [site for part in before for site in _decoder_attention(f"{name}.{part}")]
-            found += [*_linear(f"{name}.mlp.lin1", "post_norm"), *_linear(f"{name}.mlp.lin2", "post_relu")]
+            found += [
+                *_linear(f"{name}.mlp.lin1", "decoder_stream"),
+                *_linear(f"{name}.mlp.lin2", "post_relu"),
+            ]
             found += [site for part in after for site in _decoder_attention(f"{name}.{part}")]
         return found + _decoder_attention(FINAL)
 
