@@ -112,8 +112,12 @@ class ActivationStore:
 
     def __iter__(self) -> Iterator[Tensor]:
         """The tensors as they were appended; not copies, so nobody may write into them."""
-        for block, start, count in self._appended:
-            yield block.tensor.narrow(0, start, count).to(self._device)
+        return map(self.tensor, range(len(self._appended)))
+
+    def tensor(self, number: int) -> Tensor:
+        """The tensor of that number, as iteration gives it."""
+        block, start, count = self._appended[number]
+        return block.tensor.narrow(0, start, count).to(self._device)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """The rows of ``index`` [n], copied; where it was not said how many would come, the tensors that were
@@ -154,13 +158,14 @@ class TreeStore:
         self._stores: dict[int, ActivationStore] = {}  # by the leaf's place
         self._builds: list[_Build] = []
 
-    def append(self, tree: Any) -> None:
-        """Raises StorageError where the disk is full."""
+    def append(self, tree: Any) -> int:
+        """Returns the tree's number. Raises StorageError where the disk is full."""
         leaves, spec = tree_flatten(tree)
         tensors = {place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
         others = [None if place in tensors else leaf for place, leaf in enumerate(leaves)]
         numbers = {place: self._kept(place, tensor) for place, tensor in tensors.items()}
         self._builds.append(_Build(others, spec, numbers))
+        return len(self._builds) - 1
 
     def _kept(self, place: int, tensor: Tensor) -> int:
         """The number that the tensor has in the store of its place."""
@@ -177,6 +182,11 @@ class TreeStore:
         streams = {place: iter(store) for place, store in self._stores.items()}
         for build in self._builds:
             yield build.tree({place: next(streams[place]) for place in build.numbers})
+
+    def tree(self, number: int) -> Any:
+        """The tree of that number, as one of those that iteration gives; not with ``rows``."""
+        build = self._builds[number]
+        return build.tree({place: self._stores[place].tensor(n) for place, n in build.numbers.items()})
 
     def __getitem__(self, index: Tensor) -> Any:
         """The rows of ``index`` [n], or the trees of these numbers, of one build, behind each other; copied.

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..common.batch import Batch
 from ..common.hooks import hooked
 from ..common.monitor import Monitor
 from ..common.options import check_given, option
@@ -28,6 +30,7 @@ from ..quantizers.judges import Judge
 from ..recipes.recipe import check_bits
 from ..recipes.steps import CALIBRATED, FLOAT, PASSES, add_pass
 from .base import Run
+from .replay import Replay
 
 
 def _parts(name: str, value: Any) -> tuple[str, ...] | None:
@@ -86,7 +89,7 @@ def fit_all(
             blocks = simulation.family.blocks(simulation.module)
             found = segments(simulation.module, blocks, pictures.first(1))
             with watcher.watching():
-                _by_segment(simulation.module, found, pictures, watcher)
+                _by_segment(simulation.module, found, pictures, watcher, Replay(simulation, blocks))
     return watcher.rows
 
 
@@ -164,29 +167,40 @@ def _rescaled_sites(simulation: Simulation) -> set[Site]:
 
 
 def _by_segment(
-    module: nn.Module, found: list[Segment], pictures: CalibrationPictures, watcher: _Watcher
+    module: nn.Module,
+    found: list[Segment],
+    pictures: CalibrationPictures,
+    watcher: _Watcher,
+    replay: Replay,
 ) -> None:
     """A model of one segment starts from the pictures for every layer."""
     watcher.stop_there = True
     stream: Iterable = [None] * len(pictures)  # read again for every layer of the first segment
     with ExitStack() as held:
         for segment in found:
-            following = _run_segment(segment, module, pictures, stream, watcher)
+            with replay:
+                following = _run_segment(partial(segment.run, module), pictures, stream, watcher, replay)
             held.close()
             stream = held.enter_context(following)
 
 
 def _run_segment(
-    segment: Segment, module: nn.Module, pictures: CalibrationPictures, stream: Iterable, watcher: _Watcher
+    run: Callable[[Batch, Any], Any],
+    pictures: CalibrationPictures,
+    stream: Iterable,
+    watcher: _Watcher,
+    replay: Replay,
 ) -> TreeStore:
     """Run over all pictures until nothing in the segment is left to fit; the outputs of that last round."""
     while True:
         outputs, reached = TreeStore(), False
+        replay.begin_round()
         try:
-            for chunk, given in zip(pictures, stream, strict=True):
+            for number, (chunk, given) in enumerate(zip(pictures, stream, strict=True)):
                 watcher.chunk = len(chunk)
+                replay.begin_chunk(number)
                 try:
-                    outputs.append(segment.run(module, chunk, given))
+                    outputs.append(run(chunk, given))
                 except _Reached:
                     reached = True
         except BaseException:

@@ -85,7 +85,7 @@ def _card(trainer: SamTrainer, result: Found) -> str:
         side=trainer.shape.img_size,
         config=config,
         params=sum(parameter.numel() for parameter in trainer.sam.parameters()),
-        start=f", beginning with the blocks of {Path(config.start).name}" if config.start else "",
+        start=_beginning(trainer),
         steps=trainer.step,
         minutes=trainer.seconds / 60,
         torch=torch.__version__.split("+")[0],
@@ -93,6 +93,13 @@ def _card(trainer: SamTrainer, result: Found) -> str:
         command=shown(PROGRAM, config),
         program=PROGRAM,
     )
+
+
+def _beginning(trainer: SamTrainer) -> str:
+    if not trainer.config.start:
+        return ""
+    taken = "all weights" if trainer.skipped else "the blocks"
+    return f", beginning with {taken} of {Path(trainer.config.start).name}"
 
 
 if __name__ == "__main__":

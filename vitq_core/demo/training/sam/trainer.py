@@ -1,4 +1,7 @@
-"""Trains demo-sam: small pictures first, then large ones; single prompts first, then corrections too."""
+"""Trains demo-sam: small pictures first, then large ones; single prompts first, then corrections too.
+
+A training that begins with a Sam begins where another's small pictures and first lessons have ended.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ SHAPES = {
 }  # fmt: skip
 PHASES = ((0.05, 4), (0.36, 2), (1.0, 1))  # until which share of the training pictures are how much smaller
 FOCAL_FROM, CORRECTED_FROM, NAMED_UNTIL = 0.1, 0.5, 0.6  # shares of the training
+SKIPPED = 0.6  # share of the lessons that a training has behind it where it begins with a Sam
 SINGLE = 0.3  # how much the single mask counts where a click has three candidates
 NAMING = 0.5  # how much naming what each patch shows counts
 AVERAGED = 0.999  # of the averaged weights are kept in a step, at most
@@ -48,7 +52,8 @@ class SamConfig(LoopConfig):
     """How demo-sam is trained: `scenes` are drawn, `prompts` asked of each picture of a batch. `batch_size`
     is that of full-sized pictures; of smaller ones there are more.
 
-    `start`: the folder of a ViT whose patch embedding and first blocks it begins with.
+    `start`: the folder of a ViT whose patch embedding and first blocks it begins with, or of a Sam, all of
+    whose weights it takes.
     """
 
     shape: str = "wide"
@@ -66,7 +71,7 @@ class SamConfig(LoopConfig):
         if self.shape not in SHAPES:
             raise ValueError(f"unknown shape {self.shape!r}; available: {', '.join(SHAPES)}")
         if self.start and not Path(self.start).is_dir():
-            raise ValueError(f"start must be the folder of a ViT, and {self.start!r} is none")
+            raise ValueError(f"start must be the folder of a ViT or a Sam, and {self.start!r} is none")
         for name in ("scenes", "prompts"):
             self.check_positive(name)
 
@@ -81,8 +86,14 @@ class SamTrainer(Loop):
         self.shape = SHAPES[config.shape]
         self.sam = self.shape.build()
         _initialize(self.sam)
+        self.skipped = 0.0
         if config.start:
-            take_weights(self.sam, load_file(Path(config.start) / "model.safetensors"))
+            weights = load_file(Path(config.start) / "model.safetensors")
+            if weights.keys() == self.sam.state_dict().keys():
+                self.sam.load_state_dict(weights)
+                self.skipped = SKIPPED
+            else:
+                take_weights(self.sam, weights)
         self.namer = nn.Conv2d(self.shape.prompt_dim, len(LABELS) + 1, 1)
         self.average = AveragedModel(self.sam, multi_avg_fn=_averaged)
         halved = train.halved()
@@ -98,8 +109,13 @@ class SamTrainer(Loop):
             out,
         )
 
+    @property
+    def lessons(self) -> float:
+        """Share of the lessons that are done: of those of an earlier training, too."""
+        return self.skipped + (1 - self.skipped) * self.progress
+
     def train_step(self) -> float:
-        shrunk = next(times for until, times in PHASES if self.progress < until)
+        shrunk = next(times for until, times in PHASES if self.lessons < until)
         # Parts of pictures show small objects as large as they will be, at a quarter of the cost.
         cut = self.step % (3 if shrunk == 1 else 2)
         shrunk = max(shrunk, 2) if cut else shrunk
@@ -124,7 +140,7 @@ class SamTrainer(Loop):
         with self.products():
             embeddings = embedded(self.sam, pictures)
             loss = self._asked(embeddings, asked, rng)
-            if self.progress < NAMED_UNTIL:
+            if self.lessons < NAMED_UNTIL:
                 loss = loss + NAMING * self._naming(embeddings, owners, maps.kinds[index])
             loss = loss / config.threads
         loss.backward()
@@ -148,12 +164,12 @@ class SamTrainer(Loop):
         real = torch.tensor([mask is not None for mask in meant])
         clicked = torch.arange(len(pairs)) < len(prompts.points)
         logits, predicted = (each.float() for each in decoded(self.sam, embeddings, prompts))
-        losses = mask_losses(logits, targets, self.progress >= FOCAL_FROM)
+        losses = mask_losses(logits, targets, self.lessons >= FOCAL_FROM)
         errors = (predicted - true_ious(logits, targets)).square()
         of_clicks = losses[:, 1:].amin(1) + SINGLE * losses[:, 0]
         of_masks = torch.where(clicked, of_clicks, losses[:, 0]) * real
         loss = of_masks.mean() + torch.where(clicked, errors.mean(1), errors[:, 0]).mean()
-        if self.progress < CORRECTED_FROM:
+        if self.lessons < CORRECTED_FROM:
             return loss
         chosen = torch.where(clicked, 1 + predicted[:, 1:].argmax(1), 0)
         answers = logits.detach()[torch.arange(len(pairs)), chosen, None]
