@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.common.batch import Batch
+from vitq_core.common.hooks import hooked
 from vitq_core.common.monitor import Monitor
 from vitq_core.graph.prepared import PreparedModel, prepare
 from vitq_core.quantized import samples
@@ -215,7 +216,20 @@ def test_pictures_of_their_own_sizes_are_measured_one_by_one() -> None:
             assert part[4].shape == part[8].shape == (3,) and torch.isfinite(part[4]).all(), name
             assert float(part[8].sum()) < float(part[4].sum()), name
     assert all(torch.equal(x, before[name]) for name, x in prepared.module.state_dict().items())
-    for number, one in enumerate(batch.split(1)):
-        alone = output_errors(prepared.module, prepared.layers, vq.recipe("repq"), one, (4, 8))
-        for name in ("mask_decoder.transformer.layers.0.mlp.lin1", "image_encoder.blocks.0.attn.matmul2"):
-            assert torch.equal(alone[name].act[4], found[name].act[4][number : number + 1])
+    alone = output_errors(prepared.module, prepared.layers, vq.recipe("repq"), batch[:1], (4, 8))
+    name = "mask_decoder.transformer.layers.0.mlp.lin1"
+    assert torch.equal(alone[name].weight[4], found[name].weight[4][:1])
+    assert alone[name].act[4] != pytest.approx(found[name].act[4][:1].tolist()), "the ranges are of all three"
+    layer, weight = prepared.module.get_submodule(name), prepared.module.get_submodule(name).weight
+    seen: list[Tensor] = []
+    with torch.no_grad(), hooked((layer, lambda part, inputs, output: seen.append(inputs[0].clone()))):
+        for one in batch.split(1):
+            one.through(prepared.module)
+        quantizer = QUANTIZERS["uniform"](4, **vq.recipe("repq").rules["*"].options)
+        for x in seen:
+            quantizer.observe(x, 1 / 3)
+        quantizer.finish()
+        for number, x in enumerate(seen):
+            expected, rounded = (nn.functional.linear(y, weight, layer.bias) for y in (x, quantizer(x)))
+            error = float((rounded - expected).square().sum() / expected.square().sum())
+            assert float(found[name].act[4][number]) == pytest.approx(error, rel=1e-4)

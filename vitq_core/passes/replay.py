@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from ..data.store import TreeStore
 from ..graph.segments import CALL
+from ..graph.site import Layer
 from ..quantized.simulation import Simulation
 
 
@@ -26,6 +27,7 @@ class Replay:
     def __init__(self, simulation: Simulation, blocks: Collection[str]) -> None:
         self._simulation = simulation
         self._layers = _layers_inside(simulation, blocks)
+        self._unfitted = [*simulation.layers.values()]
         self._before: set[str] = set()
         self._kept: dict[str, _Kept] = {}
 
@@ -54,10 +56,12 @@ class Replay:
             kept.chunk, kept.calls = number, 0
 
     def _fitted(self) -> set[str]:
-        layers = {name for name, layer in self._simulation.layers.items() if self._is_fitted(layer)}
-        return {name for name, inside in self._layers.items() if inside <= layers}
+        """The modules in which nothing is left to fit."""
+        self._unfitted = [layer for layer in self._unfitted if not self._is_fitted(layer)]
+        left = {layer.name for layer in self._unfitted}
+        return {name for name, inside in self._layers.items() if left.isdisjoint(inside)}
 
-    def _is_fitted(self, layer: Any) -> bool:
+    def _is_fitted(self, layer: Layer) -> bool:
         return all(self._simulation.quantizer(site).fitted for site in layer.sites)
 
     def _forget(self, name: str) -> None:

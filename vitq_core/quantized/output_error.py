@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from ..recipes.recipe import Recipe
 from .samples import input_judges, sample_of
 from .simulation import make_quantizer
 
-APART = 4  # pictures that are measured where each runs alone
+APART = 4  # pictures that are taken where each runs alone
 RANKED = 2**16  # values that a quantizer's range is chosen on
 OutputError = dict[int, Tensor]  # bits → ‖O − Ô‖² / ‖O‖² per picture [B]
 
@@ -35,16 +36,6 @@ class LayerError:
     act: OutputError
     weight: OutputError
     parameter_bytes: int
-
-    @classmethod
-    def joined(cls, errors: Sequence[LayerError]) -> LayerError:
-        """Of all pictures that were measured one by one."""
-
-        def together(parts: list[OutputError]) -> OutputError:
-            return {b: torch.cat([part[b] for part in parts]) for b in parts[0]}
-
-        act, weight = (together([getattr(error, name) for error in errors]) for name in ("act", "weight"))
-        return cls(act, weight, max(error.parameter_bytes for error in errors))
 
     @property
     def parts(self) -> tuple[OutputError, ...]:
@@ -62,129 +53,128 @@ def output_errors(
 ) -> dict[str, LayerError]:
     """One full-precision forward of a rewritten ``module`` on ``pictures``, measuring on the way.
 
-    The recipe's quantizers are fitted on all pictures, the error is measured on ``measured`` of them. Raises
-    ValueError for a model that is quantized already.
+    The recipe's quantizers are fitted on all pictures, the error is measured on ``measured`` of them. Of
+    pictures that each run alone the first ``APART`` are taken, and all of these run again but the last, which
+    finds the quantizers fitted. Raises ValueError for a model that is quantized already.
     """
     if hasattr(module, "vitq"):
         raise ValueError("this model is quantized already: output error is measured on the float one")
     monitor = monitor or Monitor()
-    if isinstance(pictures.args[0], Tensor):
-        return _together(module, layers, recipe, pictures, bits, measured, monitor)
-    few = [*pictures.split(1)][:APART]
-    shares = (monitor.part(i / len(few), (i + 1) / len(few)) for i in range(len(few)))
-    found = [
-        _together(module, layers, recipe, one, bits, 1, part) for one, part in zip(few, shares, strict=True)
-    ]
-    return {name: LayerError.joined([errors[name] for errors in found]) for name in layers}
+    chunks = [pictures] if isinstance(pictures.args[0], Tensor) else [*pictures.split(1)][:APART]
+    few = slice(None, None, -(-len(pictures) // measured)) if len(chunks) == 1 else slice(None)
+    total = sum(map(len, chunks))
+    watched = {
+        name: _Watched(module.get_submodule(name), layer, recipe, bits, total)
+        for name, layer in layers.items()
+    }
+    rounds, done = [*enumerate(chunks), *enumerate(chunks[:-1])], count()
 
-
-def _together(
-    module: nn.Module,
-    layers: dict[str, Layer],
-    recipe: Recipe,
-    pictures: Batch,
-    bits: tuple[int, ...],
-    measured: int,
-    monitor: Monitor,
-) -> dict[str, LayerError]:
-    """All pictures in one forward."""
-    found: dict[str, LayerError] = {}
-    few = slice(None, None, -(-len(pictures) // measured))
-
-    def watch(name: str) -> Callable:
+    def watch(name: str, number: int) -> Callable:
         def hook(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            said = f"Measuring rounding noise ({len(found) + 1} of {len(layers)} layers)"
-            monitor.report(len(found) / len(layers), said)
-            found[name] = _measure(part, layers[name], recipe, inputs, few, bits, len(pictures))
+            before, layer = next(done), watched[name]
+            said = f"Measuring rounding noise ({before % len(layers) + 1} of {len(layers)} layers)"
+            monitor.report(before / (len(layers) * len(rounds)), said)
+            if not layer.fitted:
+                layer.observe(inputs, len(chunks[number]))
+                if number == len(chunks) - 1:
+                    layer.fit()
+            if layer.fitted:
+                layer.measure(number, inputs, len(chunks[number]), few)
 
         return hook
 
-    with torch.no_grad(), hooked(*((module.get_submodule(name), watch(name)) for name in layers)):
-        pictures.through(module)
-    return found
+    for number, chunk in rounds:
+        hooks = ((module.get_submodule(name), watch(name, number)) for name in layers)
+        with torch.no_grad(), hooked(*hooks):
+            chunk.through(module)
+    return {name: layer.error() for name, layer in watched.items()}
 
 
-def _measure(
-    part: nn.Module,
-    layer: Layer,
-    recipe: Recipe,
-    inputs: tuple[Tensor, ...],
-    few: slice,
-    bits: tuple[int, ...],
-    pictures: int,
-) -> LayerError:
-    operands = len(layer.inputs)
-    shown = [*(x[few] for x in inputs[:operands]), *inputs[operands:]]
-    expected = part.forward(*shown)
-    fitted = _fitted_sites(part, layer, recipe, inputs, bits, pictures)
-    rows = -(-pictures // (few.step or 1))
-    act = {
-        b: _ratio(
-            part.forward(*(fitted[i][b](shown[i]) for i in range(operands)), *shown[operands:]),
-            expected,
-            rows,
-        )
-        for b in bits
-    }
-    weight: OutputError = {}
-    if layer.weight is not None:
-        for b in bits:
-            with _weight(part, fitted[-1][b](part.weight)):
-                weight[b] = _ratio(part.forward(*shown), expected, rows)
-    kept = [
-        each[bits[0]].most_stored_bytes(rescaled=site.role == "post_layernorm")
-        for site, each in zip(layer.sites, fitted, strict=False)
-    ]
-    return LayerError(act, weight, sum(kept))
+class _Watched:
+    """A layer: what reaches it, its quantizers at every width, and what they do to its output."""
+
+    def __init__(
+        self, part: nn.Module, layer: Layer, recipe: Recipe, bits: tuple[int, ...], pictures: int
+    ) -> None:
+        self._part, self._layer, self._bits, self._pictures = part, layer, bits, pictures
+        self._watching = [make_quantizer(recipe, site, bits[0]) for site in layer.sites]
+        judged = any(quantizer.judged for quantizer in self._watching)
+        self._sample = sample_of(part, pictures) if judged else None
+        self.fitted: list[dict[int, Quantizer]] = []  # by site
+        self._act: dict[int, OutputError] = {}  # by the pictures' place
+        self._weight: dict[int, OutputError] = {}
+
+    @property
+    def _operands(self) -> int:
+        return len(self._layer.inputs)
+
+    def observe(self, inputs: tuple[Tensor, ...], pictures: int) -> None:
+        for quantizer, x in zip(self._watching[: self._operands], inputs, strict=False):
+            quantizer.observe(x, pictures / self._pictures)
+        if self._sample is not None:
+            self._sample.update(inputs, pictures)
+
+    def fit(self) -> None:
+        """Forgets what was observed."""
+        if self._layer.weight is not None:
+            self._watching[-1].observe(self._part.weight)
+        judges = self._judges()
+        self.fitted = [_at_all(self._bits, *each) for each in zip(self._watching, judges, strict=True)]
+        self._watching, self._sample = [], None
+
+    def _judges(self) -> list[Judge | None]:
+        """For the quantizers of the sites: rougher ones than calibration's, for there are seven widths."""
+        if self._sample is None:
+            return [None] * len(self._watching)
+        kept = self._sample.kept()
+        if self._layer.weight is None:
+            return input_judges(kept, self._watching, None)
+        weight = self._part.weight
+        judges = [*input_judges(kept, self._watching[:-1], weight), kept.judge_single_weights(weight)]
+        return [judge and judge.thinned(RANKED) for judge in judges]
+
+    def measure(self, place: int, inputs: tuple[Tensor, ...], pictures: int, few: slice) -> None:
+        """The error of ``few`` of so many ``pictures`` whose ``inputs`` these are."""
+        part, operands = self._part, self._operands
+        shown = [*(x[few] for x in inputs[:operands]), *inputs[operands:]]
+        expected, rows = part.forward(*shown), len(range(pictures)[few])
+        self._act[place] = {
+            b: _ratio(
+                part.forward(*(self.fitted[i][b](shown[i]) for i in range(operands)), *shown[operands:]),
+                expected,
+                rows,
+            )
+            for b in self._bits
+        }
+        self._weight[place] = {}
+        if self._layer.weight is not None:
+            for b in self._bits:
+                with _weight(part, self.fitted[-1][b](part.weight)):
+                    self._weight[place][b] = _ratio(part.forward(*shown), expected, rows)
+
+    def error(self) -> LayerError:
+        """Of all pictures that were measured."""
+        kept = [
+            each[self._bits[0]].most_stored_bytes(rescaled=site.role == "post_layernorm")
+            for site, each in zip(self._layer.sites, self.fitted, strict=False)
+        ]
+        return LayerError(_joined(self._act), _joined(self._weight), sum(kept))
 
 
-def _fitted_sites(
-    part: nn.Module,
-    layer: Layer,
-    recipe: Recipe,
-    inputs: tuple[Tensor, ...],
-    bits: tuple[int, ...],
-    pictures: int,
-) -> list[dict[int, Quantizer]]:
-    """The quantizers of all sites, each at every width."""
-    watching = [make_quantizer(recipe, site, bits[0]) for site in layer.sites]
-    tensors = [*inputs[: len(layer.inputs)], *([] if layer.weight is None else [part.weight])]
-    judges = _judges(part, layer, watching, inputs, pictures)
-    return [_fitted(*each, bits) for each in zip(watching, tensors, judges, strict=True)]
-
-
-def _judges(
-    part: nn.Module,
-    layer: Layer,
-    quantizers: list[Quantizer],
-    inputs: tuple[Tensor, ...],
-    pictures: int,
-) -> list[Judge | None]:
-    """For the quantizers of a layer's sites: rougher ones than calibration's, for there are seven widths."""
-    if not any(quantizer.judged for quantizer in quantizers):
-        return [None] * len(quantizers)
-    sample = sample_of(part, pictures)
-    if sample is None:
-        return [None] * len(quantizers)
-    sample.update(inputs, pictures)
-    kept = sample.kept()
-    if layer.weight is None:
-        return input_judges(kept, quantizers, None)
-    judges = [*input_judges(kept, quantizers[:-1], part.weight), kept.judge_single_weights(part.weight)]
-    return [judge and judge.thinned(RANKED) for judge in judges]
-
-
-def _fitted(
-    watching: Quantizer, x: Tensor, judge: Judge | None, bits: tuple[int, ...]
-) -> dict[int, Quantizer]:
+def _at_all(bits: tuple[int, ...], watching: Quantizer, judge: Judge | None) -> dict[int, Quantizer]:
     """The quantizer at every width, from statistics gathered once."""
-    watching.observe(x)
     watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
     quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
     for b, quantizer in quantizers.items():
         quantizer.bits = b
         quantizer.finish(judge)
     return quantizers
+
+
+def _joined(measured: dict[int, OutputError]) -> OutputError:
+    """In the order of the pictures' places."""
+    parts = [measured[place] for place in sorted(measured)]
+    return {b: torch.cat([part[b] for part in parts]) for b in parts[0]}
 
 
 def _ratio(actual: Tensor, expected: Tensor, pictures: int) -> Tensor:
