@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import islice, product
 from pathlib import Path
 from statistics import mean
@@ -23,6 +23,7 @@ from vitq_core.experiment.prompted import figures
 from vitq_core.experiment.samples import CALIBRATION_SEEDS
 from vitq_core.prompting import (
     CocoPictures,
+    KnownAnswers,
     Labelled,
     PromptScores,
     calibration_batches,
@@ -78,13 +79,13 @@ HALVES = {"both": None, "encoder": ("encoder",), "decoder": ("decoder",)}
 DIGITS = 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bench:
     """A model, what it is calibrated on, and what judges it."""
 
     model: vq.Model
     batches: list[list[dict]]
-    judges: dict[str, Callable[[], Iterator[Labelled]]]
+    judges: dict[str, Sequence[Labelled]]
 
     def quantized(self, recipe: vq.Recipe, seed: int) -> tuple[vq.QuantizeResult, float]:
         """With the seconds it took."""
@@ -94,11 +95,20 @@ class Bench:
 
     def cell(self, recipe: vq.Recipe, seed: int) -> dict:
         result, seconds = self.quantized(recipe, seed)
-        found = {name: figures(self.asked(name, result.model, self.model)) for name in self.judges}
+        found = {name: figures(self.asked(name, result.model)) for name in self.judges}
         return {**found, "size_mb": result.report.size_mb, "seconds": seconds}
 
-    def asked(self, judge: str, model: object, reference: object = None) -> PromptScores:
-        return measure_prompts(model, self.judges[judge](), reference)
+    def asked(self, judge: str, model: object) -> PromptScores:
+        """With what the model in full precision answered."""
+        return measure_prompts(model, self.judges[judge], self.float_answers[judge][1])
+
+    @cached_property
+    def float_answers(self) -> dict[str, tuple[PromptScores, KnownAnswers]]:
+        known = {name: KnownAnswers() for name in self.judges}
+        return {
+            name: (measure_prompts(self.model, pictures, keep=known[name]), known[name])
+            for name, pictures in self.judges.items()
+        }
 
 
 def main() -> None:
@@ -113,8 +123,8 @@ def fill(arguments: argparse.Namespace, found: dict, keep: Callable[[], None]) -
     """Measure what is missing."""
     bench = cache(partial(made, arguments))
     if "float" not in found:
-        plain = bench(arguments.seeds[0])
-        found["float"] = {name: figures(plain.asked(name, plain.model)) for name in plain.judges}
+        plain = bench(arguments.seeds[0]).float_answers
+        found["float"] = {name: figures(scores) for name, (scores, _) in plain.items()}
         keep()
     wanted = product(arguments.seeds, arguments.widths, arguments.halves, arguments.rows)
     for seed, bits, half, name in wanted:
@@ -132,9 +142,9 @@ def made(arguments: argparse.Namespace, seed: int) -> Bench:
     model = vq.load_model(arguments.model)
     side = model.module.image_encoder.img_size
     scenes = drawn_scenes(arguments.calibration, side, CALIBRATION_SEEDS + seed)
-    judges: dict[str, Callable] = {"scenes": lambda: drawn_scenes(arguments.scenes, side)}
+    judges = {"scenes": [*drawn_scenes(arguments.scenes, side)]}
     if arguments.data:
-        judges["photos"] = lambda: islice(CocoPictures(arguments.data), arguments.photos)
+        judges["photos"] = [*islice(CocoPictures(arguments.data), arguments.photos)]
     return Bench(model, [*calibration_batches(side, scenes)], judges)
 
 

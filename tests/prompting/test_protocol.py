@@ -13,7 +13,7 @@ from tests import sam as tiny
 from tests.nasty import sentence
 from tests.prompting.near import near_the_click
 from vitq_core.common.masks import innermost, iou, tight_box
-from vitq_core.prompting import Labelled, drawn_scenes, measure_prompts
+from vitq_core.prompting import KnownAnswers, Labelled, drawn_scenes, measure_prompts
 from vitq_core.prompting.protocol import most_wrong
 
 FIELDS = ("click_iou", "best_of_three_iou", "box_iou", "three_clicks_iou", "belief_error")
@@ -83,6 +83,21 @@ def test_a_model_agrees_with_itself(sam: Sam) -> None:
     assert [alone[name] for name in FIELDS] == [found[name] for name in FIELDS]
     assert alone.click_agreement is None and alone.changed_choice is None
     assert alone.best_of_three_iou.mean >= alone.click_iou.mean
+
+
+def test_known_answers_stand_for_the_model_that_gave_them(sam: Sam, other: Sam) -> None:
+    known = KnownAnswers()
+    assert measure_prompts(other, pictures(), keep=known) == measure_prompts(other, pictures())
+    found = measure_prompts(sam, pictures(), known)
+    assert found == measure_prompts(sam, pictures(), other) and len(known) == found.objects
+
+
+def test_known_answers_are_those_for_these_pictures(sam: Sam) -> None:
+    known = KnownAnswers()
+    measure_prompts(sam, pictures()[:2], keep=known)
+    for others in (pictures(), pictures()[1:], list(drawn_scenes(1, 64))):
+        with pytest.raises(ValueError, match="are those for other pictures"):
+            measure_prompts(sam, others, known)
 
 
 def test_the_most_wrong_is_the_largest_piece_of_what_is_missed_or_too_much() -> None:

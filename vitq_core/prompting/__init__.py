@@ -11,7 +11,7 @@ from .labelled import Labelled, drawn_scenes
 from .matching import Match, matched
 from .means import Score
 from .prompts import Prompt, check_prompt, hint
-from .protocol import PromptScores, measure_prompts
+from .protocol import KnownAnswers, PromptScores, measure_prompts
 from .rle import RunLengths
 from .segmenter import OpenPicture, Segmenter
 
@@ -20,6 +20,7 @@ __all__ = [
     "CocoPictures",
     "EmbeddingCache",
     "Everything",
+    "KnownAnswers",
     "Labelled",
     "Match",
     "OpenPicture",

@@ -28,6 +28,7 @@ from .cache import EmbeddingCache
 from .labelled import Labelled
 from .means import Mean, Score
 from .prompts import Prompt
+from .rle import RunLengths
 from .segmenter import OpenPicture, Segmenter
 
 CLICKS = 3
@@ -72,20 +73,60 @@ class _Asked:
         return {kind: getattr(self, kind).mask for kind in ("click", "box", "three_clicks")}
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is compared of a model's answers for one object: the masks it believes in, and for a click which
+    candidate that is."""
+
+    truth: RunLengths
+    chosen: dict[str, RunLengths]
+    choice: int
+
+    @classmethod
+    def of(cls, asked: _Asked, truth: ndarray) -> _Known:
+        chosen = {kind: RunLengths.of(mask) for kind, mask in asked.chosen.items()}
+        return cls(RunLengths.of(truth), chosen, asked.click.chosen)
+
+
+class KnownAnswers:
+    """A model's answers for the objects of some pictures, in their order, in a few kilobytes each: other
+    models can be measured against them without asking that model again."""
+
+    def __init__(self) -> None:
+        self._known: list[_Known] = []
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, known: _Known) -> None:
+        self._known.append(known)
+
+    def answer(self, number: int, truth: ndarray) -> _Known:
+        """For that object. ValueError where it was another one."""
+        known = self._known[number] if number < len(self._known) else None
+        if known is None or known.truth.size != truth.shape or not np.array_equal(known.truth.mask(), truth):
+            raise ValueError("the known answers are those for other pictures")
+        return known
+
+
 def measure_prompts(
     model: object,
     pictures: Iterable[Labelled],
     reference: object = None,
     progress: Progress | None = None,
     cancel: object = None,
+    keep: KnownAnswers | None = None,
 ) -> PromptScores:
     """Goes through `pictures` once, one in memory at a time; those without objects are left out.
 
-    `model`, `reference`: as for a Segmenter; quantized ones are audited first. Raises ValueError, one
-    sentence, where there is no object or a mask does not fit its picture, VitqError for a failed audit,
-    NotFinite where a model gives NaN, Cancelled when told to stop.
+    `model`, `reference`: as for a Segmenter; quantized ones are audited first. `keep` takes up the model's
+    answers, and can be the `reference` of others for the same pictures. Raises ValueError, one sentence,
+    where there is no object, a mask does not fit its picture or known answers are those for other pictures,
+    VitqError for a failed audit, NotFinite where a model gives NaN, Cancelled when told to stop.
     """
-    segmenters = [_forgetful(each) for each in (model, reference) if each is not None]
+    known = reference if isinstance(reference, KnownAnswers) else None
+    live = (model, None if known is not None else reference)
+    segmenters = [_forgetful(each) for each in live if each is not None]
     for segmenter in segmenters:
         _audit(segmenter.module)
     means: dict[str, Mean] = defaultdict(Mean)
@@ -93,7 +134,7 @@ def measure_prompts(
     for done, labelled in enumerate(pictures):
         share = done / total if total else 0.0
         monitor.report(share, f"Asked for {counted(objects, 'object')} in {counted(seen, 'picture')}")
-        rows = _picture(segmenters, labelled, monitor)
+        rows = _picture(segmenters, labelled, monitor, known, objects, keep)
         for name in rows[0] if rows else ():
             means[name].add([row[name] for row in rows])
         seen, objects = seen + bool(rows), objects + len(rows)
@@ -124,8 +165,15 @@ def _audit(module: Sam) -> None:
         audit(module, TASKS["segmentation"].example((3, side, side)).on(module))
 
 
-def _picture(segmenters: Sequence[Segmenter], labelled: Labelled, monitor: Monitor) -> list[dict[str, float]]:
-    """A row for each object."""
+def _picture(
+    segmenters: Sequence[Segmenter],
+    labelled: Labelled,
+    monitor: Monitor,
+    known: KnownAnswers | None,
+    first: int,
+    keep: KnownAnswers | None,
+) -> list[dict[str, float]]:
+    """A row for each object, of which the first has the number `first`."""
     if not isinstance(labelled, Labelled):
         raise ValueError(f"pictures must be Labelled, got {type(labelled).__name__}")
     if not len(labelled.masks):
@@ -134,9 +182,15 @@ def _picture(segmenters: Sequence[Segmenter], labelled: Labelled, monitor: Monit
     labelled.check(*rgb.size)
     opened = [segmenter.opened(rgb) for segmenter in segmenters]
     rows = []
-    for truth in labelled.masks:
+    for number, truth in enumerate(labelled.masks, first):
         monitor.check()
-        rows.append(_row(*(_asked(each, truth) for each in opened), truth=truth))
+        asked, *others = (_asked(each, truth) for each in opened)
+        other = None if known is None else known.answer(number, truth)
+        if others:
+            other = _Known.of(others[0], truth)
+        rows.append(_row(asked, other, truth=truth))
+        if keep is not None:
+            keep.add(_Known.of(asked, truth))
     return rows
 
 
@@ -156,7 +210,7 @@ def _corrected(opened: OpenPicture, truth: ndarray, answer: Answer) -> Answer:
     return answer
 
 
-def _row(asked: _Asked, other: _Asked | None = None, *, truth: ndarray) -> dict[str, float]:
+def _row(asked: _Asked, other: _Known | None, *, truth: ndarray) -> dict[str, float]:
     """{field of PromptScores: value} of one object."""
     ious = {kind: iou(mask, truth) for kind, mask in asked.chosen.items()}
     errors = [abs(float(getattr(asked, kind).ious.max()) - true) for kind, true in ious.items()]
@@ -164,8 +218,9 @@ def _row(asked: _Asked, other: _Asked | None = None, *, truth: ndarray) -> dict[
     row["best_of_three_iou"] = max(iou(mask, truth) for mask in asked.click.masks)
     row["belief_error"] = float(np.mean(errors))
     if other is not None:
-        row |= {f"{kind}_agreement": iou(mask, other.chosen[kind]) for kind, mask in asked.chosen.items()}
-        row["changed_choice"] = float(asked.click.chosen != other.click.chosen)
+        theirs = {kind: known.mask() for kind, known in other.chosen.items()}
+        row |= {f"{kind}_agreement": iou(mask, theirs[kind]) for kind, mask in asked.chosen.items()}
+        row["changed_choice"] = float(asked.click.chosen != other.choice)
     return row
 
 
