@@ -1,6 +1,7 @@
 """The page for pointing at things as a person uses it: mouse, keyboard, touch, and several people at once."""
 
 import io
+import json
 import re
 import zipfile
 from contextlib import ExitStack
@@ -266,6 +267,24 @@ def test_everything_is_counted_and_can_be_cancelled(tab):
     tab.locator("#everything").click()
     tab.locator("#everything-cancel").click()
     expect(tab.locator("#everything-status")).to_contain_text("Cancelled.")
+
+
+def test_both_models_are_measured_and_their_numbers_downloaded(tab):
+    status, count = tab.locator("#measure-status"), tab.locator("#measure-count input")
+    count.fill("0")
+    tab.locator("#measure").click()
+    expect(tab.locator("#measure-count")).to_contain_text("A whole number from 1")
+    count.fill("2")
+    tab.locator("#measure").click()
+    expect(status).to_contain_text("Press Quantize first")
+    quantize(tab)
+    tab.locator("#measure").click()
+    expect(status.locator(".vq-done")).to_contain_text("2 scenes")
+    expect(tab.locator("#measure-table")).to_contain_text("From three clicks")
+    with tab.expect_download() as download:
+        tab.locator("#measure-download").click()
+    results = json.loads(Path(download.value.path()).read_text())["results"]
+    assert results["quantized"]["pictures"] == 2 and 0 <= results["full"]["box_iou"][0] <= 1
 
 
 def test_the_plain_picture_answers_too(tab):
