@@ -27,6 +27,7 @@ from tests.benchmarks import (  # noqa: E402
     mixed_precision,
     mutation,
     reconstruction,
+    sam_memory,
     segmentation,
     side_by_side,
     speed_ratios,
@@ -83,6 +84,7 @@ SINGLE_RUNS = {
     "memory": memory,
     "mutation": mutation,
     "segmentation": segmentation,
+    "sam_memory": sam_memory,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),

@@ -1,9 +1,11 @@
 """The whole studio as one Gradio Blocks."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio import utils
 
 from .activations import tab as activations_tab
 from .api import add_endpoints
@@ -26,12 +28,57 @@ TABS: tuple[tuple[str, Build], ...] = (
     ("Segment", segment_tab.build),
 )
 DAY = 24 * 60 * 60
+UNREADABLE = "The studio cannot read this request: it holds other values than its page sends."
+log = logging.getLogger(__name__)
+
+
+class Studio(gr.Blocks):
+    """Answers with a sentence where a program sends what the page never does."""
+
+    async def preprocess_data(self, *given: Any, **options: Any) -> list[Any]:
+        try:
+            return await super().preprocess_data(*given, **options)
+        except gr.Error as error:  # a choice that is none: said, and nothing the log need hold
+            error.print_exception = False
+            raise
+        except Exception as error:  # Gradio's own, of many kinds: files it does not know, lists for numbers
+            log.info("a request could not be read: %s: %s", type(error).__name__, error)
+            raise gr.Error(UNREADABLE, print_exception=False) from error
+
+    async def call_function(
+        self,
+        block_fn: Any,
+        processed_input: list[Any],
+        iterator: Any = None,
+        requests: Any = None,
+        event_id: str | None = None,
+        event_data: gr.EventData | None = None,
+        *given: Any,
+        **options: Any,
+    ) -> Any:
+        if iterator is None and not _has_its_event(block_fn.fn, event_data):
+            raise gr.Error(UNREADABLE, print_exception=False)
+        return await super().call_function(
+            block_fn, processed_input, iterator, requests, event_id, event_data, *given, **options
+        )
+
+
+def _has_its_event(handler: Any, event: gr.EventData | None) -> bool:
+    """Whether a handler that asks what was clicked can be told."""
+    hints = utils.get_type_hints(handler).values() if handler else ()
+    for kind in hints:
+        if isinstance(kind, type) and issubclass(kind, gr.EventData):
+            try:
+                kind(event.target, event._data)
+            except (AttributeError, KeyError, TypeError):
+                return False
+    return True
 
 
 def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     """Every tab around one workbench; uploads and results older than a day are deleted."""
     bench = bench or Workbench()
-    with gr.Blocks(
+    with Studio(
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
         gr.HTML(markup.title())

@@ -2,9 +2,12 @@
 
 import gradio as gr
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from tests import nasty
 from ui.parts.settings import FIELDS
-from ui.studio import build_studio
+from ui.studio import UNREADABLE, Studio, build_studio
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +48,38 @@ def test_every_choice_of_the_form_has_a_label(studio):
     fields = [block for block in studio.blocks.values() if isinstance(block, labelled)]
     assert len(fields) >= len(FIELDS)
     assert all(field.label for field in fields)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """Sends a body to a handler of a small page, as a program may; the answer's status and error."""
+
+    def chosen(event: gr.SelectData):
+        return str(event.index)
+
+    with Studio() as page:
+        choice, number = gr.Radio(["a", "b"], value="a"), gr.Number(1)
+        gallery, said = gr.Gallery(), gr.Textbox()
+        choice.change(lambda *values: str(values), [choice, number], said, queue=False)
+        gallery.select(chosen, None, said, queue=False)
+    with TestClient(gr.mount_gradio_app(FastAPI(), page, "/")) as client:
+        yield lambda body: client.post("/gradio_api/run/predict", json={"session_hash": "me", **body}).json()
+
+
+def test_what_the_page_sends_is_answered(asked):
+    assert asked({"fn_index": 0, "data": ["b", 2]})["data"] == ["('b', 2)"]
+    click = {"index": 3, "value": None}
+    assert asked({"fn_index": 1, "data": [], "event_data": click})["data"] == ["3"]
+
+
+@pytest.mark.parametrize("data", [[], ["b"], [["b"], 1], [{"path": "/etc/passwd"}, 1], ["c", 1]])
+def test_other_values_than_the_page_sends_are_refused_in_a_sentence(asked, data, capsys):
+    said = asked({"fn_index": 0, "data": data})["error"]
+    assert nasty.sentence(said) == UNREADABLE or "not in the list of choices" in said
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("event", [None, [], "x", {"index": 3}, {"value": 3}])
+def test_a_click_on_nothing_is_refused_in_a_sentence(asked, event, capsys):
+    assert asked({"fn_index": 1, "data": [], "event_data": event})["error"] == UNREADABLE
+    assert "Traceback" not in "".join(capsys.readouterr())
