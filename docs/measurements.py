@@ -26,6 +26,7 @@ from tests.benchmarks import (  # noqa: E402
     memory,
     mixed_precision,
     mutation,
+    prediction,
     reconstruction,
     sam_memory,
     segmentation,
@@ -85,6 +86,7 @@ SINGLE_RUNS = {
     "mutation": mutation,
     "segmentation": segmentation,
     "sam_memory": sam_memory,
+    "prediction": prediction,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -215,9 +216,7 @@ class AffordSection:
         """From the runs on the chart; those that this page's own method made say what bits will cost."""
         points = comparable(self.runs.points(data, owner))
         forecast = self.bench.affording.known(self._model(data))
-        own = [point for point in points if point.record.asked.recipe.name == METHOD]
-        runs = [(_table(point), point.quality.lost) for point in own]
-        return Known(points, prediction_for(forecast, runs))
+        return Known(points, prediction_for(forecast, learned_from(points)))
 
     def _answer(self, data: Data, found: Affordable, known: Known) -> Updates:
         model, predicted = self._model(data), known.prediction
@@ -264,8 +263,16 @@ def _guess(model: str, found: Affordable, known: Known, lost: float) -> dict[str
     }
 
 
-def _table(point: Point) -> bits_table.BitsTable:
-    return {layer: (weight, act) for layer, (weight, act) in point.record.results["bits"].items()}
+def learned_from(points: Sequence[Point]) -> list[tuple[bits_table.BitsTable, float]]:
+    """(bits of every layer, points lost) of the runs that this page's own method made."""
+    own = [point for point in points if point.record.asked.recipe.name == METHOD]
+    return [
+        (
+            {layer: (weight, act) for layer, (weight, act) in point.record.results["bits"].items()},
+            point.quality.lost,
+        )
+        for point in own
+    ]
 
 
 def _said(lost: float | None, predicted: Prediction | None) -> tuple[str, str]:
