@@ -12,12 +12,14 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
+from .conftest import open_tab
+
 CARD = "#costs .vq-card"
 
 
-def open_tab(page):
+def explained(page):
     """With a table to edit and a picture explained: what the first visit prepares."""
-    page.get_by_role("tab", name="Relevance & bits").click()
+    open_tab(page, "Relevance & bits")
     expect(page.locator("#bits-table")).to_be_visible()
     expect(page.locator("#maps img")).to_have_count(2)
     return page
@@ -25,7 +27,7 @@ def open_tab(page):
 
 @pytest.fixture
 def tab(page):
-    return open_tab(page)
+    return explained(page)
 
 
 @pytest.fixture
@@ -228,7 +230,7 @@ def test_cancel_keeps_what_was_gathered(tab):
 
 def test_a_phone_needs_no_sideways_scrolling(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    open_tab(page)
+    explained(page)
     page.locator("#score").click()
     expect(page.locator("#importance-map .js-plotly-plot")).to_be_visible()
     expect(page.locator("#act-map .js-plotly-plot")).to_be_visible()

@@ -15,7 +15,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import started, visited
+from .conftest import open_tab, started, visited
 from .segment_studio import ENCODED
 
 CANVAS, CARDS = "#segment-canvas .vq-surface", "#segment-cards .vq-card"
@@ -48,7 +48,7 @@ def visitor(browser, server):
 
         def come(**settings):
             page = stack.enter_context(visited(browser, server.url, **settings))
-            page.get_by_role("tab", name="Segment").click()
+            open_tab(page, "Segment")
             expect(page.locator("#segment-canvas img.vq-shown")).to_have_attribute(
                 "src", re.compile("^data:")
             )

@@ -9,12 +9,14 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
+from .conftest import open_tab
+
 PICTURES = "16"
 
 
 @pytest.fixture
 def tab(page):
-    page.get_by_role("tab", name="Trade-offs").click()
+    open_tab(page, "Trade-offs")
     expect(page.locator("#tradeoffs-status")).to_be_visible()
     return page
 
@@ -40,7 +42,7 @@ def test_a_sweep_goes_on_while_the_page_is_reloaded_and_fills_the_chart(tab):
     tab.locator("#tradeoffs-bits-sweep").click()
     expect(tab.locator("#tradeoffs-status")).to_contain_text("All bits of demo-vit")
     tab.reload()
-    tab.get_by_role("tab", name="Trade-offs").click()
+    open_tab(tab, "Trade-offs")
     expect(tab.locator("#tradeoffs-status")).to_contain_text("All bits of demo-vit: 5 of 5 runs done")
     expect(tab.locator("#tradeoffs-plot .js-plotly-plot")).to_be_visible()
     expect(tab.locator("#tradeoffs-table")).to_contain_text("Percentile")
@@ -77,7 +79,7 @@ def test_a_budget_shows_its_bits_and_is_checked_by_a_run(swept):
 @pytest.mark.parametrize("size", [(1360, 900), (390, 800)])
 def test_nothing_is_wider_than_the_page(page, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.get_by_role("tab", name="Trade-offs").click()
+    open_tab(page, "Trade-offs")
     expect(page.locator("#tradeoffs-plot")).to_be_visible()
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
