@@ -242,3 +242,11 @@ def test_a_phone_needs_no_sideways_scrolling(page):
 
 def assert_fits(page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_an_address_of_no_run_is_said_above_the_example(page, studio):
+    page.goto(f"{studio}?run=nothing")
+    expect(page.locator("#status")).to_contain_text("This address cannot be opened.")
+    expect(page.locator("#cards .vq-card").first).to_be_visible()
+    page.wait_for_timeout(2000)  # whatever else opening the page sets off
+    expect(page.locator("#status")).to_contain_text("There is no such run here")

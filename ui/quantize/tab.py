@@ -50,8 +50,9 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
             results = build_results()
     page = Page(bench, form, results)
     page.connect()
-    opened = studio.load(page.open, None, page.loads, **LIGHT)
-    opened.then(page.reflect, page.form.inputs | {page.shown}, page.results.status, **LIGHT)
+    opened = studio.load(page.open, None, page.loads | {page.refused}, **LIGHT)
+    seen = page.form.inputs | {page.shown, page.refused}
+    opened.then(page.reflect_opening, seen, page.results.status, **LIGHT)
     studio.unload(page.quantizing.leave)
     return page
 
@@ -62,6 +63,7 @@ class Page:
     def __init__(self, bench: Workbench, form: Form, results: Results):
         self.bench, self.form, self.results = bench, form, results
         self.shown = gr.State(None)  # the settings of the result on the page
+        self.refused = gr.State(None)  # whether the page's address could not be opened
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
         self.quantizing = Run(
             form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
@@ -146,22 +148,24 @@ class Page:
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: what the address asks for, or else a finished result of the settings that the
-        form opens with."""
+        form opens with. Where the address asks for what cannot be, that is said above the result."""
         if self.quantizing.running(request):  # quicker than the answer to the opening
             return gr.skip()
         try:
             given = dict(getattr(request, "query_params", None) or {})
             asked = asked_for(self.bench, given, self.bench.visitors.owner(request.session_hash))
         except (ValueError, vq.StorageError) as error:
-            return {self.results.status: markup.banner("error", NOT_OPENED, sentence(error))}
-        if asked is not None:
-            return self.load(asked)
+            said = markup.banner("error", NOT_OPENED, sentence(error))
+            return {**self._example(), self.results.status: said, self.refused: True}
+        return self.load(asked) if asked is not None else self._example() or gr.skip()
+
+    def _example(self) -> Updates:
         try:
             outcome = self.bench.opening()
         except Exception:
             log.exception("the stored result cannot be shown")
             outcome = None
-        return gr.skip() if outcome is None else self._show(outcome)
+        return {} if outcome is None else self._show(outcome)
 
     def _show(self, outcome: Outcome, known: bool = False) -> Updates:
         reached = outcome.settings
@@ -169,8 +173,12 @@ class Page:
         status = {self.results.status: banner, self.shown: reached, self.done: reached}
         return {**show_outcome(self.results, outcome), **status}
 
+    def reflect_opening(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
+        """What the opening said of the address stays."""
+        return gr.skip() if data[self.refused] else self.reflect(data, request)
+
     def reflect(self, data: Mapping[Component, Any], request: gr.Request) -> Any:
-        """After the opening or a change of the form: what is wrong with it, is the result still its own?"""
+        """After a change of the form: what is wrong with it, is the result still its own?"""
         if self.quantizing.has_last_word(data, request):
             return gr.skip()
         return self._compare(data, data[self.shown])

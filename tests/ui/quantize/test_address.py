@@ -31,7 +31,8 @@ def test_what_cannot_be_is_a_sentence(bench, name) -> None:
         assert nasty.sentence(str(raised.value)).endswith(".")
 
 
-def test_a_kept_run_is_opened_by_whoever_may_see_it(bench, folder) -> None:
+def test_a_kept_run_is_opened_by_whoever_may_see_it(bench, folder, monkeypatch) -> None:
+    monkeypatch.setattr(bench, "opening", lambda: None)  # this bench's model is a tiny one
     settings = RunSettings(
         "demo-vit", "minmax", 3, 3, calibration=4, held_out=4, pictures="folder", folder=str(folder)
     )
@@ -47,3 +48,4 @@ def test_a_kept_run_is_opened_by_whoever_may_see_it(bench, folder) -> None:
     assert seen[page.form.fields["weight_bits"]]["value"] == 3
     wrong = page.open(SimpleNamespace(session_hash="me", query_params={"run": "nothing"}))
     assert "cannot be opened" in wrong[page.results.status]
+    assert page.reflect_opening({page.refused: wrong[page.refused]}, me) == gr.skip()
