@@ -4,7 +4,7 @@
 
 Every handler of the page is asked, public or not, with values of wrong types, numbers that are none, deep
 JSON, paths, markup, forged indexes. Printed: how many were answered how, and each fault: a traceback of ours
-in the log, a path of the server in an answer, markup that would run, a status of 500 and above, no answer.
+in the log, a path of the server in an answer, markup that would run, an error without a sentence, no answer.
 The exit code is 1 where there is a fault.
 """
 

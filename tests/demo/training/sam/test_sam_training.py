@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from segment_anything import SamPredictor
 
 import vitq_core as vq
@@ -248,6 +249,20 @@ def test_weights_of_a_vit_of_the_same_width_are_taken():
     assert torch.equal(encoder.blocks[0].attn.qkv.bias, vit.blocks[0].attn.qkv.bias)
     assert torch.allclose(encoder.patch_embed.proj.weight, vit.patch_embed.proj.weight, atol=1e-6)
     assert encoder.pos_embed.shape == (1, 8, 8, 16)
+
+
+def test_a_training_that_begins_with_a_sam_has_its_first_lessons_behind_it(maps, trainer, tmp_path):
+    state = trainer.sam.state_dict()
+    with torch.no_grad():
+        for value in state.values():
+            value.add_(1)
+    save_file(state, tmp_path / "model.safetensors")
+    config = SamConfig(shape="tiny", batch_size=2, prompts=3, start=str(tmp_path))
+    later = SamTrainer(config, maps, maps, tmp_path / "later")
+    assert all(torch.equal(value, state[name]) for name, value in later.sam.state_dict().items())
+    assert trainer.lessons == 0 and later.lessons == trainer_module.SKIPPED
+    later.seconds = 60 * config.minutes / 2
+    assert later.progress == 0.5 and later.lessons == pytest.approx((1 + trainer_module.SKIPPED) / 2)
 
 
 def test_the_command_trains_and_exports(tmp_path, monkeypatch, capsys):
