@@ -249,8 +249,12 @@ class Workbench(ModelStore):
 
 
 def _plan(model: str, recipe: str, bits: int, judged: int) -> dict[str, Any]:
-    settings = RunSettings(model, recipe, bits, bits, held_out=judged)
-    return {"kind": ANSWERS, "title": settings.title, "settings": asdict(settings)}
+    return planned(RunSettings(model, recipe, bits, bits, held_out=judged))
+
+
+def planned(settings: RunSettings, title: str = "") -> dict[str, Any]:
+    """A run of a sweep as its plan has it, JSON-ready; without a `title` its settings name it."""
+    return {"kind": ANSWERS, "title": title or settings.title, "settings": asdict(settings)}
 
 
 def _named(settings: RunSettings, report: Any, job: Job) -> RunSettings:

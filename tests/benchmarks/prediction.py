@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from ui.explaining.affording import METHOD, prediction_for
@@ -19,7 +18,7 @@ from ui.parts.settings import RunSettings
 from ui.parts.visitors import EVERYBODY
 from ui.tradeoffs.afford_section import learned_from
 from ui.tradeoffs.points import comparable, points_of
-from ui.workbench import ANSWERS, Workbench
+from ui.workbench import Workbench, planned
 from vitq_core.experiment.runs.prediction import FEWEST
 
 from .markdown import table
@@ -41,8 +40,7 @@ def make(bench: Workbench, model: str) -> None:
 
 
 def _made(bench: Workbench, settings: RunSettings) -> None:
-    wanted = {"kind": ANSWERS, "title": settings.title, "settings": asdict(settings)}
-    bench.make(json.loads(json.dumps(wanted)), EVERYBODY)  # as a sweep keeps it
+    bench.make(json.loads(json.dumps(planned(settings))), EVERYBODY)  # as a sweep keeps it
 
 
 def measured(bench: Workbench, model: str) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -23,7 +23,7 @@ from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, sentence
-from ..workbench import ANSWERS, Workbench
+from ..workbench import Workbench, planned
 from . import settings, view
 from .points import Point, comparable
 from .runs_section import RunsSection
@@ -248,8 +248,7 @@ class AffordSection:
         table = tuple((layer, *pair) for layer, pair in found.table.items())
         asked = RunSettings(model, METHOD, held_out=judged, table=table)
         title = f"{model} within {found.cost.size_mb:.2f} MB"
-        wanted = {"kind": ANSWERS, "title": title, "settings": asdict(asked)}
-        return self.runs.start(data, request, title, [wanted])
+        return self.runs.start(data, request, title, [planned(asked, title)])
 
 
 def _guess(model: str, found: Affordable, known: Known, lost: float) -> dict[str, Any]:
