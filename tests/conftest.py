@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 from timm.layers import Attention, GluMlp, RmsNorm, SwiGLU
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
@@ -127,6 +128,20 @@ def build(seed: int = 0, **options) -> VisionTransformer:
 def random_pictures(model: VisionTransformer, count: int = 6, seed: int = 1) -> Tensor:
     shape = (count, model.in_chans, *model.patch_embed.img_size)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="session")
+def noise_picture() -> Callable[[int, int], Image.Image]:
+    """``noise_picture(width, height)``: RGB noise, the same in every run and order of tests.
+
+    ``Image.effect_noise`` draws from the process's own generator, so its picture depends on who ran before.
+    """
+
+    def made(width: int, height: int) -> Image.Image:
+        values = np.random.default_rng(0).normal(128, 90, (height, width)).clip(0, 255)
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+    return made
 
 
 @pytest.fixture

@@ -122,8 +122,8 @@ def test_an_uploaded_photograph_is_answered(quantized, tmp_path):
     expect(quantized.locator(".vq-bars li")).to_have_count(10)
 
 
-def test_a_drawing_of_noise_is_said_to_be_unlike_the_scenes(quantized, tmp_path):
-    Image.effect_noise((64, 64), 120).convert("RGB").save(tmp_path / "noise.png")
+def test_a_drawing_of_noise_is_said_to_be_unlike_the_scenes(quantized, tmp_path, noise_picture):
+    noise_picture(64, 64).save(tmp_path / "noise.png")
     upload(quantized, tmp_path / "noise.png")
     expect(quantized.locator("#verdict")).to_contain_text("unlike those the model was calibrated and tested")
     quantized.locator("#gallery button.thumbnail-item").first.click()

@@ -2,7 +2,6 @@
 
 import gradio as gr
 import pytest
-from PIL import Image
 
 from ui import api
 from ui.parts.forms import first_recipe
@@ -59,8 +58,8 @@ def test_a_wrong_wish_to_learn_gets_a_sentence(bench, values, sentence):
         api._quantize(bench)(**{"model": "demo-vit", **values})
 
 
-def test_a_picture_is_explained(bench, tmp_path):
-    Image.effect_noise((30, 20), 90).convert("RGB").save(tmp_path / "noise.png")
+def test_a_picture_is_explained(bench, tmp_path, noise_picture):
+    noise_picture(30, 20).save(tmp_path / "noise.png")
     answer = api._explain(bench)(str(tmp_path / "noise.png"), "demo-vit", "elk")
     assert answer["target"][0] == "elk"
     assert [len(row) for row in answer["patches"]] == [2, 2]

@@ -71,8 +71,8 @@ def test_an_upload_has_neighbours_too(headless, outcome):
     assert -1 <= found.cosine <= 1
 
 
-def test_a_map_shows_what_the_features_depend_on(headless, outcome):
-    picture = Image.effect_noise((30, 20), 90).convert("RGB")
+def test_a_map_shows_what_the_features_depend_on(headless, outcome, noise_picture):
+    picture = noise_picture(30, 20)
     question = Question("tiny", ("file", "x"), quantized=outcome.settings)
     explained = headless.relevance.explain(question, picture)
     assert explained.full.answer is None

@@ -1,7 +1,6 @@
 """The result that the first page opens with is the one that the engine computes today."""
 
 import pytest
-from PIL import Image
 
 from ui.parts.forms import opening_settings
 from ui.parts.stored_outcome import stored_settings
@@ -25,10 +24,10 @@ def test_it_is_shown_at_once_and_kept(bench):
     assert bench.quantize(opening_settings()) is opening
 
 
-def test_it_still_tells_pictures_unlike_those_of_the_run(bench):
+def test_it_still_tells_pictures_unlike_those_of_the_run(bench, noise_picture):
     settings = opening_settings()
     scene = bench.opening().reference.samples[3].read()
-    noise = Image.effect_noise((200, 200), 90).convert("RGB")
+    noise = noise_picture(200, 200)
     assert not bench.classify(settings, scene).unlike
     assert bench.classify(settings, noise).unlike
 

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from PIL import Image
 
 import vitq_core as vq
 from ui.explaining.explained import Explained, Question, View
@@ -104,9 +103,11 @@ def test_quantizing_uses_exactly_the_table(bench, settings, table):
     assert outcome.result.report.avg_weight_bits == bench.relevance.cost("tiny", changed).avg_weight_bits
 
 
-def test_a_picture_is_explained_for_both_models_and_remembered(bench, relevance, settings, tiny_model):
+def test_a_picture_is_explained_for_both_models_and_remembered(
+    bench, relevance, settings, tiny_model, noise_picture
+):
     question = Question("tiny", ("file", "x"), quantized=settings)
-    picture = Image.effect_noise((30, 20), 90).convert("RGB")
+    picture = noise_picture(30, 20)
     with pytest.raises(ValueError, match="no longer in memory"):
         relevance.explain(question, picture)
     alone = relevance.explain(Question("tiny", ("file", "x"), target=2), picture)
@@ -216,10 +217,10 @@ def test_a_correlation_of_pixels_is_a_number_without_a_claim():
     assert "places" not in opposite
 
 
-def test_a_picture_unlike_those_of_the_run_is_said_to_be_so(bench, relevance, settings):
+def test_a_picture_unlike_those_of_the_run_is_said_to_be_so(bench, relevance, settings, noise_picture):
     outcome = bench.quantize(settings)
     bench._outcomes.put(settings, replace(outcome, likeness=SimpleNamespace(unlike=lambda seen: [True])))
-    picture = Image.effect_noise((30, 20), 90).convert("RGB")
+    picture = noise_picture(30, 20)
     dropped = relevance.explain(Question("tiny", ("file", "x"), quantized=settings), picture)
     assert markup.UNLIKE in relevance_html.comparison(dropped, "patches", "x.png", None)
     of_the_run = relevance.explain(Question("tiny", ("sample", settings, 0), quantized=settings), picture)

@@ -15,10 +15,10 @@ ASKED = ("tiny-sam", "", 6, 6, "both")
 
 
 @pytest.fixture
-def sideways(tmp_path) -> str:
+def sideways(tmp_path, noise_picture) -> str:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    picture = Image.effect_noise((60, 40), 90).convert("RGB")
+    picture = noise_picture(60, 40)
     picture.save(tmp_path / "sideways.jpg", exif=exif)
     return str(tmp_path / "sideways.jpg")
 
