@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio import utils
@@ -11,6 +11,9 @@ from .activations import tab as activations_tab
 from .api import add_endpoints
 from .parts import markup
 from .parts.forms import LIGHT
+from .parts.frame import Frame
+from .parts.model_bar import ModelBar
+from .parts.model_list import ALL, SEGMENTS, SHOWN
 from .parts.visitors import is_token, new_token
 from .quantize import tab as quantize_tab
 from .relevance import tab as relevance_tab
@@ -19,14 +22,23 @@ from .segment import tab as segment_tab
 from .tradeoffs import tab as tradeoffs_tab
 from .workbench import Workbench
 
-Build = Callable[[Workbench, gr.Blocks, gr.Tab], Any]  # the page, or None
-TABS: tuple[tuple[str, Build], ...] = (
-    ("Quantize", quantize_tab.build),
-    ("Trade-offs", tradeoffs_tab.build),
-    ("Activations", activations_tab.build),
-    ("Relevance & bits", relevance_tab.build),
-    ("Segment", segment_tab.build),
-)
+Build = Callable[[Workbench, gr.Tab, Frame], Any]  # the page, or None
+
+
+class Place(NamedTuple):
+    """A tab: what builds its page, and the tasks of the models that it is about."""
+
+    build: Build
+    tasks: tuple[str, ...] = SHOWN
+
+
+TABS = {
+    "Quantize": Place(quantize_tab.build),
+    "Trade-offs": Place(tradeoffs_tab.build, ALL),
+    "Activations": Place(activations_tab.build),
+    "Relevance & bits": Place(relevance_tab.build),
+    "Segment": Place(segment_tab.build, SEGMENTS),
+}
 DAY = 24 * 60 * 60
 UNREADABLE = "The studio cannot read this request: it holds other values than its page sends."
 log = logging.getLogger(__name__)
@@ -82,12 +94,17 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
         gr.HTML(markup.title())
-        _connect_visitors(bench, studio)
-        pages = {}
+        arrived = _connect_visitors(bench, studio)
+        bar, pages, opened = ModelBar(next(iter(TABS))), {}, {}
+        frame = Frame(studio, bar, arrived)
         with gr.Tabs() as tabs:
-            for name, build in TABS:
-                with gr.Tab(name, id=name) as tab:
-                    pages[name] = build(bench, studio, tab)
+            for name, place in TABS.items():
+                with gr.Tab(name, id=name) as opened[name]:
+                    pages[name] = place.build(bench, opened[name], frame)
+        segment = pages["Segment"]
+        theirs = {} if segment is None else {"Segment": segment.form.fields["model"]}
+        bar.connect(tabs, opened, {name: place.tasks for name, place in TABS.items()}, theirs)
+        pages["Relevance & bits"].connect_result(pages["Quantize"])
         for name in ("Trade-offs", "Activations"):
             pages[name].connect_opening(pages["Quantize"], tabs, "Quantize")
         studio.load(None, js=SHOW_BANNERS)
@@ -96,8 +113,10 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     return studio
 
 
-def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> None:
-    """A browser keeps a token, by which its visitor's runs are known again after a reload."""
+def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> Any:
+    """A browser keeps a token, by which its visitor's runs are known again after a reload; the event after
+    which that is so.
+    """
     token = gr.BrowserState("", storage_key="vitq-visitor", secret="vitq")
 
     def arrived(known: str, request: gr.Request) -> str:
@@ -108,8 +127,8 @@ def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> None:
     def left(request: gr.Request) -> None:
         bench.visitors.forget(request.session_hash)
 
-    studio.load(arrived, token, token, **LIGHT)
     studio.unload(left)
+    return studio.load(arrived, token, token, **LIGHT)
 
 
 def theme() -> gr.themes.Base:

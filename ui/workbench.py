@@ -49,17 +49,29 @@ class Packable(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """Of runs in sweeps. `plan(model, recipe, bits, judged)`: what is wanted, as JSON; `make` makes it."""
+    """Of runs that belong to the server. `make(wanted, owner, progress, job)` makes one and says what it was;
+    `plan(model, recipe, bits, **data)`: what a sweep wants, as JSON, where sweeps have such runs, with `data`
+    about the pictures.
+    """
 
-    plan: Callable[[str, str, int, int], dict[str, Any]]
-    make: Callable[..., None]
+    make: Callable[..., Any]
+    plan: Callable[..., dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What names the result of a run. `known`: it was there before."""
+
+    settings: RunSettings
+    known: bool = False
 
 
 log = logging.getLogger(__name__)
 OPENING = Path(__file__).parent / "stored" / "opening"
 KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
-ANSWERS, MASKS = "answers", "masks"  # kinds of runs: of a picture alone, of a picture and prompts
+# Kinds of runs: in sweeps, of a picture alone and of a picture and prompts; one whose result a page shows.
+ANSWERS, MASKS, ALONE = "answers", "masks", "alone"
 KEPT_TEXTS = 64  # of a few kilobytes each
 
 # How much of a run is done when the held-out pictures are answered in full precision.
@@ -81,7 +93,7 @@ class Workbench(ModelStore):
         self.looking = Looking(self, self.relevance)
         self.runs = RunStore()
         self.visitors, self.sweeps = Visitors(), Sweeps(self.make)
-        self.kinds = {ANSWERS: Kind(_plan, self._make)}
+        self.kinds = {ANSWERS: Kind(self._make, _plan), ALONE: Kind(self._make_alone)}
         self._weights: Cache[str] = Cache(KEPT_TEXTS)
 
     def keep(self, record: RunRecord | None, owner: str = EVERYBODY) -> RunRecord | None:
@@ -119,9 +131,9 @@ class Workbench(ModelStore):
 
     def make(
         self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
-    ) -> None:
-        """A run of a sweep, unless this owner has it; raises as a run does."""
-        self.kinds[wanted["kind"]].make(wanted, owner, progress, job)
+    ) -> Any:
+        """A run that belongs to the server; raises as a run does. Of a sweep: unless this owner has it."""
+        return self.kinds[wanted["kind"]].make(wanted, owner, progress, job)
 
     def _make(
         self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
@@ -130,6 +142,15 @@ class Workbench(ModelStore):
         if self.known(settings, owner) is None:
             record = self.quantize(settings, progress, job).record
             self.keep(record and replace(record, name=wanted["title"]), owner)
+
+    def _make_alone(
+        self, wanted: Mapping[str, Any], owner: str, progress: Progress | None = None, job: Job | None = None
+    ) -> Reached:
+        settings = run_settings(wanted["settings"])
+        known = self.outcome(settings) is not None
+        outcome = self.quantize(settings, progress, job)
+        self.keep(outcome.record, owner)
+        return Reached(outcome.settings, known)
 
     def outcome(self, settings: RunSettings) -> Outcome | None:
         """A result still in memory."""
@@ -248,13 +269,13 @@ class Workbench(ModelStore):
         return refer(model, source, settings.held_out, progress, cancel)
 
 
-def _plan(model: str, recipe: str, bits: int, judged: int) -> dict[str, Any]:
-    return planned(RunSettings(model, recipe, bits, bits, held_out=judged))
+def _plan(model: str, recipe: str, bits: int, **data: Any) -> dict[str, Any]:
+    return planned(RunSettings(model, recipe, bits, bits, **data))
 
 
-def planned(settings: RunSettings, title: str = "") -> dict[str, Any]:
-    """A run of a sweep as its plan has it, JSON-ready; without a `title` its settings name it."""
-    return {"kind": ANSWERS, "title": title or settings.title, "settings": asdict(settings)}
+def planned(settings: RunSettings, title: str = "", kind: str = ANSWERS) -> dict[str, Any]:
+    """A run as its plan has it, JSON-ready; without a `title` its settings name it."""
+    return {"kind": kind, "title": title or settings.title, "settings": asdict(settings)}
 
 
 def _named(settings: RunSettings, report: Any, job: Job) -> RunSettings:

@@ -167,7 +167,7 @@ def test_changed_settings_mark_the_result_as_stale(quantized):
 
 
 def test_an_error_is_said_in_a_sentence_and_the_result_stays(quantized):
-    choose(quantized, "Folder on this computer")
+    choose(quantized, "Folder")
     quantized.locator("#folder textarea").fill("/no/such/folder")
     quantized.locator("#quantize").click()
     expect(quantized.locator("#status")).to_contain_text("folder cannot be opened: No such file")
@@ -179,7 +179,7 @@ def test_a_model_without_pictures_of_its_own_still_works_and_warns(page):
     page.locator("#model input").click()
     page.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
     choose(page, "ADFQ-ViT")
-    expect(page.locator(".vq-form")).to_contain_text("parts of other photographs stand in")
+    expect(page.locator("#model-bar")).to_contain_text("parts of other photographs stand in")
     page.locator("#quantize").click()
     expect(page.locator("#status .vq-done")).to_contain_text("cifar10-vit · ADFQ-ViT · W4/A4")
     expect(page.locator(".vq-card").nth(1)).to_contain_text("needs labelled pictures")

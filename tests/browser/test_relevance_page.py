@@ -210,7 +210,7 @@ def test_an_uploaded_picture_is_explained_and_a_text_is_refused(tab, tmp_path):
 
 
 def test_another_model_gets_a_page_of_its_own(scored):
-    scored.locator("#relevance-model input").click()
+    scored.locator("#model input").click()
     scored.get_by_role("option", name="CIFAR-10 ViT", exact=True).click()
     expect(scored.locator("#bits-status")).to_contain_text("cifar10-vit · Same everywhere")
     expect(scored.locator("#score-status")).to_contain_text("Not scored yet.")

@@ -30,7 +30,7 @@ def choose(page, box: str, name: str) -> None:
 def swept(tab):
     """The server remembers runs, so that only the first test makes them."""
     choose(tab, "#tradeoffs-method", "Min–max")
-    tab.locator("#tradeoffs-judged input").fill(PICTURES)
+    tab.locator("#held-out input").fill(PICTURES)
     tab.locator("#tradeoffs-bits-sweep").click()
     expect(tab.locator("#tradeoffs-status")).to_contain_text("5 of 5 runs done")
     return tab
@@ -38,7 +38,7 @@ def swept(tab):
 
 def test_a_sweep_goes_on_while_the_page_is_reloaded_and_fills_the_chart(tab):
     choose(tab, "#tradeoffs-method", "Percentile")
-    tab.locator("#tradeoffs-judged input").fill(PICTURES)
+    tab.locator("#held-out input").fill(PICTURES)
     tab.locator("#tradeoffs-bits-sweep").click()
     expect(tab.locator("#tradeoffs-status")).to_contain_text("All bits of demo-vit")
     tab.reload()

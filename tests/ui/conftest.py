@@ -1,5 +1,6 @@
 """A model small enough to quantize in a second, offered to the studio under a name of its own."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from ui.running.server_run import ServerRun
 from ui.workbench import Workbench
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
@@ -30,6 +32,17 @@ def bench(tiny_model: vq.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(vq, "load_model", lambda model_id: tiny_model)
     return Workbench()
+
+
+@pytest.fixture
+def pressed() -> Callable[..., dict]:
+    """`pressed(run, data, request)`: what the button of a run that belongs to the server comes to."""
+
+    def press(run: ServerRun, data: dict, request: object) -> dict:
+        run.start_job(data, request)
+        return asyncio.run(run.run(data, request))
+
+    return press
 
 
 @pytest.fixture

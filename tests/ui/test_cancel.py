@@ -12,6 +12,7 @@ from PIL import Image
 import vitq_core as vq
 from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.parts.thumbnails import thumbnails
 from ui.relevance import tab as relevance_tab
@@ -95,7 +96,7 @@ def test_a_cancelled_budget_reads_no_further_picture(bench, stopped_at, last):
 def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped_at, last):
     """4 pictures are read to sort out those that cannot be, and once more for the thumbnails."""
     with gr.Blocks():
-        explain = relevance_tab.Page(bench).explain
+        explain = relevance_tab.Page(bench, ModelBar()).explain
     pictures, me = stopped_at(last), SimpleNamespace(session_hash="me")
     pictures.job = SimpleNamespace(abandon=lambda: explain.leave(me))
     shown = explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
@@ -107,7 +108,7 @@ def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped
 
 def test_what_stops_reading_is_on_the_page_while_pictures_are_read(bench, stopped_at):
     with gr.Blocks():
-        page = relevance_tab.Page(bench)
+        page = relevance_tab.Page(bench, ModelBar())
     explain, me = page.explain, SimpleNamespace(session_hash="me")
     assert not explain.stop.visible
     pictures = stopped_at(0)

@@ -11,7 +11,8 @@ from tests import nasty
 from ui import api
 from ui.learning import effort
 from ui.parts import forms as form_parts
-from ui.parts import settings
+from ui.parts import model_bar, settings
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.parts.user_sources import choose_source
 from ui.quantize import form as quantize_form
@@ -93,8 +94,8 @@ def test_every_field_of_the_relevance_page(field):
 
 @pytest.mark.parametrize("value", **nasty.named(nasty.SENT | {"nothing": None}))
 def test_what_explains_a_choice_is_silent_about_what_is_none(value, bench):
-    assert form_parts.recipe_sentence(value, value) == form_parts.pictures_sentence("demo-vit", value) == ""
-    assert form_parts.model_sentence(value) == ""
+    assert form_parts.recipe_sentence(value, value) == model_bar.pictures_sentence("demo-vit", value) == ""
+    assert model_bar.model_sentence(value) == ""
     assert "vq-chosen" not in effort.efforts_list(value, value, value)
     assert effort._effort_chosen(value, value)
     for silent in (
@@ -103,7 +104,7 @@ def test_what_explains_a_choice_is_silent_about_what_is_none(value, bench):
     ):
         assert silent == gr.skip()
     assert bench.has_model(value) is False
-    form_parts._model_chosen(value, value)
+    model_bar._model_chosen(value, value)
 
 
 @pytest.mark.parametrize("value", **nasty.named(nasty.SENT))
@@ -136,8 +137,8 @@ def settings_of_a_run(folder) -> RunSettings:
 def test_a_forged_click_in_a_gallery(index, bench, settings_of_a_run):
     bench.quantize(settings_of_a_run)
     with gr.Blocks():
-        form, results = quantize_form.build_form(), quantize_tab.build_results()
-        page = quantize_tab.Page(bench, form, results)
+        form, results = quantize_form.build_form(ModelBar()), quantize_tab.build_results()
+        page = quantize_tab.Page(bench, form, results, gr.State(None))
     for handler in (page.pick, page.try_photograph):
         shown = handler(settings_of_a_run, SimpleNamespace(index=index))
         assert "no such picture in the gallery" in nasty.sentence(shown[results.verdict])
@@ -148,7 +149,7 @@ def test_a_forged_click_in_a_gallery(index, bench, settings_of_a_run):
 @pytest.mark.parametrize("index", **nasty.named(nasty.INDICES))
 def test_a_forged_click_in_the_relevance_gallery(index, bench, settings_of_a_run):
     with gr.Blocks():
-        explain = relevance_tab.Page(bench).explain
+        explain = relevance_tab.Page(bench, ModelBar()).explain
     data = {explain.listed: settings_of_a_run, explain.target: -1, explain.kind: "patches"}
     shown = explain.pick(data, SimpleNamespace(index=index), ME)
     assert "no such picture in the gallery" in nasty.sentence(shown[explain.verdict])

@@ -16,8 +16,10 @@ from vitq_core.experiment.tensors import Attempt
 
 from ..parts import markup, method_options, steps
 from ..parts.checks import one_of, refuse, whole
-from ..parts.forms import LIGHT, Fields, bits_slider, first_recipe, model_choices, recipe_choices, verdicts
+from ..parts.forms import LIGHT, Fields, bits_slider, first_recipe, recipe_choices, verdicts
+from ..parts.frame import Frame
 from ..parts.jobs import Job
+from ..parts.model_bar import ModelBar
 from ..parts.model_list import offered_ids
 from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings
@@ -48,20 +50,20 @@ SLIDERS = {
 }
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
-    """Adds the page to `studio`, which is being built."""
-    page = Page(bench)
+def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
+    """Adds the page to the studio, which is being built."""
+    page = Page(bench, frame.bar)
     page.connect(tab)
-    studio.unload(page.run.leave)
+    frame.studio.unload(page.run.leave)
     return page
 
 
 class Page:
     """`moved`: the options that a visitor has moved, {name: value} or None."""
 
-    def __init__(self, bench: Workbench):
-        self.bench = bench
-        self.fields: Fields = {}
+    def __init__(self, bench: Workbench, bar: ModelBar):
+        self.bench, self.bar = bench, bar
+        self.fields: Fields = {"model": bar.fields["model"]}
         self.sliders: dict[str, gr.Slider] = {}
         self.moved = gr.State(None)
         gr.HTML(steps.step(1, *INTRO), elem_classes="vq-first")
@@ -73,11 +75,7 @@ class Page:
         self.run = Run(self.start, self.stop, self.status, self.measure, STOPPED, server=bench)
 
     def _build_form(self) -> None:
-        models = model_choices()
         with gr.Group(elem_classes="vq-group"):
-            self.fields["model"] = gr.Dropdown(
-                models, value=models[0][1], label="Model", elem_id="look-model"
-            )
             self.fields["method"] = gr.Dropdown(
                 recipe_choices(), value=first_recipe(), label="Method", elem_id="look-method"
             )
@@ -117,10 +115,11 @@ class Page:
         fields = self.fields
         opened = self.drawn | {fields["site"], self.status}
         self.run.connect(self.asked, opened, self._validate, lambda data: str(data[fields["model"]]))
-        for event in (tab.select, fields["model"].change, fields["method"].change, fields["bits"].change):
+        for event in (tab.select, fields["method"].change, fields["bits"].change):
             event(self.open, self.asked, opened, trigger_mode="always_last", **LIGHT).then(
                 self.all_layers, self.asked, self.everywhere, **BEHIND
             )
+        self._follow_model(tab, opened)
         chosen = fields["site"].input(
             self.choose, self.asked, self.drawn, trigger_mode="always_last", **LIGHT
         )
@@ -130,6 +129,19 @@ class Page:
                 partial(self.move, name), self.asked, self.drawn, trigger_mode="always_last", **LIGHT
             )
             moved.then(self.all_layers, self.asked, self.everywhere, trigger_mode="always_last", **BEHIND)
+
+    def _follow_model(self, tab: gr.Tab, opened: set[Component]) -> None:
+        """Another model was chosen; while another tab is open nothing is looked at."""
+
+        def changed(data: Data) -> Updates:
+            return self.open(data) if data[self.bar.tab] == tab.id else gr.skip()
+
+        def behind(data: Data) -> Any:
+            return self.all_layers(data) if data[self.bar.tab] == tab.id else gr.skip()
+
+        given = self.asked | {self.bar.tab}
+        event = self.fields["model"].change(changed, given, opened, trigger_mode="always_last", **LIGHT)
+        event.then(behind, given, self.everywhere, **BEHIND)
 
     def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
         """What was moved here goes into the form of `page`, whose tab is called `name`."""

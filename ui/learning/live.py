@@ -32,13 +32,18 @@ class Live:
             job = jobs.of(request.session_hash)
             return live(job), gr.Timer(active=job is not None)
 
+        self.watch(begun)
+        self.timer.tick(look, None, [self.panel, self.timer], **LIGHT)
+
+    def watch(self, begun: Any) -> None:
+        """Look from when a run has `begun`."""
+
         def start() -> Any:
             return gr.Timer(active=True)
 
         # Twice: a look from before the run, answered late, turns the timer off again.
         started = begun.success(start, None, self.timer, **LIGHT)
         started.then(start, None, self.timer, **LIGHT)
-        self.timer.tick(look, None, [self.panel, self.timer], **LIGHT)
 
 
 def live(job: Job | None) -> str:

@@ -41,13 +41,13 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._lock = Lock()
 
-    def start(self, session: str) -> Job:
-        """Registers a run."""
-        job = Job()
+    def start(self, session: str, job: Job | None = None) -> Job:
+        """Registers a run; `job`: of one that the server has begun."""
+        job = job or Job()
         with self._lock:
             before = self._jobs.pop(session, None)
             self._jobs[session] = job
-        if before is not None:
+        if before is not None and before is not job:
             before.abandon()
         return job
 

@@ -23,6 +23,12 @@ def offered(model_id: object, tasks: tuple[str, ...] = SHOWN) -> ModelInfo | Non
     return next((info for info in offered_models(tasks) if info.id == model_id), None)
 
 
+def task_of(model_id: object) -> str:
+    """Empty for what is no model's id."""
+    info = offered(model_id, ALL)
+    return "" if info is None else info.task
+
+
 def choices(tasks: tuple[str, ...] = SHOWN) -> list[tuple[str, str]]:
     """(text, id) of each, bundled ones first."""
     models = sorted(offered_models(tasks), key=lambda info: not info.bundled)

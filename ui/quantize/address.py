@@ -1,4 +1,4 @@
-"""What an address asks for: `?run=<id>` a kept run, `?method=adfq&weight_bits=4` a form that is filled."""
+"""What an address asks for: `?run=<id>` a run, kept or under way, `?method=adfq` a filled form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..parts.forms import opening_settings
 from ..parts.settings import RunSettings, from_form
 from ..parts.stored_outcome import run_settings
 from ..parts.visitors import seen_by
-from ..workbench import Workbench
+from ..workbench import Reached, Workbench
 
 RUN = "run"
 WORDS = {"model": "model", "method": "recipe"}
@@ -23,15 +23,27 @@ def asked_for(bench: Workbench, given: Mapping[str, Any], owner: str) -> RunSett
     Raises ValueError for what cannot be: no such run, no such method, bits that are none.
     """
     if RUN in given:
-        record = bench.runs.get(str(given[RUN]))
-        if record is None or record.owner not in seen_by(owner) or "recipe" not in record.settings:
-            raise ValueError(NO_RUN)
-        return run_settings(record.settings)
+        return _settings_of(bench, str(given[RUN]), owner)
     words = {field: given[word] for word, field in WORDS.items() if word in given}
     numbers = {name: _number(given[name]) for name in NUMBERS if name in given}
     if not words and not numbers:
         return None
     return from_form({**vars(opening_settings()), **words, **numbers})
+
+
+def _settings_of(bench: Workbench, run_id: str, owner: str) -> RunSettings:
+    """Of a kept run, or of one that the server was asked for. ValueError where this owner has no such."""
+    record, plan = bench.runs.get(run_id), bench.sweeps.plans.get(run_id)
+    found = record or plan
+    if found is None or found.owner not in seen_by(owner):
+        raise ValueError(NO_RUN)
+    sweep = bench.sweeps.sweep(run_id)
+    if sweep is not None and sweep.made and isinstance(sweep.made[-1], Reached):
+        return sweep.made[-1].settings
+    kept = record.settings if record else plan.wanted[0].get("settings", {})
+    if "recipe" not in kept or "parts" in kept:
+        raise ValueError(NO_RUN)
+    return run_settings(kept)
 
 
 def _number(text: Any) -> Any:

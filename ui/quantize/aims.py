@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from vitq_core.experiment import is_name
+from vitq_core.experiment.measure import Progress, part_of
 
 from ..parts.forms import first_recipe
+from ..parts.jobs import Job
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings
+from ..parts.stored_outcome import run_settings
+from ..workbench import Reached, Workbench
 
 OWN, SMALLEST, SAFEST, BALANCED = "own", "smallest", "safest", "balanced"
 AIMS = (
@@ -55,6 +59,25 @@ def keeps_all(outcome: Outcome) -> bool:
     if outcome.classifies:
         return not outcome.flips.any()
     return bool((outcome.cosines >= ALIKE).all())
+
+
+def make_smallest(
+    bench: Workbench,
+    wanted: Mapping[str, Any],
+    owner: str,
+    progress: Progress | None = None,
+    job: Job | None = None,
+) -> Reached:
+    """The fewest bits that change no answer, the most where all do."""
+    best, total = None, len(TRIED)
+    for number, settings in enumerate(attempts(run_settings(wanted["settings"]))):
+        outcome = bench.quantize(settings, part_of(progress, number / total, (number + 1) / total), job)
+        bench.keep(outcome.record, owner)
+        kept = keeps_all(outcome)
+        best = outcome if kept or best is None else best
+        if not kept:
+            break
+    return Reached(best.settings)
 
 
 def found(best: Outcome) -> tuple[str, str]:

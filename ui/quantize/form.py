@@ -1,4 +1,4 @@
-"""The left column: what to quantize and how."""
+"""The left column: how the model above the tabs is quantized."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,30 +14,22 @@ from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..parts import markup, settings
 from ..parts.forms import (
     LIGHT,
-    Count,
     Fields,
     bits_slider,
-    explain_pictures,
     first_recipe,
-    model_field,
     option_field,
-    pictures_fields,
     recipe_choices,
     recipe_sentence,
     verdicts,
 )
 from ..parts.method_options import AUTOMATIC, applied, shown_options
+from ..parts.model_bar import ModelBar
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop
 from . import aims
 
 AIMED = ("recipe", "weight_bits", "act_bits")
 BITS_HINT = "Fewer bits make the model smaller and its answers less exact."
-COUNTS = [
-    Count("calibration", "Pictures to measure ranges on", 32, "calibration"),
-    Count("held_out", "Test pictures", 256, "held-out"),
-    Count("seed", "Random seed", 0, "seed"),
-]
 
 
 @dataclass(frozen=True)
@@ -78,20 +70,17 @@ class Form:
         return verdicts(self.fields, settings.problems(self.values(data)), data)
 
 
-def build_form() -> Form:
-    fields: Fields = {}
+def build_form(bar: ModelBar) -> Form:
+    fields: Fields = dict(bar.fields)
     with gr.Group(elem_classes="vq-group"):
         aim = aims.radio()
         aim_note = gr.HTML(markup.note(aims.sentence(aim.value)), elem_classes="vq-noted")
-    model_note, recipe_note = _method(fields)
+    recipe_note = _method(fields)
     _precision(fields)
     with gr.Group(elem_classes="vq-group"):
         effort_note = effort_fields(fields)
     _options(fields)
-    with gr.Group(elem_classes="vq-group"):
-        pictures_note = pictures_fields(fields, COUNTS)
     quantize, cancel = start_and_stop("Quantize", "quantize", "cancel")
-    explain_pictures(fields, model_note, pictures_note)
     follow_effort(fields, effort_note)
     form = Form(fields, aim, recipe_note, quantize, cancel)
     _follow_aim(form, aim_note)
@@ -113,12 +102,11 @@ def _aimed(aim: Any) -> list[Any]:
     return [gr.update(value=values[name]) if name in values else gr.skip() for name in AIMED]
 
 
-def _method(fields: Fields) -> tuple[gr.HTML, gr.HTML]:
+def _method(fields: Fields) -> gr.HTML:
     with gr.Group(elem_classes="vq-group"):
-        model_note = model_field(fields, "model")
         fields["recipe"] = gr.Radio(recipe_choices(), value=first_recipe(), label="Method", elem_id="recipe")
         recipe_note = gr.HTML(markup.note(recipe_sentence(first_recipe())), elem_classes="vq-noted")
-    return model_note, recipe_note
+    return recipe_note
 
 
 def _precision(fields: Fields) -> None:

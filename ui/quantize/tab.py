@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,19 @@ from gradio.components import Component
 
 import vitq_core as vq
 from vitq_core.experiment import open_picture
-from vitq_core.experiment.measure import Progress, part_of
 from vitq_core.experiment.samples import package_photographs
 
 from ..parts import markup, primer
 from ..parts.forms import LIGHT, at
-from ..parts.jobs import Job
+from ..parts.frame import Frame
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, from_form, problems
 from ..parts.thumbnails import GALLERY_LIMIT
 from ..running.run_parts import connect_download, connect_file, ended
-from ..running.runs import HEAVY, Run, Updates, check_settings, sentence
-from ..workbench import Workbench
+from ..running.runs import HEAVY, Updates, check_settings, sentence
+from ..running.server_run import ServerRun
+from ..running.sweeps import Sweep
+from ..workbench import ALONE, Kind, Reached, Workbench, planned
 from . import aims
 from .address import asked_for
 from .form import Form, build_form
@@ -39,35 +41,38 @@ NOT_OPENED = "This address cannot be opened."
 GONE = "This result is no longer in memory; press Quantize to compute it again."
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
-    """Adds the page to `studio`, which is being built."""
+def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
+    """Adds the page to the studio, which is being built."""
     with gr.Accordion(primer.TITLE, open=False, elem_id="primer"):
         gr.HTML(primer.primer())
     with gr.Row(elem_classes="vq-page"):
         with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
-            form = build_form()
+            form = build_form(frame.bar)
         with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
             results = build_results()
-    page = Page(bench, form, results)
+    page = Page(bench, form, results, frame.bar.shown)
     page.connect()
-    opened = studio.load(page.open, None, page.loads | {page.refused}, **LIGHT)
+    opened = frame.arrived.then(page.open, None, page.loads | {page.refused}, **LIGHT)
     seen = page.form.inputs | {page.shown, page.refused}
-    opened.then(page.reflect_opening, seen, page.results.status, **LIGHT)
-    studio.unload(page.quantizing.leave)
+    said = opened.then(page.reflect_opening, seen, page.results.status, **LIGHT)
+    page.quantizing.connect_finding(said, form.inputs, page.loads)
+    frame.studio.unload(page.quantizing.leave)
     return page
 
 
 class Page:
     """The handlers of one page definition; it keeps nothing of a visitor."""
 
-    def __init__(self, bench: Workbench, form: Form, results: Results):
-        self.bench, self.form, self.results = bench, form, results
-        self.shown = gr.State(None)  # the settings of the result on the page
+    def __init__(self, bench: Workbench, form: Form, results: Results, shown: gr.State):
+        """`shown`: the settings of the result on the page."""
+        self.bench, self.form, self.results, self.shown = bench, form, results, shown
         self.refused = gr.State(None)  # whether the page's address could not be opened
         self.done = gr.State(None)  # those of the run that just ended, None where it failed or was cancelled
-        self.quantizing = Run(
-            form.quantize, form.cancel, results.status, self.quantize, STOPPED, {self.done: None},
-            live=results.live, kept=self.shown, server=bench,
+        bench.kinds[aims.SMALLEST] = Kind(partial(aims.make_smallest, bench))
+        self.quantizing = ServerRun(
+            form.quantize, form.cancel, results.status, stopped=STOPPED, failed={self.done: None},
+            live=results.live, kept=self.shown, server=bench, sweeps=bench.sweeps, wanted=self.wanted,
+            show=self.show, kinds=(ALONE, aims.SMALLEST),
         )  # fmt: skip
 
     @property
@@ -78,6 +83,11 @@ class Page:
     def loads(self) -> set[Component]:
         """What `load` changes."""
         return self.outputs | self.form.inputs
+
+    def take(self, settings: RunSettings | None) -> Updates:
+        """A result that another page has made."""
+        outcome = self.bench.outcome(settings) if settings is not None else None
+        return gr.skip() if outcome is None else self._show(outcome)
 
     def load(self, settings: RunSettings) -> Updates:
         """A run of another page: its settings in the form, and its result where that is still in memory."""
@@ -120,31 +130,26 @@ class Page:
     def _title(self, data: Mapping[Component, Any]) -> str:
         return from_form(self.form.values(data)).title
 
-    def quantize(self, data: Mapping[Component, Any], progress: Progress, job: Job) -> Updates:
-        asked = from_form(self.form.values(data))
-        if data.get(self.form.aim) == aims.SMALLEST:
-            return self._smallest(asked, progress, job)
-        known = self.bench.outcome(asked) is not None
-        outcome = self.bench.quantize(asked, progress, job)
-        self.bench.keep(outcome.record, job.owner)
-        return self._show(outcome, known)
+    def wanted(self, data: Mapping[Component, Any]) -> dict[str, Any]:
+        """What is asked of the server."""
+        smallest = data.get(self.form.aim) == aims.SMALLEST
+        return planned(from_form(self.form.values(data)), kind=aims.SMALLEST if smallest else ALONE)
 
-    def _smallest(self, asked: RunSettings, progress: Progress, job: Job) -> Updates:
-        """The fewest bits that change no answer, the most where all do; the form then asks for these."""
-        best, total = None, len(aims.TRIED)
-        for number, settings in enumerate(aims.attempts(asked)):
-            outcome = self.bench.quantize(
-                settings, part_of(progress, number / total, (number + 1) / total), job
-            )
-            self.bench.keep(outcome.record, job.owner)
-            kept = aims.keeps_all(outcome)
-            best = outcome if kept or best is None else best
-            if not kept:
-                break
-        bits = {self.form.fields[name]: getattr(best.settings, name) for name in ("weight_bits", "act_bits")}
-        kind, said = aims.found(best)
-        status = {self.results.status: markup.banner(kind, best.settings.title, said)}
-        return {**self._show(best), **status, **bits, self.form.aim: aims.OWN}
+    def show(self, sweep: Sweep) -> Updates:
+        """What was made; after looking for the smallest model the form asks for its bits."""
+        reached: Reached = sweep.made[-1]
+        outcome = self.bench.outcome(reached.settings)
+        if outcome is None:
+            raise ValueError(GONE)
+        shown = self._show(outcome, reached.known)
+        if sweep.kind != aims.SMALLEST:
+            return shown
+        kind, said = aims.found(outcome)
+        bits = {
+            self.form.fields[name]: getattr(outcome.settings, name) for name in ("weight_bits", "act_bits")
+        }
+        status = markup.banner(kind, outcome.settings.title, said)
+        return {**shown, self.results.status: status, **bits, self.form.aim: aims.OWN}
 
     def open(self, request: gr.Request) -> Updates:
         """What a visitor finds: what the address asks for, or else a finished result of the settings that the

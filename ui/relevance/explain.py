@@ -42,8 +42,9 @@ SHOW_MAPS = "() => document.querySelector('#maps').scrollIntoView({behavior: 'sm
 class ExplainSection:
     """`listed`: the settings of the pictures in the gallery; `question`: what is explained."""
 
-    def __init__(self, bench: Workbench, score: ScoreSection, quantized: QuantizeSection):
-        self.bench, self.score, self.quantized = bench, score, quantized
+    def __init__(self, bench: Workbench, score: ScoreSection, quantized: QuantizeSection, shown: gr.State):
+        """`shown`: the settings of the result whose answers are explained."""
+        self.bench, self.score, self.quantized, self.shown_run = bench, score, quantized, shown
         self.pictures = Gallery(bench)
         self.listed, self.question = gr.State(None), gr.State(None)
         self.jobs = Jobs()  # what reads pictures: a large upload takes a minute
@@ -88,11 +89,11 @@ class ExplainSection:
 
     @property
     def inputs(self) -> set[Component]:
-        return set(self.quantized.fields.values()) | {self.quantized.shown}
+        return set(self.quantized.fields.values()) | {self.shown_run}
 
     @property
     def asked(self) -> set[Component]:
-        return {self.question, self.listed, self.target, self.kind, self.quantized.shown}
+        return {self.question, self.listed, self.target, self.kind, self.shown_run}
 
     def connect(self) -> None:
         self.fill.click(
@@ -128,10 +129,16 @@ class ExplainSection:
         """The gallery, and its first picture explained."""
 
         def work(cancel: Cancel) -> Updates:
-            settings = data[self.quantized.shown] or gallery_of(self.quantized.values(data))
+            settings = self.result(data) or gallery_of(self.quantized.values(data))
             return self._filled(settings, data[self.kind], cancel)
 
         return self._reading(request, work)
+
+    def result(self, data: Data) -> RunSettings | None:
+        """The result of all tabs, where it is one of the model on the page and still in memory."""
+        shown = data[self.shown_run]
+        mine = shown is not None and shown.model == data[self.score.fields["model"]]
+        return shown if mine and self.bench.outcome(shown) is not None else None
 
     def fill_gallery(self, settings: RunSettings, kind: str, request: gr.Request) -> Updates:
         """The pictures that `settings` stand for, the first of them explained."""
@@ -176,7 +183,7 @@ class ExplainSection:
         path, model = data[self.picture], data[self.score.fields["model"]]
         if not path:
             return gr.skip()
-        question = Question(model, ("file", path), Path(path).name, quantized=data[self.quantized.shown])
+        question = Question(model, ("file", path), Path(path).name, quantized=self.result(data))
         return {self.question: question, **self._ask(question, data, request)}
 
     def again(self, data: Data, request: gr.Request) -> Updates:

@@ -8,7 +8,6 @@ import gradio as gr
 from gradio.components import Component
 
 import vitq_core as vq
-from vitq_core.experiment.measure import Progress
 
 from ..learning.effort import effort_fields, follow_effort, iterations_field
 from ..learning.live import Live
@@ -16,11 +15,20 @@ from ..learning.view import build_modules, show_modules
 from ..parts import markup, steps
 from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT, Fields, lacking, recipe_choices, verdicts
-from ..parts.jobs import Job
 from ..parts.settings import NO_EFFORT, RUN_FIELDS, RunSettings
-from ..running.run_parts import care, connect_download, ended, model_download, start_and_stop, status_line
-from ..running.runs import Data, Run, Updates, check_settings
-from ..workbench import Workbench
+from ..running.run_parts import (
+    GONE,
+    care,
+    connect_download,
+    ended,
+    model_download,
+    start_and_stop,
+    status_line,
+)
+from ..running.runs import Data, Updates, check_settings
+from ..running.server_run import ServerRun
+from ..running.sweeps import Sweep
+from ..workbench import ALONE, Workbench, planned
 from .bits import BitsSection
 from .settings import run_of, run_problems
 
@@ -45,17 +53,10 @@ class QuantizeSection:
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_cards()
-        self.run = Run(
-            self.start,
-            self.stop,
-            self.status,
-            self.quantize,
-            STOPPED,
-            {self.done: None},
-            live=self.live,
-            kept=self.shown,
-            server=bench,
-        )
+        self.run = ServerRun(
+            self.start, self.stop, self.status, stopped=STOPPED, failed={self.done: None}, live=self.live,
+            kept=self.shown, server=bench, sweeps=bench.sweeps, wanted=self.wanted, show=self.show,
+        )  # fmt: skip
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
@@ -87,7 +88,7 @@ class QuantizeSection:
     def outputs(self) -> set[Component]:
         return {
             self.status, self.empty, self.panel, self.cards, self.warning, self.shown,
-            self.done, *self.modules.outputs,
+            self.done, self.bits.score.bar.shown, *self.modules.outputs,
         }  # fmt: skip
 
     def connect(self, tables: list[Any]) -> Any:
@@ -122,9 +123,15 @@ class QuantizeSection:
             raise ValueError(NO_TABLE)
         return run_of(self.values(data), self.bits.read_table(data))
 
-    def quantize(self, data: Data, progress: Progress, job: Job) -> Updates:
-        outcome = self.bench.quantize(self.settings(data), progress, job)
-        self.bench.keep(outcome.record, job.owner)
+    def wanted(self, data: Data) -> dict[str, Any]:
+        """What is asked of the server. Raises ValueError as `settings` does."""
+        return planned(self.settings(data), kind=ALONE)
+
+    def show(self, sweep: Sweep) -> Updates:
+        """What was made."""
+        outcome = self.bench.outcome(sweep.made[-1].settings)
+        if outcome is None:
+            raise ValueError(GONE)
         reached = outcome.settings
         return {
             self.status: ended(reached),
@@ -134,6 +141,7 @@ class QuantizeSection:
             self.warning: care(outcome.warning),
             self.shown: reached,
             self.done: reached,
+            self.bits.score.bar.shown: reached,
             **show_modules(self.modules, outcome),
         }
 

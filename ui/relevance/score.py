@@ -11,7 +11,8 @@ from vitq_core.experiment.measure import Progress
 
 from ..explaining.scoring import Scores
 from ..parts import layer_maps, markup, steps
-from ..parts.forms import LIGHT, Count, Fields, explain_pictures, model_field, pictures_fields, verdicts
+from ..parts.forms import LIGHT, Count, Fields, verdicts
+from ..parts.model_bar import ModelBar
 from ..running.run_parts import files_of, start_and_stop, status_line
 from ..running.runs import HEAVY, Data, Run, Updates, check_settings, sentence
 from ..workbench import Cancel, Workbench
@@ -26,21 +27,16 @@ STOPPED = markup.banner(
     "stopped", "Cancelled.", "What was gathered is kept: Score layers goes on from there."
 )
 EMPTY = steps.waiting("A map of blocks and layer types appears here.")
-COUNTS = [
-    Count("scored", "Pictures to score with", 64, f"{PREFIX}scored"),
-    Count("calibration", "Pictures to measure ranges on", 32, f"{PREFIX}calibration"),
-    Count("held_out", "Test pictures", 256, f"{PREFIX}held-out"),
-    Count("seed", "Random seed", 0, f"{PREFIX}seed"),
-]
+SCORED = Count("scored", "Pictures to score with", 64, f"{PREFIX}scored")
 LARGEST_FILE = 20_000_000  # bytes; a table of scores or bits has some kilobytes
 
 
 class ScoreSection:
-    """`fields` has the model and the pictures for all steps; `scores` a `Scores` or None."""
+    """`fields` has the model and the pictures above the tabs too; `scores`: a `Scores` or None."""
 
-    def __init__(self, bench: Workbench):
-        self.bench = bench
-        self.fields: Fields = {}
+    def __init__(self, bench: Workbench, bar: ModelBar):
+        self.bench, self.bar = bench, bar
+        self.fields: Fields = dict(bar.fields)
         self.scores = gr.State(None)
         with gr.Row(elem_classes="vq-page"):
             with gr.Column(scale=4, min_width=320, elem_classes="vq-form"):
@@ -58,14 +54,11 @@ class ScoreSection:
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):
-            model_note = model_field(self.fields, f"{PREFIX}model")
-        with gr.Group(elem_classes="vq-group"):
-            pictures_note = pictures_fields(self.fields, COUNTS, PREFIX)
+            self.fields[SCORED.name] = SCORED.build(90)
             names = [(_in_words(name), name) for name in _sources()]
             self.fields["importance"] = gr.Radio(
                 names, value="relevance", label="What makes a layer matter", elem_id=f"{PREFIX}importance"
             )
-        explain_pictures(self.fields, model_note, pictures_note)
         self.start, self.stop = start_and_stop("Score layers", "score", "score-cancel")
 
     def _build_map(self) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
+from gradio.components import Component
 
 from ..parts import markup, steps
 from ..parts.bits_table import is_filled
 from ..parts.forms import LIGHT
+from ..parts.frame import Frame
+from ..parts.model_bar import ModelBar
+from ..parts.settings import RunSettings
 from ..running.runs import HEAVY, Data, Updates, sentence
 from ..workbench import Workbench
 from .bits import BitsSection
@@ -26,44 +30,63 @@ STEPS = (
 )
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
-    """Adds the page to `studio`, which is being built."""
-    page = Page(bench)
+class Takes(Protocol):
+    """A page that shows results: `outputs` are the components that `take` changes."""
+
+    outputs: set[Component]
+
+    def take(self, settings: RunSettings | None) -> Updates: ...
+
+
+def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
+    """Adds the page to the studio, which is being built."""
+    page = Page(bench, frame.bar)
     page.connect(tab)
     for section in (page.score, page.bits, page.quantize):
-        studio.unload(section.run.leave)
-    studio.unload(page.explain.leave)
+        frame.studio.unload(section.run.leave)
+    frame.studio.unload(page.explain.leave)
+    return page
 
 
 class Page:
     """The four steps one below the other, and what has to happen in several of them together."""
 
-    def __init__(self, bench: Workbench):
-        self.bench = bench
+    def __init__(self, bench: Workbench, bar: ModelBar):
+        self.bench, self.bar = bench, bar
         self.opened = gr.State(None)  # the model that the page is filled for
         _step(1)
-        self.score = ScoreSection(bench)
+        self.score = ScoreSection(bench, bar)
         _step(2)
         self.bits = BitsSection(bench, self.score)
         _step(3)
         self.quantize = QuantizeSection(bench, self.bits)
         _step(4)
-        self.explain = ExplainSection(bench, self.score, self.quantize)
+        self.explain = ExplainSection(bench, self.score, self.quantize, bar.shown)
 
     def connect(self, tab: gr.Tab) -> None:
         scored = self.score.connect()
         tables = self.bits.connect()
-        quantized = self.quantize.connect(tables)
+        self.quantized = quantized = self.quantize.connect(tables)
         self.explain.connect()
         explained = self.explain.inputs | self.explain.asked
         quantized.success(self.compare, explained | {self.quantize.done}, self.explain.outputs, **HEAVY)
-        given = explained | self.bits.inputs | {self.bits.table, self.opened}
+        given = explained | self.bits.inputs | {self.bits.table, self.opened, self.bar.tab}
         outputs = {*self.outputs, self.opened}
         scored.success(self.follow, given | {self.score.scores}, outputs, show_progress="hidden", **HEAVY)
         model = self.score.fields["model"]
         cleared = model.change(self.clear, None, outputs, **LIGHT)
-        for event in (tab.select, cleared.then):
-            event(self.open, given, outputs, show_progress="hidden", trigger_mode="always_last", **HEAVY)
+        quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **HEAVY}
+        tab.select(self.open, given, outputs, **quiet)
+
+        def changed(data: Data, request: gr.Request) -> Iterator[Updates]:
+            """Another model was chosen, maybe while another tab is open."""
+            yield from self.open(data, request) if data[self.bar.tab] == tab.id else [gr.skip()]
+
+        cleared.then(changed, given, outputs, **quiet)
+
+    def connect_result(self, page: Takes) -> None:
+        """What was quantized here is the result of all tabs, which `page` shows."""
+        self.quantized.success(page.take, self.quantize.done, page.outputs, **LIGHT)
 
     @property
     def outputs(self) -> set[Any]:
@@ -88,10 +111,16 @@ class Page:
         yield from self._once(data[self.score.scores] is not None, data, request)
 
     def _once(self, possible: bool, data: Data, request: gr.Request) -> Iterator[Updates]:
-        if not possible or data[self.opened] == self.bits.values(data)["model"]:
+        if not possible or self._is_filled(data):
             yield gr.skip()
             return
         yield from self.explain.while_reading(lambda: self.fill(data, request))
+
+    def _is_filled(self, data: Data) -> bool:
+        """Whether the page is about the model, and its pictures are those of the newest result."""
+        result = self.explain.result(data)
+        opened = data[self.opened] == self.bits.values(data)["model"]
+        return opened and (result is None or data[self.explain.listed] == result)
 
     def fill(self, data: Data, request: gr.Request) -> Updates:
         """The base bits everywhere, unless there is a table already, and the gallery."""
@@ -100,8 +129,10 @@ class Page:
             shown = {self.opened: values["model"]}
             if not is_filled(data[self.bits.table]):
                 shown |= self.bits.start_table(values)
-            if not gallery_problems(values):
-                shown |= self.explain.fill_gallery(gallery_of(values), data[self.explain.kind], request)
+            result = self.explain.result(data)
+            if result is not None or not gallery_problems(values):
+                pictures = result or gallery_of(values)
+                shown |= self.explain.fill_gallery(pictures, data[self.explain.kind], request)
             return shown
         except Exception as error:
             return {

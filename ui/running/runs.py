@@ -65,6 +65,8 @@ class Run:
     _asked_for: dict[str, dict] = field(default_factory=dict)
     _name: Callable[[Data], str] = lambda data: "That"
 
+    queue = HEAVY  # how Gradio runs it
+
     def connect(
         self,
         inputs: set[Component],
@@ -76,7 +78,7 @@ class Run:
         self._name = name
 
         def begin(data: Data, request: gr.Request) -> tuple[str, Any, Any]:
-            self.jobs.start(request.session_hash)
+            self.start_job(data, request)
             self._asked_for[request.session_hash] = dict(data)
             said = WAITING if self.server is not None and self.server.busy() else "Starting …"
             return (
@@ -86,12 +88,12 @@ class Run:
             )
 
         bar = [self.status, self.start, self.stop]
-        begun = self.start.click(
+        self.begun = begun = self.start.click(
             begin, inputs, bar, validator=validate, concurrency_limit=None, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
         run = begun.success(
-            self.run, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **HEAVY
+            self.run, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **self.queue
         )
         cancelled = self.stop.click(self.cancel, list(self._kept), bar, **LIGHT)
         abandon_id = (
@@ -103,6 +105,10 @@ class Run:
         if self.live is not None:
             self.live.connect(begun, self.jobs)
         return run
+
+    def start_job(self, data: Data, request: gr.Request) -> None:
+        """Called before the run has its turn."""
+        self.jobs.start(request.session_hash)
 
     def run(
         self,
@@ -119,12 +125,14 @@ class Run:
         except vq.Cancelled:
             shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
         except Exception as error:
-            failed = f"{self._called(data)} did not work."
-            banner = markup.banner("error", failed, sentence(error), _title(data.get(self.kept)))
-            shown = {**self.failed, self.status: banner}
+            shown = self._failed(data, sentence(error))
         finally:
             self.jobs.forget(request.session_hash, job)
         return {**self.idle_buttons(), **shown}
+
+    def _failed(self, data: Data, said: str) -> Updates:
+        failed = f"{self._called(data)} did not work."
+        return {**self.failed, self.status: markup.banner("error", failed, said, _title(data.get(self.kept)))}
 
     def cancel(self, request: gr.Request, kept: Any = None) -> Updates:
         """Raises, so that Gradio does not drop the run's event, where it finishes with what it has."""

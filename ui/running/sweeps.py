@@ -1,10 +1,11 @@
-"""Runs that belong to the server: made one after the other behind what visitors do, also after a restart."""
+"""Runs that belong to the server and not to a page: made one after the other, also after a restart."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from typing import Any
 
@@ -15,23 +16,36 @@ from ..parts.jobs import Job
 from .runs import sentence
 
 log = logging.getLogger(__name__)
+WAITING, BEGINNING = "Waiting", "Beginning"
 
-Make = Callable[[Mapping[str, Any], str, Callable[[float, str], None], Job], None]
+Make = Callable[[Mapping[str, Any], str, Callable[[float, str], None], Job], Any]
 
 
 @dataclass
 class Sweep:
-    """How far a plan is. `done`: runs that are there, `failed`: (what was asked, a sentence) of the others;
-    `share` and `said`: of the run under way.
+    """How far a plan is. `made`: what each run that is there gave, `failed`: (what was asked, a sentence) of
+    the others; `share` and `said`: of the run under way.
     """
 
     plan: Plan
     state: str = RUNNING
-    done: int = 0
+    made: list[Any] = field(default_factory=list)
     share: float = 0.0
-    said: str = "Waiting"
+    said: str = WAITING
     failed: list[tuple[Mapping[str, Any], str]] = field(default_factory=list)
     job: Job = field(default_factory=Job)
+
+    def __post_init__(self) -> None:
+        self.job.owner = self.plan.owner
+
+    @property
+    def kind(self) -> str:
+        """Of its runs."""
+        return self.plan.wanted[0].get("kind", "") if self.plan.wanted else ""
+
+    @property
+    def done(self) -> int:
+        return len(self.made)
 
     @property
     def total(self) -> int:
@@ -43,12 +57,16 @@ class Sweep:
 
 
 class Sweeps:
-    """`make(wanted, owner, progress, job)` makes a run, or finds that it is there; raises as a run does."""
+    """`make(wanted, owner, progress, job)` makes a run, or finds that it is there; raises as a run does.
+
+    A plan of one run goes before the next run of a longer one: somebody waits for it.
+    """
 
     def __init__(self, make: Make, plans: PlanStore | None = None):
         self.make, self.plans = make, plans or PlanStore()
         self._sweeps: dict[str, Sweep] = {}
         self._waiting: list[Sweep] = []
+        self._now: Sweep | None = None
         self._changed = Condition()
         self._worker: Thread | None = None
 
@@ -95,10 +113,20 @@ class Sweeps:
         """None where it is not of this server's time."""
         return self._sweeps.get(plan_id) if plan_id else None
 
-    def newest(self, owner: str) -> Sweep | None:
-        """The one that this `owner` asked for last."""
-        own = [sweep for sweep in self._sweeps.values() if sweep.plan.owner == owner]
+    def newest(self, owner: str, kinds: Collection[str]) -> Sweep | None:
+        """The one that this `owner` asked for last, of runs of these `kinds`."""
+        own = [
+            sweep for sweep in self._sweeps.values() if sweep.plan.owner == owner and (sweep.kind in kinds)
+        ]
         return own[-1] if own else None
+
+    def before(self, plan_id: str) -> int:
+        """How many runs are made before the next one of this plan."""
+        with self._changed:
+            sweep = self._sweeps.get(plan_id)
+            if sweep is None or sweep is self._now or sweep not in self._waiting:
+                return 0
+            return self._waiting.index(sweep) + (self._now is not None)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Until nothing is to be made any more; False where that takes longer."""
@@ -112,40 +140,55 @@ class Sweeps:
             sweep = Sweep(plan)
             self._sweeps.pop(plan.id, None)
             self._sweeps[plan.id] = sweep
-            self._waiting.append(sweep)
+            self._wait(sweep)
             if self._worker is None:
                 self._worker = Thread(target=self._work, daemon=True, name="sweeps")
                 self._worker.start()
             self._changed.notify_all()
 
+    def _wait(self, sweep: Sweep) -> None:
+        """Behind those that wait; of one run, before those of more."""
+        place = len(self._waiting)
+        if sweep.total == 1:
+            place = next((i for i, other in enumerate(self._waiting) if other.total > 1), place)
+        self._waiting.insert(place, sweep)
+
     def _work(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                sweep = self._waiting.pop(0)
-            self._carry_out(sweep)
+                self._now = sweep = self._waiting.pop(0)
+            if sweep.state == RUNNING:
+                self._make_next(sweep)
             with self._changed:
+                self._now = None
+                if sweep.state == RUNNING:
+                    self._wait(sweep)
                 self._changed.notify_all()
 
-    def _carry_out(self, sweep: Sweep) -> None:
-        for wanted in sweep.plan.wanted:
-            if sweep.state != RUNNING:
-                return
-            sweep.share, sweep.said = 0.0, "Waiting"
+    def _make_next(self, sweep: Sweep) -> None:
+        """The next run of a plan, which has ended with its last one."""
+        wanted = sweep.plan.wanted[sweep.ended] if sweep.ended < sweep.total else None
+        if wanted is not None:
+            sweep.share, sweep.said = 0.0, BEGINNING
             try:
-                self.make(wanted, sweep.plan.owner, lambda done, said: _hear(sweep, done, said), sweep.job)
+                made = self.make(wanted, sweep.plan.owner, partial(_hear, sweep), sweep.job)
             except vq.Cancelled:
+                self.stop(sweep.plan.id)  # of itself, where it was not told to
                 return
             except Exception as error:
                 sweep.failed.append((wanted, sentence(error)))
             else:
-                sweep.done += 1
-        if sweep.state == RUNNING:
-            try:
-                self.plans.mark(sweep.plan.id, DONE)
-            except vq.StorageError as error:
-                log.warning("the end of a sweep was not kept: %s", error)
-            sweep.state = DONE
+                sweep.made.append(made)
+        if sweep.state == RUNNING and sweep.ended == sweep.total:
+            self._end(sweep)
+
+    def _end(self, sweep: Sweep) -> None:
+        try:
+            self.plans.mark(sweep.plan.id, DONE)
+        except vq.StorageError as error:
+            log.warning("the end of a sweep was not kept: %s", error)
+        sweep.state = DONE
 
 
 def _hear(sweep: Sweep, done: float, said: str) -> None:

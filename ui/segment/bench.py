@@ -74,7 +74,7 @@ class SegmentBench:
         self._compared: Cache[Compared] = memory.cache(KEPT_ANSWERS, weigh=lambda kept: kept.megabytes)
         # Both models of one question after each other: two at once would only share the processor.
         self._asking = Lock()
-        bench.kinds[MASKS] = Kind(_plan, self.make)
+        bench.kinds[MASKS] = Kind(self.make, _plan)
 
     def full(self, model_id: str) -> Answerer:
         """The full-precision model. Raises ValueError for what is none."""

@@ -10,6 +10,7 @@ from vitq_core.experiment.measure import Progress
 
 from ..parts import markup, steps
 from ..parts.forms import LIGHT
+from ..parts.frame import Frame
 from ..parts.jobs import Job
 from ..running.run_parts import care, connect_download, ended, model_download, status_line
 from ..running.runs import Data, Run, Updates, check_settings
@@ -31,17 +32,18 @@ MEASURE = ("Measure both", "How well each model finds objects whose outlines are
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> None:
-    """Adds the page to `studio`, which is being built."""
+def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page | None:
+    """Adds the page to the studio, which is being built."""
     segmenting = SegmentBench(bench)
     add_endpoint(segmenting)
     if not settings.models():
         gr.HTML(markup.banner("idle", NO_MODEL), elem_id="segment-none")
-        return
+        return None
     page = Page(segmenting)
     page.connect(tab)
     for run in (page.run, page.everything.run, page.measuring.run):
-        studio.unload(run.leave)
+        frame.studio.unload(run.leave)
+    return page
 
 
 class Page:

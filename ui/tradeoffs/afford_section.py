@@ -244,9 +244,8 @@ class AffordSection:
             found = self.bench.affording.within(model, float(bits), tuple(map(tuple, pins)))
         except Exception as error:
             return {self.runs.status: markup.banner("error", "Nothing was begun.", sentence(error))}
-        judged = int(data[self.runs.fields["judged"]])
         table = tuple((layer, *pair) for layer, pair in found.table.items())
-        asked = RunSettings(model, METHOD, held_out=judged, table=table)
+        asked = RunSettings(model, METHOD, table=table, **settings.data_of(self.runs.values(data)))
         title = f"{model} within {found.cost.size_mb:.2f} MB"
         return self.runs.start(data, request, title, [planned(asked, title)])
 

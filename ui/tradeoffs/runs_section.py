@@ -14,6 +14,7 @@ from vitq_core.experiment.runs import RUNNING, STOPPED, Plan, as_csv
 
 from ..parts import markup
 from ..parts.forms import LIGHT, Count, Fields, bits_slider, first_recipe
+from ..parts.model_bar import ModelBar
 from ..parts.model_list import SHOWN
 from ..parts.settings import RunSettings
 from ..parts.stored_outcome import run_settings
@@ -21,7 +22,7 @@ from ..parts.visitors import seen_by
 from ..running.run_parts import connect_file, status_line
 from ..running.runs import Data, Updates, check_settings, sentence
 from ..running.sweeps import Sweep
-from ..workbench import MASKS, Workbench
+from ..workbench import ANSWERS, MASKS, Workbench
 from . import settings, view
 from .chart import Guess, chart
 from .points import COSTS, Point, comparable, points_of
@@ -36,15 +37,16 @@ MIXED = (
 )
 NOT_YOURS = "There is no such run of yours any more."
 NOTHING_CHOSEN = "Click on a row of the table first."
+IN_SWEEPS = (ANSWERS, MASKS)  # kinds of runs
 NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
 
 
 class RunsSection:
     """`chosen`: ids of the runs looked at; `plan`: of the sweep shown; `guess`: a prediction."""
 
-    def __init__(self, bench: Workbench):
+    def __init__(self, bench: Workbench, bar: ModelBar):
         self.bench = bench
-        self.fields: Fields = {}
+        self.fields: Fields = dict(bar.fields)
         self.chosen, self.plan, self.guess = gr.State(None), gr.State(None), gr.State(None)
         self.timer = gr.Timer(TICK, active=False)
         with gr.Row(elem_classes="vq-page"):
@@ -54,13 +56,12 @@ class RunsSection:
                 self._build_results()
 
     def _build_form(self) -> None:
-        models = settings.models()
         with gr.Group(elem_classes="vq-group"):
-            self.fields["model"] = gr.Dropdown(
-                models, value=models[0][1], label="Model", elem_id="tradeoffs-model"
-            )
             self.fields["method"] = gr.Dropdown(
-                _methods(models[0][1]), value=first_recipe(), label="Method", elem_id="tradeoffs-method"
+                _methods(self.fields["model"].value),
+                value=first_recipe(),
+                label="Method",
+                elem_id="tradeoffs-method",
             )
             self.by_bits = gr.Button(
                 "Try 8, 6, 4, 3, 2 bits", variant="primary", elem_id="tradeoffs-bits-sweep"
@@ -68,8 +69,8 @@ class RunsSection:
         with gr.Group(elem_classes="vq-group"):
             self.fields["bits"] = bits_slider("Bits", "tradeoffs-bits")
             self.by_method = gr.Button("Compare all methods", elem_id="tradeoffs-method-sweep")
-        with gr.Group(elem_classes="vq-group"):
-            count = Count("judged", "Test pictures", settings.JUDGED, "tradeoffs-judged")
+        with gr.Group(elem_classes="vq-group", visible=False) as self.scenes:
+            count = Count("judged", "Scenes to judge on", settings.JUDGED, "tradeoffs-judged")
             self.fields["judged"] = count.build(90)
         with gr.Row(elem_classes="vq-actions"):
             self.stop = gr.Button("Stop", interactive=False, elem_id="tradeoffs-stop", min_width=90)
@@ -107,7 +108,7 @@ class RunsSection:
     def connect(self, tab: gr.Tab) -> None:
         tab.select(self.open, self.asked, self.outputs, **LIGHT)
         model = self.fields["model"]
-        model.change(_model_chosen, model, [self.fields["method"], self.fields["judged"]], **LIGHT)
+        model.change(_model_chosen, model, [self.fields["method"], self.scenes], **LIGHT)
         for event in (model.change, self.cost.input):
             event(self.show, self.asked, self.outputs, **LIGHT)
         self.by_bits.click(self.sweep_bits, self.asked, self.outputs, **LIGHT)
@@ -133,7 +134,7 @@ class RunsSection:
 
     def open(self, data: Data, request: gr.Request) -> Updates:
         """At a look at the page, also after a reload: the sweep that this visitor asked for last goes on."""
-        sweep = self.bench.sweeps.newest(self.owner(request))
+        sweep = self.bench.sweeps.newest(self.owner(request), IN_SWEEPS)
         return self.show({**data, self.plan: sweep and sweep.plan.id}, request)
 
     def show(self, data: Data, request: gr.Request) -> Updates:
@@ -188,15 +189,15 @@ class RunsSection:
         wrong = settings.problems(values)
         if wrong:
             return {self.status: check_settings(wrong, self.fields)}
-        model, judged = values["model"], int(values["judged"])
-        plan = self.bench.kinds[settings.kind_of(model)].plan
-        wanted = [plan(model, recipe, bits, judged) for recipe, bits in runs(values)]
+        model = values["model"]
+        plan, data_asked = self.bench.kinds[settings.kind_of(model)].plan, settings.data_of(values)
+        wanted = [plan(model, recipe, bits, **data_asked) for recipe, bits in runs(values)]
         return self.start(data, request, f"{title} of {model}", wanted)
 
     def start(self, data: Data, request: gr.Request, title: str, wanted: Sequence[Any]) -> Updates:
         """Make these runs, behind everything else."""
         owner = self.owner(request)
-        before = self.bench.sweeps.newest(owner)
+        before = self.bench.sweeps.newest(owner, IN_SWEEPS)
         if before is not None and before.state == RUNNING:
             said = markup.banner("warning", "One sweep at a time.", "Stop the one that is under way first.")
             return {self.status: said}
@@ -289,6 +290,5 @@ def _methods(model_id: Any) -> list[tuple[str, str]]:
 
 
 def _model_chosen(model_id: Any) -> tuple[Any, Any]:
-    known = _methods(model_id)
-    judged = settings.FEWER if settings.kind_of(model_id) == MASKS else settings.JUDGED
-    return gr.update(choices=known, value=first_recipe()), judged
+    methods = gr.update(choices=_methods(model_id), value=first_recipe())
+    return methods, gr.update(visible=settings.kind_of(model_id) == MASKS)

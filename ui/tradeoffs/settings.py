@@ -8,26 +8,15 @@ from typing import Any
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS
 
+from ..parts import settings
 from ..parts.checks import one_of, whole
 from ..parts.method_options import methods
-from ..parts.model_list import ALL, SEGMENTS, choices, offered
+from ..parts.model_list import ALL, SEGMENTS, offered_ids, task_of
 from ..parts.settings import MAX_HELD_OUT
 from ..workbench import ANSWERS, MASKS
 
 BITS = (8, 6, 4, 3, 2)
-JUDGED = 256
-FEWER = 64  # of Segment Anything, which is asked for every object
-
-
-def models() -> list[tuple[str, str]]:
-    """(text, id) of every model, of every task."""
-    return choices(ALL)
-
-
-def task_of(model_id: Any) -> str:
-    """Empty for what is no model's id."""
-    info = offered(model_id, ALL)
-    return "" if info is None else info.task
+JUDGED = 64  # scenes: Segment Anything is asked for every object
 
 
 def methods_for(model_id: Any) -> dict[str, vq.Recipe]:
@@ -41,14 +30,23 @@ def kind_of(model_id: Any) -> str:
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the values of a sweep, {field: a sentence}."""
-    known = [name for _, name in models()]
-    found = {
-        "model": one_of(values.get("model"), known),
-        "method": one_of(values.get("method"), methods_for(values.get("model"))),
-        "bits": whole(values.get("bits"), MIN_BITS, MAX_BITS),
-        "judged": whole(values.get("judged"), 1, MAX_HELD_OUT),
-    }
-    return {field: sentence for field, sentence in found.items() if sentence}
+    model, bits = values.get("model"), whole(values.get("bits"), MIN_BITS, MAX_BITS)
+    named = {"method": one_of(values.get("method"), methods_for(model)), "bits": bits}
+    if kind_of(model) == MASKS:
+        named["judged"] = whole(values.get("judged"), 1, MAX_HELD_OUT)
+    else:
+        # of the method and its bits it is said above
+        usual = {**values, "recipe": next(iter(methods())), "weight_bits": MAX_BITS, "act_bits": MAX_BITS}
+        named |= {"model": one_of(model, offered_ids(ALL)), **settings.general_problems(usual)}
+    return {field: sentence for field, sentence in named.items() if sentence}
+
+
+def data_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan says of its pictures, for values without `problems`."""
+    if kind_of(values["model"]) == MASKS:
+        return {"judged": int(values["judged"])}
+    counts = {name: int(values[name]) for name in ("calibration", "held_out", "seed")}
+    return {**counts, **settings.places(values)}
 
 
 def by_bits(values: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from ..parts import steps
+from ..parts.frame import Frame
+from ..parts.model_bar import ModelBar
 from ..running.opening import Opens, connect_opening
 from ..workbench import Workbench
 from .afford_section import AffordSection
@@ -17,20 +19,20 @@ AFFORD = (
 )
 
 
-def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
-    """Adds the page to `studio`, which is being built."""
-    page = Page(bench)
+def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
+    """Adds the page to the studio, which is being built."""
+    page = Page(bench, frame.bar)
     page.connect(tab)
-    studio.unload(page.afford.run.leave)
+    frame.studio.unload(page.afford.run.leave)
     return page
 
 
 class Page:
     """The handlers of one page definition; it keeps nothing of a visitor."""
 
-    def __init__(self, bench: Workbench):
+    def __init__(self, bench: Workbench, bar: ModelBar):
         gr.HTML(steps.step(1, *RUNS), elem_classes="vq-first")
-        self.runs = RunsSection(bench)
+        self.runs = RunsSection(bench, bar)
         gr.HTML(steps.step(2, *AFFORD))
         self.afford = AffordSection(bench, self.runs)
 

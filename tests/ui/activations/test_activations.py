@@ -15,6 +15,7 @@ from tests import nasty
 from ui.activations import figures, tab
 from ui.activations.tab import SLIDERS, Page
 from ui.parts.jobs import Job
+from ui.parts.model_bar import ModelBar
 from ui.parts.site_names import layer_name, tensor_name
 from ui.workbench import Workbench
 from vitq_core.experiment import is_number
@@ -38,7 +39,7 @@ def bench(tmp_path_factory, tiny_model) -> Workbench:
 @pytest.fixture(scope="module")
 def page(bench) -> Page:
     with gr.Blocks(), gr.Tab("Activations"):
-        return Page(bench)
+        return Page(bench, ModelBar())
 
 
 @pytest.fixture

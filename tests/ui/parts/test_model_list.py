@@ -8,7 +8,7 @@ import pytest
 
 import vitq_core as vq
 from ui import api
-from ui.parts import forms, settings
+from ui.parts import forms, model_bar, settings
 from ui.parts.model_list import ALL, SEGMENTS, choices, offered, offered_ids, offered_models
 
 from .test_settings import GOOD
@@ -23,7 +23,7 @@ def test_a_model_that_answers_prompts_is_offered_by_no_other_tab() -> None:
     offers.append([info["id"] for info in api.list_models()])
     for ids in offers:
         assert ids and not set(ids) & set(segmenting)
-    assert offered("sam-vit-b") is None and forms.model_sentence("sam-vit-b") == ""
+    assert offered("sam-vit-b") is None and model_bar.model_sentence("none") == ""
 
 
 def test_the_tab_that_asks_for_prompts_offers_it() -> None:

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from tests import nasty
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.parts.visitors import EVERYBODY, NOBODY
 from ui.quantize.address import asked_for
@@ -41,7 +42,7 @@ def test_a_kept_run_is_opened_by_whoever_may_see_it(bench, folder, monkeypatch) 
     with pytest.raises(ValueError, match="somebody else's"):
         asked_for(bench, {"run": kept.id}, NOBODY)
     with gr.Blocks():
-        page = Page(bench, build_form(), build_results())
+        page = Page(bench, build_form(ModelBar()), build_results(), gr.State(None))
     me = SimpleNamespace(session_hash="me", query_params={"run": kept.id})
     seen = page.open(me)
     assert seen[page.shown] == settings and settings.title in seen[page.results.status]

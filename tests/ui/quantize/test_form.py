@@ -9,6 +9,7 @@ import vitq_core as vq
 from tests.ui.parts.test_settings import GOOD
 from ui.parts.forms import first_recipe
 from ui.parts.method_options import AUTOMATIC, shown_options
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import from_form, problems
 from ui.quantize.form import Form, _recipe_chosen, build_form
 from vitq_core.common.options import check_given, number, option, switch
@@ -57,7 +58,7 @@ def somebody_elses(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def form() -> Form:
     with gr.Blocks():
-        return build_form()
+        return build_form(ModelBar())
 
 
 def test_there_is_a_field_for_every_option_that_is_seen_where_the_method_has_it():

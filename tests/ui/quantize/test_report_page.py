@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.quantize.form import build_form
 from ui.quantize.report_page import report_page
@@ -54,7 +55,7 @@ def test_no_changed_answer_is_said(bench, outcome) -> None:
 
 def test_the_button_makes_the_file(bench, outcome) -> None:
     with gr.Blocks():
-        page = Page(bench, build_form(), build_results())
+        page = Page(bench, build_form(ModelBar()), build_results(), gr.State(None))
     path = Path(page.report(outcome.settings))
     assert path.suffix == ".html" and outcome.settings.title in path.read_text()
     with pytest.raises(gr.Error, match="no longer in memory"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from ui.parts.jobs import Job
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings, StoppedRun
 from ui.quantize import aims
 from ui.quantize.form import build_form
@@ -19,7 +19,7 @@ ME = SimpleNamespace(session_hash="me")
 @pytest.fixture
 def page(bench) -> Page:
     with gr.Blocks():
-        return Page(bench, build_form(), build_results())
+        return Page(bench, build_form(ModelBar()), build_results(), gr.State(None))
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def said(page: Page, settings: RunSettings, shown: RunSettings | None = None) ->
     return page.reflect(form(page, settings, shown), ME)
 
 
-def test_a_run_shows_its_result_and_names_it(page, settings):
-    updates = page.quantize(form(page, settings), lambda done, message: None, Job())
+def test_a_run_shows_its_result_and_names_it(page, settings, pressed):
+    updates = pressed(page.quantizing, form(page, settings), ME)
     assert updates[page.shown] == updates[page.done] == settings
     assert settings.title in updates[page.results.status]
     assert "example" not in updates[page.results.status]
@@ -52,17 +52,17 @@ def test_a_run_shows_its_result_and_names_it(page, settings):
     assert "Below is still" in page.settle(form(page, replace(settings, weight_bits=5), settings))
 
 
-def test_the_button_says_where_its_result_was_there_already(page, bench, settings):
+def test_the_button_says_where_its_result_was_there_already(page, bench, settings, pressed):
     for stored in (False, True):
         bench._outcomes.put(settings, replace(bench.quantize(settings), stored=stored))
-        updates = page.quantize(form(page, settings, settings), lambda done, message: None, Job())
+        updates = pressed(page.quantizing, form(page, settings, settings), ME)
         assert "already the result of these settings" in updates[page.results.status]
         assert ("An example" in updates[page.results.status]) == stored
     assert page.settle(form(page, settings, settings)) == gr.skip(), "the sentence stays"
 
 
-def test_another_form_dims_the_result_and_the_same_one_brings_it_back(page, settings):
-    page.quantize(form(page, settings), lambda done, message: None, Job())
+def test_another_form_dims_the_result_and_the_same_one_brings_it_back(page, settings, pressed):
+    pressed(page.quantizing, form(page, settings), SimpleNamespace(session_hash="you"))
     other = replace(settings, weight_bits=5)
     assert "Nothing quantized yet" in said(page, settings)
     assert f"Below is still {settings.title}" in said(page, other, settings)
@@ -109,9 +109,9 @@ def test_a_run_that_was_started_first_is_not_talked_over(page, bench, settings, 
     assert said(page, settings, settings) == gr.skip()
 
 
-def test_the_smallest_model_that_keeps_every_answer_is_looked_for(page, bench, settings):
+def test_the_smallest_model_that_keeps_every_answer_is_looked_for(page, bench, settings, pressed):
     asked = form(page, replace(settings, recipe="minmax", weight_bits=8, act_bits=8))
-    updates = page.quantize({**asked, page.form.aim: aims.SMALLEST}, lambda done, message: None, Job())
+    updates = pressed(page.quantizing, {**asked, page.form.aim: aims.SMALLEST}, ME)
     found = updates[page.shown]
     assert (
         updates[page.form.fields["weight_bits"]] == updates[page.form.fields["act_bits"]] == found.weight_bits

@@ -8,6 +8,7 @@ import pytest
 import vitq_core as vq
 from ui.explaining.scoring import Scores
 from ui.parts import bits_table
+from ui.parts.model_bar import ModelBar
 from ui.relevance.bits_view import LABELS
 from ui.relevance.tab import Page
 
@@ -15,7 +16,7 @@ from ui.relevance.tab import Page
 @pytest.mark.parametrize("limit", LABELS)
 def test_a_limit_that_is_too_small_is_named_as_the_form_calls_it_with_one_that_works(limit, bench):
     with gr.Blocks():
-        section = Page(bench).bits
+        section = Page(bench, ModelBar()).bits
     layers = bench.relevance.uniform("demo-vit", 4, 4)
     scores = Scores("demo-vit", vq.Importance("relevance", 2, dict.fromkeys(layers, 1.0), {}, {}))
     parts = section.score.fields | section.fields
@@ -34,7 +35,7 @@ def test_a_limit_that_is_too_small_is_named_as_the_form_calls_it_with_one_that_w
 @pytest.fixture
 def section(bench):
     with gr.Blocks():
-        return Page(bench).bits
+        return Page(bench, ModelBar()).bits
 
 
 @pytest.fixture

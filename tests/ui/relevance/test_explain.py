@@ -14,6 +14,7 @@ from gradio.state_holder import SessionState
 from PIL import ExifTags, Image
 
 from ui.parts import markup
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.quantize.form import build_form
 from ui.quantize.results import build_results
@@ -30,8 +31,8 @@ class Visitor:
 
     def __init__(self, bench: Any):
         with gr.Blocks() as self.studio:
-            self.relevance = Page(bench)
-            self.quantize = QuantizePage(bench, build_form(), build_results())
+            self.relevance = Page(bench, ModelBar())
+            self.quantize = QuantizePage(bench, build_form(ModelBar()), build_results(), gr.State(None))
             self.relevance.explain.connect()
             self.quantize.connect()
         self.explain = self.relevance.explain

@@ -5,13 +5,14 @@ import pytest
 
 import vitq_core as vq
 from ui.explaining.scoring import Scoring
+from ui.parts.model_bar import ModelBar
 from ui.relevance.tab import Page
 
 
 @pytest.mark.parametrize(("source", "known"), [("relevance", True), ("magic", False)])
 def test_uploaded_scores_come_from_a_source_that_exists(source, known, bench, tmp_path):
     with gr.Blocks():
-        section = Page(bench).score
+        section = Page(bench, ModelBar()).score
     layers = dict.fromkeys(bench.relevance.uniform("demo-vit", 4, 4), 1.0)
     vq.Importance(source, 2, layers, layers, {}).save(tmp_path / "scores.json")
     data = {part: part.value for part in section.inputs} | {section.upload: str(tmp_path / "scores.json")}

@@ -44,7 +44,7 @@ def plans(tmp_path):
 
 
 def plan(*numbers: int, owner: str = "me") -> Plan:
-    return Plan("numbers", tuple({"n": number} for number in numbers), owner)
+    return Plan("numbers", tuple({"kind": "numbers", "n": number} for number in numbers), owner)
 
 
 def test_all_are_made_in_order_and_one_that_fails_is_named(maker, plans) -> None:
@@ -54,9 +54,10 @@ def test_all_are_made_in_order_and_one_that_fails_is_named(maker, plans) -> None
     assert maker.made == [1, 2, 3]
     sweep = sweeps.sweep(first)
     assert (sweep.done, sweep.ended, sweep.total, sweep.state) == (2, 3, 3, DONE)
-    assert sweep.failed == [({"n": 13}, "thirteen is too many.")]
+    assert sweep.failed == [({"kind": "numbers", "n": 13}, "thirteen is too many.")]
     assert {each.id: each.state for each in plans.all()} == {first: DONE, second: DONE}
-    assert sweeps.newest("me") is sweeps.sweep(second) and sweeps.newest("they") is None
+    assert sweeps.newest("me", ["numbers"]) is sweeps.sweep(second)
+    assert sweeps.newest("they", ["numbers"]) is None and sweeps.newest("me", ["letters"]) is None
     assert sweeps.sweep("none") is None and sweeps.sweep(None) is None
 
 

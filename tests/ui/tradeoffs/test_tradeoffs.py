@@ -14,6 +14,7 @@ import vitq_core as vq
 from tests import nasty
 from ui.explaining.affording import STEPS, predicted_from
 from ui.parts.jobs import Job
+from ui.parts.model_bar import ModelBar
 from ui.quantize.form import build_form
 from ui.quantize.results import build_results
 from ui.quantize.tab import Page as QuantizePage
@@ -26,7 +27,12 @@ from vitq_core.experiment import is_number
 
 ME = SimpleNamespace(session_hash="me")
 MODEL, SOON = "demo-vit", 120.0
-GOOD = {"model": MODEL, "method": "minmax", "bits": 4, "judged": 8}
+GOOD = {
+    "model": MODEL, "method": "minmax", "bits": 4, "judged": 8, "calibration": 32, "held_out": 8, "seed": 0,
+    "pictures": "own", "folder": "", "uploads": None,
+}  # fmt: skip
+# Not the files of pictures, which are built in here, nor the scenes of other models.
+CHECKED = [field for field in GOOD if field not in ("folder", "uploads", "judged")]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def bench(tmp_path_factory, tiny_model) -> Workbench:
 @pytest.fixture(scope="module")
 def page(bench) -> Page:
     with gr.Blocks(), gr.Tab("Trade-offs"):
-        return Page(bench)
+        return Page(bench, ModelBar())
 
 
 @pytest.fixture
@@ -129,15 +135,27 @@ def test_no_other_run_beats_one_of_the_front(bench, swept):
     assert comparable(points) == points and points_of(bench.runs.all(), "another") == []
 
 
-@pytest.mark.parametrize("field", GOOD)
+@pytest.mark.parametrize("field", CHECKED)
 def test_what_no_sweep_can_be_made_of_is_said(page, held, field):
     for value in nasty.SENT.values():
         seen = page.runs.sweep_methods({**held, page.runs.fields[field]: value}, ME)
         assert "Check the settings" in seen[page.runs.status]
 
 
+def test_scenes_count_for_segment_anything_alone(page, held):
+    fields = page.runs.fields
+    asked = {**held, fields["model"]: "demo-sam", fields["judged"]: 0.5}
+    assert fields["judged"].label in page.runs.sweep_methods(asked, ME)[page.runs.status]
+    values = page.runs.values(held) | {"pictures": "folder", "folder": " x ", "judged": 0.5}
+    assert settings.problems(values) == {}
+    assert settings.data_of(values) == {
+        "calibration": 32, "held_out": 8, "seed": 0, "pictures": "folder", "folder": "x",
+    }  # fmt: skip
+    assert settings.data_of({"model": "demo-sam", "judged": 5}) == {"judged": 5}
+
+
 def test_one_sweep_at_a_time(page, bench, held, monkeypatch):
-    monkeypatch.setattr(bench.sweeps, "newest", lambda owner: SimpleNamespace(state="running"))
+    monkeypatch.setattr(bench.sweeps, "newest", lambda owner, kinds: SimpleNamespace(state="running"))
     assert "One sweep at a time" in page.runs.sweep_bits(held, ME)[page.runs.status]
 
 
@@ -192,7 +210,7 @@ def test_what_no_slider_sends_is_a_sentence(page, held, part):
                 assert "A number from 0 on." in said or is_number(value) or part == "loss"
 
 
-@pytest.mark.parametrize("field", GOOD)
+@pytest.mark.parametrize("field", CHECKED)
 def test_a_check_of_what_cannot_be_is_a_sentence(page, held, field):
     afford, runs = page.afford, page.runs
     afford.measure(held, lambda done, said: None, Job())
@@ -262,7 +280,7 @@ def test_a_run_is_opened_in_the_form_that_made_it(page, bench, swept):
     chosen = next(record for record in uniform if record.asked.recipe.weight_bits == 3)
     settings = page.runs.opened({**swept, page.runs.chosen: [chosen.id]}, ME)
     with gr.Blocks():
-        quantize = QuantizePage(bench, build_form(), build_results())
+        quantize = QuantizePage(bench, build_form(ModelBar()), build_results(), gr.State(None))
     seen, fields = quantize.load(settings), quantize.form.fields
     said = [seen[fields[name]]["value"] for name in ("weight_bits", "act_bits", "held_out", "recipe")]
     assert said == [3, 3, GOOD["judged"], chosen.asked.recipe.name]

@@ -1,0 +1,137 @@
+"""A run that belongs to the server, as its page has it."""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Event
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+import vitq_core as vq
+from ui.parts.visitors import Visitors
+from ui.running.server_run import ServerRun
+from ui.running.sweeps import Sweeps
+from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
+
+ME, LATER, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "later", "you"))
+SOON = 20.0
+WANTED = {"kind": "alone", "title": "a run"}
+
+
+class Maker:
+    """Makes 7, once it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = Event(), Event()
+
+    def __call__(self, wanted, owner, progress, job) -> int:
+        progress(0.5, "halfway")
+        self.begun.set()
+        while not self.go.wait(0.01):
+            if job():
+                raise vq.Cancelled("stopped")
+        if wanted.get("wrong"):
+            raise ValueError("it is wrong.")
+        return 7
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+@pytest.fixture
+def sweeps(maker, tmp_path) -> Sweeps:
+    return Sweeps(maker, PlanStore(tmp_path / "runs.sqlite"))
+
+
+@pytest.fixture
+def run(sweeps) -> ServerRun:
+    server = SimpleNamespace(visitors=Visitors(), busy=lambda: False)
+    with gr.Blocks():
+        return ServerRun(
+            gr.Button(), gr.Button(), gr.HTML(), stopped="stopped", server=server, sweeps=sweeps,
+            wanted=lambda data: {**WANTED, **data}, show=lambda sweep: {"made": sweep.made[-1]},
+            kinds=("alone",),
+        )  # fmt: skip
+
+
+def ended(run: ServerRun, me=ME, data=None) -> dict:
+    return asyncio.run(run.run(data or {}, me))
+
+
+def test_it_shows_what_the_server_made(run, maker, sweeps):
+    maker.go.set()
+    run.start_job({}, ME)
+    shown = ended(run)
+    assert shown["made"] == 7 and shown[run.start]["interactive"] and not run.running(ME)
+    plan = sweeps.plans.get(run._id(ME))
+    assert (plan.title, plan.state) == ("a run", DONE)
+
+
+def test_it_goes_on_without_its_page_and_the_next_one_finds_it(run, maker, sweeps):
+    with pytest.raises(gr.Error):
+        run.find(LATER)
+    run.start_job({}, ME)
+    assert maker.begun.wait(SOON)
+    run.leave(ME)
+    assert not run.running(ME) and sweeps.newest("", run.kinds).state == RUNNING
+    banner, start, stop = run.find(LATER)
+    assert "a run" in banner and not start["interactive"] and stop["interactive"]
+    with pytest.raises(gr.Error):
+        run.find(LATER)  # it follows it already
+    maker.go.set()
+    assert ended(run, LATER)["made"] == 7
+    with pytest.raises(gr.Error):
+        run.find(YOU)
+
+
+def test_cancel_ends_it_on_the_server(run, maker, sweeps):
+    run.start_job({}, ME)
+    assert maker.begun.wait(SOON)
+    assert run.cancel(ME)[run.status] == "stopped"
+    assert sweeps.wait(SOON) and sweeps.plans.get(run._id(ME)).state == STOPPED
+    assert ended(run)[run.status] == "stopped"
+
+
+def test_starting_again_ends_the_earlier_one(run, maker, sweeps):
+    run.start_job({}, ME)
+    assert maker.begun.wait(SOON)
+    earlier = run._id(ME)
+    run.start_job({}, ME)
+    assert run._id(ME) != earlier and sweeps.sweep(earlier).state == STOPPED
+    maker.go.set()
+    assert ended(run)["made"] == 7
+
+
+def test_what_cannot_be_begun_or_made_is_a_sentence(run, maker, monkeypatch):
+    maker.go.set()
+    run.start_job({"wrong": True}, ME)
+    assert "it is wrong." in ended(run)[run.status]
+
+    def refuse(data):
+        raise ValueError("no table yet.")
+
+    run.wanted = refuse
+    run.start_job({}, ME)
+    assert "no table yet." in ended(run)[run.status] and not run.running(ME)
+    run.wanted = lambda data: WANTED
+    monkeypatch.setattr(
+        run.sweeps.plans, "add", lambda plan: (_ for _ in ()).throw(vq.StorageError("full", "full"))
+    )
+    run.start_job({}, ME)
+    assert "full." in ended(run)[run.status]
+    assert ended(run, YOU)[run.status] == "stopped"  # a program that began nothing
+
+
+def test_who_waits_is_told_how_many_are_before(run, maker, sweeps):
+    sweeps.start(Plan("long", ({"kind": "x"}, {"kind": "x"}), "they"))
+    assert maker.begun.wait(SOON)
+    run.start_job({}, ME)
+    sweep = sweeps.sweep(run._id(ME))
+    assert run._waiting(sweep) == "Waiting: 1 run before yours"
+    maker.go.set()
+    assert ended(run)["made"] == 7 and sweeps.wait(SOON)
+    assert run._waiting(sweep) == ""

@@ -1,0 +1,159 @@
+"""Above the tabs: the model and the pictures that all of them are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from vitq_core.experiment import is_name
+from vitq_core.experiment.samples import draws_scenes
+
+from . import markup
+from .forms import LIGHT, Count, Fields
+from .model_list import ALL, SEGMENTS, SHOWN, choices, offered, task_of
+from .user_sources import default_folder, folders_allowed
+
+COUNTS = (
+    Count("calibration", "Pictures to measure ranges on", 32, "calibration"),
+    Count("held_out", "Test pictures", 256, "held-out"),
+    Count("seed", "Random seed", 0, "seed"),
+)
+OWN_SCENES = "Drawn scenes with known answers; the model was trained on none of them."
+OWN_PHOTOGRAPHS = (
+    "No pictures of this model's own kind are built in, so parts of other photographs stand in. Their right "
+    "answers are not known, and measuring ranges on another kind of pictures costs accuracy."
+)
+OTHERS_PICTURES = {
+    "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
+    "train and test are used as such.",
+    "uploads": "One half is for measuring ranges, the other for testing: of each at most as many as the "
+    "boxes beside say. A .zip may have subfolders named like the model's labels, or train and test parts.",
+}
+SCENES_ALONE = "Segment Anything is measured on drawn scenes with known outlines, whatever is chosen here."
+BOXES = ("folder", "uploads")
+
+
+class ModelBar:
+    """`fields` by the names of `settings.FIELDS`; `tab`: the name of the open tab; `last`: the model that was
+    chosen last of those that most tabs are about; `shown`: the settings of the result that tabs are views of.
+    """
+
+    def __init__(self, first_tab: str = "") -> None:
+        self.fields: Fields = {}
+        models = choices(ALL)
+        self.tab, self.last, self.shown = gr.State(first_tab), gr.State(models[0][1]), gr.State(None)
+        with gr.Row(elem_classes="vq-bar", elem_id="model-bar") as self.row:
+            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
+                self._model(models)
+            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
+                self._pictures()
+            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
+                self._counts()
+        self._explain()
+
+    @property
+    def inputs(self) -> set[Component]:
+        return set(self.fields.values())
+
+    def _model(self, models: list[tuple[str, str]]) -> None:
+        self.fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="model")
+        self.model_note = gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
+
+    def _pictures(self) -> None:
+        """Where they come from."""
+        self.fields["pictures"] = gr.Radio(
+            picture_places(), value="own", label="Pictures", elem_id="pictures"
+        )
+        said = pictures_sentence(self.fields["model"].value, "own")
+        self.pictures_note = gr.HTML(markup.note(said), elem_classes="vq-noted")
+        self.fields["folder"] = gr.Textbox(
+            default_folder(), label="Folder or .zip on this computer", visible=False, elem_id="folder",
+            placeholder="…/<class>/<file>, or pictures in one flat folder",
+        )  # fmt: skip
+        self.fields["uploads"] = gr.File(
+            label="Pictures, or one .zip of them", file_count="multiple", type="filepath", height=140,
+            visible=False, elem_id="uploads",
+        )  # fmt: skip
+
+    def _counts(self) -> None:
+        with gr.Row(equal_height=True, elem_classes="vq-counts"):
+            for count in COUNTS:
+                self.fields[count.name] = count.build(70 if count.name == "seed" else 90)
+
+    def _explain(self) -> None:
+        """Keep the sentences, and which box is shown, in step with the choice of model and pictures."""
+        model, place = self.fields["model"], self.fields["pictures"]
+        model.change(_model_chosen, [model, place], [self.model_note, place], **LIGHT)
+        gr.on([model.change, place.change], _pictures_note, [model, place], self.pictures_note, **LIGHT)
+        place.change(_shown(BOXES), place, [self.fields[name] for name in BOXES], **LIGHT)
+
+    def connect(self, tabs: gr.Tabs, opened: Mapping[str, gr.Tab], tasks: Mapping[str, tuple[str, ...]],
+                theirs: Mapping[str, Component]) -> None:  # fmt: skip
+        """Keep model and tab in step. By the names of the tabs: what each is for, and `theirs`, the field of
+        those that choose a model themselves, for which the bar is not shown.
+
+        A tab that is not about the model opens with the last one that it is about; a model that the tab is
+        not about opens its own tab.
+        """
+        model = self.fields["model"]
+        own = {name for name in tasks if name in theirs}
+
+        def entered(name: str) -> Callable[[Any, str], Any]:
+            def to(chosen: Any, last: str) -> Any:
+                fits = name in own or task_of(chosen) in tasks[name]
+                return name, gr.update(visible=name not in own), gr.skip() if fits else last
+
+            return to
+
+        for name, tab in opened.items():
+            tab.select(entered(name), [model, self.last], [self.tab, self.row, model], **LIGHT)
+
+        def chosen(data: Mapping[Component, Any]) -> dict[Component, Any]:
+            task = task_of(data[model])
+            if task in tasks.get(data[self.tab], ALL):
+                return {self.last: data[model]} if task in SHOWN else gr.skip()
+            name = next((name for name, known in tasks.items() if task in known), None)
+            if name is None:  # no model's name
+                return gr.skip()
+            moved = {tabs: gr.Tabs(selected=name), model: data[self.last]}
+            return {**moved, theirs[name]: data[model]} if name in theirs else moved
+
+        model.input(chosen, {model, self.tab, self.last}, {tabs, model, self.last, *theirs.values()}, **LIGHT)
+
+
+def model_sentence(model_id: Any) -> str:
+    info = offered(model_id, ALL)
+    return "" if info is None else info.summary
+
+
+def picture_places() -> list[tuple[str, str]]:
+    folder = [("Folder", "folder")] if folders_allowed() else []
+    return [("Built-in", "own"), *folder, ("My files", "uploads")]
+
+
+def pictures_sentence(model_id: Any, place: Any) -> str:
+    """Empty for what is no place."""
+    if task_of(model_id) in SEGMENTS:
+        return SCENES_ALONE
+    if place == "own":
+        return OWN_SCENES if draws_scenes(model_id) else OWN_PHOTOGRAPHS
+    return OTHERS_PICTURES[place] if is_name(place, OTHERS_PICTURES) else ""
+
+
+def _shown(names: tuple[str, ...]) -> Callable[[str], list[Any]]:
+    return lambda chosen: [gr.update(visible=chosen == name) for name in names]
+
+
+def _model_chosen(model_id: str, place: str) -> tuple[str, Any]:
+    """A folder named by VITQ_PICTURES is meant for the models that the studio has no pictures for."""
+    note = markup.note(model_sentence(model_id))
+    if not default_folder() or place == "uploads" or task_of(model_id) in SEGMENTS:
+        return note, gr.skip()
+    return note, "own" if draws_scenes(model_id) else "folder"
+
+
+def _pictures_note(model_id: str, place: str) -> str:
+    return markup.note(pictures_sentence(model_id, place))
