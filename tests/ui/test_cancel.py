@@ -13,7 +13,7 @@ import vitq_core as vq
 from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
 from ui.parts.model_bar import ModelBar
-from ui.parts.settings import RunSettings
+from ui.parts.settings import PicturesOnly, RunSettings
 from ui.parts.thumbnails import thumbnails
 from ui.relevance import tab as relevance_tab
 from vitq_core.experiment.folders import Pools
@@ -99,11 +99,11 @@ def test_a_gallery_reads_no_further_picture_once_the_visitor_left(bench, stopped
         explain = relevance_tab.Page(bench, ModelBar()).explain
     pictures, me = stopped_at(last), SimpleNamespace(session_hash="me")
     pictures.job = SimpleNamespace(abandon=lambda: explain.leave(me))
-    shown = explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
+    shown = explain.fill_gallery(PicturesOnly("tiny", "minmax"), "patches", me)
     assert pictures.reads == last
     assert "Stopped." in shown[explain.verdict] and explain.gallery not in shown
     pictures.last = 0
-    assert explain.gallery in explain.fill_gallery(RunSettings("tiny", "minmax"), "patches", me)
+    assert explain.gallery in explain.fill_gallery(PicturesOnly("tiny", "minmax"), "patches", me)
 
 
 def test_what_stops_reading_is_on_the_page_while_pictures_are_read(bench, stopped_at):

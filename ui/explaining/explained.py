@@ -12,6 +12,7 @@ from torch import Tensor
 import vitq_core as vq
 from vitq_core.experiment.measure import name_of, top
 
+from ..parts import divider, overlay
 from ..parts.settings import RunSettings
 
 MAPS = ("patches", "pixels")
@@ -22,8 +23,9 @@ GONE = "The quantized model is no longer in memory; press Quantize with these bi
 class Question:
     """Which picture is explained, and how. `quantized`: whose model beside the full-precision one, if any.
 
-    `picture`: ("sample", settings of the run or the page, index) or ("file", path); it only has to tell
-    pictures apart. `target`: a class, or None for what each model predicts.
+    `picture`: ("sample", settings of the run or the page, place in its gallery), ("held-out", settings of
+    the run, place among all that judged it) or ("file", path); it only has to tell pictures apart. `target`:
+    a class, or None for what each model predicts.
     """
 
     model: str
@@ -78,6 +80,14 @@ class Explained:
             return None
         pair = torch.stack([view.map(kind).flatten().double() for view in (self.full, self.quantized)])
         return float(torch.corrcoef(pair)[0, 1]) if float(pair.std(1).min()) > 0 else None
+
+
+def over_each_other(explained: Explained, kind: str) -> Any:
+    """Both models' maps under one divider, where there are two."""
+    if explained.quantized is None:
+        return divider.nothing()
+    views = (explained.full, explained.quantized)
+    return divider.pair(*(overlay.overlay(explained.picture, view.map(kind), kind) for view in views))
 
 
 def view(model: Any, module: Any, image: Tensor, target: int | None, labels: Sequence[str] | None) -> View:

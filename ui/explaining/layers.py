@@ -156,7 +156,7 @@ class RelevanceBench:
             with self.store.result_lock:
                 result = outcome.result if outcome else None
                 quantized = view(result, result.model, image, question.target, labels) if result else None
-            own = question.picture[0] == "sample"  # one of the run's
+            own = question.picture[0] != "file"  # one of the run's
             unlike = None if own or outcome is None else _unlike(outcome, image)
         used = model.preprocessing
         return Explained(as_seen(image[0], used.mean, used.std), full, quantized, unlike)

@@ -140,6 +140,10 @@ class StoppedRun(RunSettings):
         return RunSettings(**{item.name: getattr(self, item.name) for item in fields(RunSettings)})
 
 
+class PicturesOnly(RunSettings):
+    """Names pictures of which nothing is quantized yet."""
+
+
 def is_zip(files: Sequence[str]) -> bool:
     """Whether these are no pictures but one zip of them."""
     return len(files) == 1 and Path(files[0]).suffix.lower() == ZIP

@@ -11,9 +11,10 @@ from PIL import Image
 
 from vitq_core.experiment.samples import package_photographs
 
+from ..explaining.explained import Question
 from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
-from ..parts import markup, plots, tables
+from ..parts import divider, markup, plots, tables
 from ..parts.outcome import Neighbours, Outcome, Pair
 from ..parts.raw_inputs import raw_image
 from ..parts.thumbnails import SHOWN_SIDE, thumbnails
@@ -43,6 +44,8 @@ class Results:
     picture: gr.Image
     verdict: gr.HTML
     bars: gr.HTML
+    divider: gr.ImageSlider
+    looked: gr.State  # the Question that the picture on the page asks, None before there is one
     class_search: gr.Textbox
     classes: gr.HTML
     legend: gr.HTML
@@ -67,14 +70,15 @@ def build_results() -> Results:
         report = gr.Button("Download this page as a file", size="sm", elem_id="report")
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
-            picture, verdict, bars = _detail()
+            picture, verdict, bars, looks, looked = _detail()
         class_search, classes = _classes()
         modules = build_modules()
         with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
             legend, plot, facts, sites = _layers()
     return Results(
         live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
-        picture, verdict, bars, class_search, classes, legend, plot, facts, sites, download, report,
+        picture, verdict, bars, looks, looked, class_search, classes, legend, plot, facts, sites, download,
+        report,
     )  # fmt: skip
 
 
@@ -103,7 +107,7 @@ def _photographs() -> gr.Gallery:
     )  # fmt: skip
 
 
-def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
+def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML, gr.ImageSlider, gr.State]:
     with gr.Column(scale=1, min_width=300):
         gr.HTML(markup.note("Click a picture to see what both models say, or drop your own here."))
         picture = raw_image(
@@ -111,7 +115,8 @@ def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML]:
             elem_classes="vq-picture", placeholder="Drop a picture here",
         )  # fmt: skip
         verdict, bars = gr.HTML(elem_id="verdict"), gr.HTML(elem_id="bars")
-    return picture, verdict, bars
+        looks = divider.divider("Where the models look", "divider")
+    return picture, verdict, bars, looks, gr.State(None)
 
 
 def _classes() -> tuple[gr.Textbox, gr.HTML]:
@@ -157,19 +162,23 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
 
 def show_sample(results: Results, outcome: Outcome, index: int) -> Mapping[Component, Any]:
     sample = outcome.reference.samples[index]
-    return show_pair(results, outcome, outcome.pair(index), sample.read(), sample.name)
+    settings = outcome.settings
+    question = Question(settings.model, ("held-out", settings, index), sample.name, quantized=settings)
+    return show_pair(results, outcome, outcome.pair(index), sample.read(), question)
 
 
 def show_pair(
-    results: Results, outcome: Outcome, pair: Pair | Neighbours, picture: Image.Image, name: str
+    results: Results, outcome: Outcome, pair: Pair | Neighbours, picture: Image.Image, question: Question
 ) -> Mapping[Component, Any]:
-    """One picture with both models' answers."""
+    """One picture with both models' answers; what they look at comes later."""
     shown = picture.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return {
         results.picture: shown,
-        results.verdict: markup.verdict(pair, name),
+        results.verdict: markup.verdict(pair, question.name),
         results.bars: _details(outcome, pair),
+        results.divider: divider.nothing(),
+        results.looked: question,
     }
 
 

@@ -15,7 +15,8 @@ import vitq_core as vq
 from vitq_core.experiment import open_picture
 from vitq_core.experiment.samples import package_photographs
 
-from ..parts import markup, primer
+from ..explaining.explained import MAPS, Question, over_each_other
+from ..parts import divider, markup, primer
 from ..parts.forms import LIGHT, at
 from ..parts.frame import Frame
 from ..parts.outcome import Outcome
@@ -36,6 +37,11 @@ STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.
 SHOW_PICTURE = (
     "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 )
+# Behind what is answered at once; one after the other, of which the last counts.
+LOOKING = {
+    "concurrency_id": "looking", "concurrency_limit": 1, "show_progress": "hidden",
+    "api_visibility": "private",
+}  # fmt: skip
 log = logging.getLogger(__name__)
 NOT_OPENED = "This address cannot be opened."
 GONE = "This result is no longer in memory; press Quantize to compute it again."
@@ -114,11 +120,14 @@ class Page:
 
     def _connect_pictures(self) -> None:
         results = self.results
-        shown = [results.picture, results.verdict, results.bars]
+        shown = [results.picture, results.verdict, results.bars, results.divider, results.looked]
         results.gallery.select(self.pick, self.shown, shown, **LIGHT)
         for pictures in (results.gallery, results.photographs):
             pictures.select(None, js=SHOW_PICTURE)
         results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
+        results.looked.change(
+            self.look, results.looked, results.divider, trigger_mode="always_last", **LOOKING
+        )
         results.class_search.change(  # not input, which a pasted word does not always raise
             self.find_classes, [self.shown, results.class_search], results.classes,
             trigger_mode="always_last", **LIGHT,
@@ -241,11 +250,32 @@ class Page:
             pair = self.bench.classify(outcome.settings, picture)
         except Exception as error:
             return self._failed(error)
-        return show_pair(self.results, outcome, pair, picture, path.name)
+        question = Question(
+            outcome.settings.model, ("file", str(path)), path.name, quantized=outcome.settings
+        )
+        return show_pair(self.results, outcome, pair, picture, question)
+
+    def look(self, question: Question | None) -> Any:
+        """Where both models look in the picture on the page; nothing where that is gone by now."""
+        outcome = self.bench.outcome(question.quantized) if question is not None else None
+        if outcome is None:
+            return divider.nothing()
+        where, *which = question.picture
+        try:
+            picture = (
+                open_picture(which[0]) if where == "file" else outcome.reference.samples[which[1]].read()
+            )
+            return over_each_other(self.bench.relevance.explain(question, picture), MAPS[0])
+        except Exception as error:  # the answers stand above all the same
+            log.info("a picture could not be explained: %s", sentence(error))
+            return divider.nothing()
 
     def _failed(self, error: Exception) -> Updates:
         banner = markup.banner("error", "This picture could not be tried.", sentence(error))
-        return {self.results.picture: None, self.results.verdict: banner, self.results.bars: ""}
+        return {
+            self.results.picture: None, self.results.verdict: banner, self.results.bars: "",
+            self.results.looked: None,
+        }  # fmt: skip
 
     def _outcome(self, shown: RunSettings | None) -> Outcome:
         outcome = self.bench.outcome(shown) if shown else None

@@ -14,8 +14,8 @@ import vitq_core as vq
 from vitq_core.experiment import open_picture
 from vitq_core.experiment.measure import Cancel
 
-from ..explaining.explained import MAPS, Explained, Question
-from ..parts import markup
+from ..explaining.explained import MAPS, Explained, Question, over_each_other
+from ..parts import divider, markup
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
@@ -54,6 +54,7 @@ class ExplainSection:
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self.verdict = gr.HTML(elem_id="relevance-verdict")
                 self.maps = gr.HTML(relevance_html.maps(None, MAPS[0]), elem_id="maps")
+                self.divider = divider.divider("Where the models look", "maps-divider")
 
     def _build_choice(self) -> None:
         self.note = gr.HTML(markup.note(UNQUANTIZED))
@@ -85,7 +86,7 @@ class ExplainSection:
 
     @property
     def shown(self) -> set[Component]:
-        return {self.picture, self.verdict, self.maps}
+        return {self.picture, self.verdict, self.maps, self.divider}
 
     @property
     def inputs(self) -> set[Component]:
@@ -209,7 +210,10 @@ class ExplainSection:
         except vq.Cancelled:
             raise
         except Exception as error:
-            return {self.picture: None, self.verdict: _failed(error), self.maps: ""}
+            return {
+                self.picture: None, self.verdict: _failed(error), self.maps: "",
+                self.divider: divider.nothing(),
+            }  # fmt: skip
 
     def _read(self, question: Question, cancel: Cancel) -> Image.Image:
         where, *which = question.picture
@@ -219,6 +223,7 @@ class ExplainSection:
         return {
             self.verdict: relevance_html.comparison(explained, kind, question.name, question.truth),
             self.maps: relevance_html.maps(explained, kind),
+            self.divider: over_each_other(explained, kind),
         }
 
     def clear(self) -> Updates:
@@ -231,6 +236,7 @@ class ExplainSection:
             self.picture: None,
             self.verdict: "",
             self.maps: relevance_html.maps(None, MAPS[0]),
+            self.divider: divider.nothing(),
         }
 
 

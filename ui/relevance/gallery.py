@@ -13,7 +13,7 @@ from ..explaining.explained import GONE, Question
 from ..parts import markup
 from ..parts.forms import at
 from ..parts.outcome import Outcome
-from ..parts.settings import RunSettings
+from ..parts.settings import PicturesOnly, RunSettings
 from ..parts.thumbnails import GALLERY_LIMIT, small, thumbnails
 from ..workbench import Workbench
 
@@ -23,18 +23,18 @@ EMPTY = "There is no picture in the gallery yet; press Show test pictures first.
 
 
 class Gallery:
-    """`settings` with a table of bits stand for a run, those without one for pictures alone."""
+    """`settings` stand for a run whose result is in memory, or for pictures alone (`PicturesOnly`)."""
 
     def __init__(self, bench: Workbench):
         self.bench = bench
 
     def note(self, settings: RunSettings) -> str:
-        outcome = self.bench.outcome(settings) if settings.table else None
+        outcome = self.bench.outcome(settings) if _quantized(settings) else None
         return markup.gallery_note(outcome) if outcome else markup.note(UNQUANTIZED)
 
     def pictures(self, settings: RunSettings, cancel: Cancel) -> list[tuple[Image.Image, str]]:
         """(thumbnail, caption) of each. ValueError where the run is not in memory; raises vq.Cancelled."""
-        if settings.table:
+        if _quantized(settings):
             return thumbnails(self._outcome(settings), cancel)
         read = opened(self.bench.relevance.samples(settings, cancel), cancel)
         return [(small(picture), self.truth(s, settings.model) or s.name) for s, picture in read]
@@ -48,12 +48,12 @@ class Gallery:
         if settings is None:
             raise ValueError(EMPTY)
         sample = self.sample(settings, index, cancel)
-        quantized = settings if settings.table else None
+        quantized = settings if _quantized(settings) else None
         where, truth = ("sample", settings, index), self.truth(sample, settings.model)
         return Question(settings.model, where, sample.name, truth, quantized=quantized)
 
     def sample(self, settings: RunSettings, index: int, cancel: Cancel) -> Sample:
-        if not settings.table:
+        if not _quantized(settings):
             return at(self.bench.relevance.samples(settings, cancel), index)
         outcome = self._outcome(settings)
         return outcome.reference.samples[at(outcome.order[:GALLERY_LIMIT], index)]
@@ -63,3 +63,7 @@ class Gallery:
         if outcome is None:
             raise ValueError(GONE)
         return outcome
+
+
+def _quantized(settings: RunSettings) -> bool:
+    return not isinstance(settings, PicturesOnly)

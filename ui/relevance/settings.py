@@ -11,7 +11,7 @@ from ..explaining.scoring import Scoring
 from ..parts import method_options, settings
 from ..parts.bits_table import BitsTable
 from ..parts.checks import one_of, refuse, whole
-from ..parts.settings import RunSettings
+from ..parts.settings import PicturesOnly, RunSettings
 
 MAX_SCORED = settings.MAX_CALIBRATION
 LIMITS = ("avg_weight_bits", "avg_act_bits", "size_mb", "gbops")
@@ -106,10 +106,10 @@ def gallery_problems(values: Mapping[str, Any]) -> dict[str, str]:
     return {field: sentence for field, sentence in _common(values).items() if sentence}
 
 
-def gallery_of(values: Mapping[str, Any]) -> RunSettings:
+def gallery_of(values: Mapping[str, Any]) -> PicturesOnly:
     """The pictures to explain before anything is quantized. ValueError for `gallery_problems`."""
     refuse(gallery_problems(values))
-    return RunSettings(values["model"], next(iter(vq.RECIPES)), **settings.places(values))
+    return PicturesOnly(values["model"], next(iter(vq.RECIPES)), **settings.places(values))
 
 
 def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ..parts import markup
+from ..parts import divider, markup
 from ..parts.prompt_canvas import Click, Drag, canvas_value, gesture, prompt_canvas
 from ..running.run_parts import connect_file
 from ..running.runs import HEAVY, Data, Updates, sentence
@@ -71,6 +71,7 @@ class Board:
         self.legend = gr.HTML(view.legend(), visible=False)
         self.cards = gr.HTML(view.cards(None), elem_id="segment-cards")
         self.sides = gr.HTML(elem_id="segment-sides")
+        self.divider = divider.divider("The mask", "segment-divider")
 
     @property
     def asked(self) -> set[Component]:
@@ -80,7 +81,7 @@ class Board:
     def outputs(self) -> set[Component]:
         return {
             self.visit, self.shown, self.canvas, self.number, self.said, self.layer, self.legend, self.cards,
-            self.sides, self.objects, self.candidates, *self.plain.outputs,
+            self.sides, self.divider, self.objects, self.candidates, *self.plain.outputs,
         }  # fmt: skip
 
     def connect(self) -> None:
@@ -230,9 +231,11 @@ class Board:
 
     def _numbers_of(self, visit: Visit, answers: dict[int, Compared]) -> Updates:
         active, pictures = answers.get(visit.active), self.bench.pictures
+        small = pictures.sized(visit.picture, SIDE)
         return {
             self.cards: view.cards(active),
-            self.sides: view.sides(pictures.sized(visit.picture, SIDE), active),
+            self.sides: view.sides(small, active),
+            self.divider: view.over_each_other(small, active),
             self.objects: view.objects(visit, answers),
             self.candidates: view.candidates(pictures.sized(visit.picture, CANDIDATE), active),
         }

@@ -13,7 +13,7 @@ from PIL import Image
 from vitq_core.experiment import counted
 from vitq_core.experiment.prompted import Tried
 
-from ..parts import markup, steps
+from ..parts import divider, markup, steps
 from ..parts.prompt_canvas import box_mark, joined, mask_mark, point_mark
 from . import colours
 from .answers import Compared, Told
@@ -182,10 +182,23 @@ def _candidate(model: str, picture: Image.Image, told: Told, number: int, ious: 
     )
 
 
-def _painted(model: str, picture: Image.Image, mask: ndarray) -> str:
+def over_each_other(picture: Image.Image, found: Compared | None) -> Any:
+    """Both models' masks under one divider, where there are two."""
+    if found is None or found.quantized is None:
+        return divider.nothing()
+    return divider.pair(
+        painted("full", picture, found.full.mask), painted("quantized", picture, found.quantized.mask)
+    )
+
+
+def painted(model: str, picture: Image.Image, mask: ndarray) -> Image.Image:
     """A small mask is painted at the small picture's size, so that its outline stays in sight."""
     at_size = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
-    return colours.picture_url(colours.painted(picture, colours.layer(at_size, at_size, model)))
+    return colours.painted(picture, colours.layer(at_size, at_size, model))
+
+
+def _painted(model: str, picture: Image.Image, mask: ndarray) -> str:
+    return colours.picture_url(painted(model, picture, mask))
 
 
 def objects(visit: Visit, answers: Mapping[int, Compared]) -> str:

@@ -12,7 +12,7 @@ from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
 from ui.parts import bits_table, layer_maps, markup, overlay
 from ui.parts.jobs import Job
-from ui.parts.settings import RunSettings
+from ui.parts.settings import PicturesOnly, RunSettings
 from ui.relevance import markup as relevance_html
 from ui.relevance.gallery import Gallery
 
@@ -126,7 +126,7 @@ def test_a_picture_is_explained_for_both_models_and_remembered(
 
 def test_the_gallery_shows_flipped_pictures_first_or_says_that_they_are_gone(bench, settings):
     gallery, going_on = Gallery(bench), Job()
-    plain = RunSettings(**{**vars(settings), "table": ()})
+    plain = PicturesOnly(**{**vars(settings), "table": ()})
     assert len(gallery.pictures(plain, going_on)) == 4
     assert gallery.question(plain, 0, going_on).quantized is None
     with pytest.raises(ValueError, match="no longer in memory"):

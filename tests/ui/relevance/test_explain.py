@@ -31,8 +31,9 @@ class Visitor:
 
     def __init__(self, bench: Any):
         with gr.Blocks() as self.studio:
-            self.relevance = Page(bench, ModelBar())
-            self.quantize = QuantizePage(bench, build_form(ModelBar()), build_results(), gr.State(None))
+            bar = ModelBar()
+            self.relevance = Page(bench, bar)
+            self.quantize = QuantizePage(bench, build_form(bar), build_results(), bar.shown)
             self.relevance.explain.connect()
             self.quantize.connect()
         self.explain = self.relevance.explain
