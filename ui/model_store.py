@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock, RLock
 from typing import Any
 
 import vitq_core as vq
+from vitq_core.experiment import private_copy
 from vitq_core.experiment.folders import changed
 from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, forget_pictures
@@ -58,6 +60,11 @@ class ModelStore:
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
+
+    def apart(self, model_id: str) -> Any:
+        """The model with nobody's hooks on it, the weights shared: for a look that waits for no run."""
+        model = self.model(model_id)
+        return replace(model, module=private_copy(model.module))
 
     def has_model(self, model_id: Any) -> bool:
         """Whether it needs no download: bundled, or in memory."""

@@ -40,9 +40,11 @@ from .provenance import commit_of, machine
 RESULTS = ROOT / "docs" / "sessions.json"
 LIGHT_SECONDS = 2.0  # the median of light actions while a heavy one runs
 MEMORY_SHARE = 1.2  # of what was resident before, after everybody has left
+ARRIVE = 10.0  # seconds within which all come
 SETTLE = 20.0  # seconds after the last visitor has left
 PUBLIC = {"SPACE_ID": "somebody/studio", "GRADIO_SERVER_NAME": "127.0.0.1"}
 CALIBRATION, HELD_OUT = 8, 32  # pictures of a run
+MODELS = ("demo-vit", "cifar10-vit")
 RECIPES = ("minmax", "percentile", "repq", "crl", "adfq", "vitq")
 BITS = (3, 4, 6, 8)
 CLASSES = ("red", "a", "circle", "zzz", "")
@@ -112,6 +114,7 @@ class Visitor:
 
     def stay(self, until: float, ends: Event) -> None:
         """Come, act and think until it is time to leave, with a reload now and then."""
+        ends.wait(self.rng.uniform(0, ARRIVE))
         while time.monotonic() < until and not ends.is_set():
             heard = lambda heard: self.crowd.hear(self.number, heard)  # noqa: E731
             with Page(self.url, self.config, heard, self.token) as self.page:
@@ -190,8 +193,10 @@ class Visitor:
         self._settled_beside_others()
 
     def activations(self) -> None:
-        """The page of activations: a layer, and its slider."""
+        """The page of activations: a model, a layer, and its slider."""
         self.page.choose_tab("Activations")
+        self.page.settle()
+        self.page.put("look-model", self.rng.choice(MODELS))
         self.page.settle()
         sites = [value for _, value in self.page.props[self.page.ids["look-site"]].get("choices") or ()]
         if sites:
@@ -238,6 +243,18 @@ class Visitor:
         content = self.page.file("tradeoffs-csv-file")
         self.crowd.read(self.number, "runs.csv", content.decode())
 
+    def sweep(self) -> None:
+        """Runs that belong to the server; one sweep in two is stopped."""
+        self.page.choose_tab("Trade-offs")
+        self.page.settle()
+        self.page.put("tradeoffs-judged", HELD_OUT)
+        self._light("tradeoffs-bits-sweep", "click")
+        for _ in range(self.rng.randint(1, 8)):
+            time.sleep(2.0)
+            self.page.tick()
+        if self.rng.random() < 0.5:
+            self._light("tradeoffs-stop", "click")
+
     def download(self) -> None:
         """The quantized model on the page, as a file."""
         self._light("download", "click")
@@ -258,7 +275,7 @@ class Visitor:
 # How often each is chosen beside the others.
 ACTIONS = (
     *[Visitor.look] * 5, *[Visitor.change] * 4, *[Visitor.search] * 2, *[Visitor.quantize] * 3,
-    *[Visitor.upload] * 2, *[Visitor.activations] * 2, Visitor.relevance, Visitor.score,
+    *[Visitor.upload] * 2, *[Visitor.activations] * 2, Visitor.relevance, Visitor.score, Visitor.sweep,
     *[Visitor.segment] * 2, *[Visitor.runs] * 3, Visitor.download,
 )  # fmt: skip
 
