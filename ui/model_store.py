@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Lock, RLock
+from threading import Lock
 from typing import Any
 
 import vitq_core as vq
@@ -19,6 +19,7 @@ from .parts.memory import MB, Memory
 from .parts.model_list import ALL, offered
 from .parts.server_folder import ServerFolder
 from .parts.settings import RunSettings, a_name
+from .parts.turn import Turn
 from .parts.uploads import Uploads
 from .parts.user_sources import check_uploads, choose_source
 
@@ -36,7 +37,7 @@ class ModelStore:
         self._models: Cache[Any] = memory.cache(weigh=megabytes)
         self._sources: Cache[Source] = memory.cache(KEPT_SOURCES)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
-        self.turn = RLock()
+        self.turn = Turn()
         # A finished result is packed without waiting for the turn, and never while its own model runs.
         self.result_lock = Lock()
         self._computing = 0

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE = 300.0  # seconds for an answer
+PATIENCE = 900.0  # seconds for an answer
 AT_ONCE = 6  # requests of one page, as a browser has them
 UPDATE = "__type__"
 CLICKS = re.compile(r"querySelector\('#([\w-]+)'\)\.click\(\)")

@@ -40,6 +40,7 @@ from .provenance import commit_of, machine
 RESULTS = ROOT / "docs" / "sessions.json"
 LIGHT_SECONDS = 2.0  # the median of light actions while a heavy one runs
 MEMORY_SHARE = 1.2  # of what was resident before, after everybody has left
+GIVE_UP = 60.0  # seconds that a visitor waits for a run
 ARRIVE = 10.0  # seconds within which all come
 SETTLE = 20.0  # seconds after the last visitor has left
 PUBLIC = {"SPACE_ID": "somebody/studio", "GRADIO_SERVER_NAME": "127.0.0.1"}
@@ -112,14 +113,14 @@ class Visitor:
         self.rng, self.token = random.Random(number), ""
         self.page: Page | None = None
 
-    def stay(self, until: float, ends: Event) -> None:
+    def stay(self, until: float) -> None:
         """Come, act and think until it is time to leave, with a reload now and then."""
-        ends.wait(self.rng.uniform(0, ARRIVE))
-        while time.monotonic() < until and not ends.is_set():
+        time.sleep(self.rng.uniform(0, ARRIVE))
+        while time.monotonic() < until:
             heard = lambda heard: self.crowd.hear(self.number, heard)  # noqa: E731
             with Page(self.url, self.config, heard, self.token) as self.page:
                 for _ in range(self.rng.randint(6, 14)):
-                    if time.monotonic() >= until or ends.is_set():
+                    if time.monotonic() >= until:
                         break
                     self.act(self.rng.choice(ACTIONS))
                     time.sleep(self.rng.uniform(*THINKS))
@@ -155,7 +156,7 @@ class Visitor:
         self.page.settle()
 
     def quantize(self) -> None:
-        """A run, waited for while looking around; one in four is cancelled."""
+        """A run, waited for while looking around; one in four is cancelled early, a long one in the end."""
         chosen = {
             "calibration": CALIBRATION, "held-out": HELD_OUT, "seed": self.rng.randrange(3),
             "recipe": self.rng.choice(RECIPES), "weight-bits": self.rng.choice(BITS),
@@ -164,18 +165,18 @@ class Visitor:
         for name, value in chosen.items():
             self.page.put(name, value)
         self.page.settle()
-        ends = self.rng.uniform(1, 10) if self.rng.random() < 0.25 else None
+        ends = self.rng.uniform(1, 10) if self.rng.random() < 0.25 else GIVE_UP
         self._run("quantize", "cancel", "status", ends)
 
-    def _run(self, start: str, stop: str, status: str, stopped_after: float | None = None) -> None:
+    def _run(self, start: str, stop: str, status: str, ends: float) -> None:
         begun = time.monotonic()
         with self.crowd.running():
             self.page.fire(start, "click")
             time.sleep(0.5)
             while any(word in str(self.page.value(status)) for word in BUSY):
-                if stopped_after is not None and time.monotonic() - begun > stopped_after:
+                if time.monotonic() - begun > ends:
                     self.page.fire(stop, "click")
-                    stopped_after = None
+                    ends = PATIENCE
                 if time.monotonic() - begun > PATIENCE:
                     raise TimeoutError(f"{start} took more than {PATIENCE:g} s")
                 self.page.tick()
@@ -214,7 +215,7 @@ class Visitor:
         self._settled_beside_others()
 
     def score(self) -> None:
-        self._run("score", "score-cancel", "score-status", self.rng.choice((None, 2.0)))
+        self._run("score", "score-cancel", "score-status", self.rng.choice((GIVE_UP, 2.0)))
 
     def segment(self) -> None:
         """Clicks on a picture."""
@@ -291,6 +292,11 @@ class Watch:
         text = Path(f"/proc/{self.process}/status").read_text()
         return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
+    def cpu_seconds(self) -> float:
+        """What it has computed so far: others may use this machine too."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __enter__(self) -> Watch:
         self._thread.start()
         return self
@@ -312,21 +318,20 @@ def measure(sessions: int, seconds: float, folder: Path) -> dict[str, Any]:
         with Watch(server.process.pid) as watch:
             Visitor(-1, server.url, config, Crowd(), folder).everything()
             time.sleep(SETTLE)
-            before, crowd, ends = watch.now(), Crowd(), Event()
-            watch.peak = before
-            everybody(sessions, seconds, server.url, config, crowd, folder, ends)
+            before, crowd, begun = watch.now(), Crowd(), time.monotonic()
+            watch.peak, used = before, watch.cpu_seconds()
+            everybody(sessions, seconds, server.url, config, crowd, folder)
+            cores = (watch.cpu_seconds() - used) / (time.monotonic() - begun)
             time.sleep(SETTLE)
             after, peak = watch.now(), watch.peak
     memory = {"before": round(before), "peak": round(peak), "after": round(after)}
-    return {**summary(crowd, log.read_text(errors="replace")), "memory_mb": memory}
+    return {**summary(crowd, log.read_text(errors="replace")), "memory_mb": memory, "cores": round(cores, 2)}
 
 
-def everybody(
-    sessions: int, seconds: float, url: str, config: Any, crowd: Crowd, folder: Path, ends: Event
-) -> None:
+def everybody(sessions: int, seconds: float, url: str, config: Any, crowd: Crowd, folder: Path) -> None:
     until = time.monotonic() + seconds
     visitors = [Visitor(number, url, config, crowd, folder) for number in range(sessions)]
-    threads = [Thread(target=each.stay, args=(until, ends), daemon=True) for each in visitors]
+    threads = [Thread(target=each.stay, args=(until,), daemon=True) for each in visitors]
     for thread in threads:
         thread.start()
     for thread in threads:
