@@ -10,16 +10,21 @@ import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
+from gradio import http_server
 
+import app
 import vitq_core as vq
+from ui import workbench
 from ui.workbench import Workbench
 from vitq_core.experiment.runs import DONE, RUNNING, Plan, PlanStore, RunStore
 from vitq_core.reconstruction import progress
 
 SLOWLY = 0.02  # seconds at each step of a run
+PAUSE = 0.3  # seconds before a run
 
 
 def writes(given: dict[str, Any]) -> None:
@@ -33,6 +38,26 @@ def writes(given: dict[str, Any]) -> None:
             plans.add(Plan(name, ({"n": number},), id=name))
             plans.mark(name, DONE if number % 2 else RUNNING)
             print(name, file=taken)
+
+
+def server(given: dict[str, Any]) -> None:
+    """The real server with a tiny model. A pause before each run, so that there is a middle to kill it in."""
+    log = os.open(given["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    tiny = torch.load(given["model"], weights_only=False)
+    vq.load_model = lambda model_id: tiny
+    workbench.OPENING = Path("nowhere")  # the stored result is of another model
+    http_server.INITIAL_PORT_VALUE = int(given["port"])  # Gradio read the environment long ago
+    make = Workbench.make
+
+    def slowly(*wanted: Any) -> None:
+        time.sleep(PAUSE)
+        make(*wanted)
+
+    Workbench.make = slowly
+    app.main()
+    Event().wait()
 
 
 def sweep(given: dict[str, Any]) -> None:
@@ -72,7 +97,7 @@ class Slow:
         return bool(self.log)
 
 
-TASKS = {"writes": writes, "sweep": sweep}
+TASKS = {"server": server, "writes": writes, "sweep": sweep}
 
 
 def main() -> None:

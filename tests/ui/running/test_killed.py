@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from tests.benchmarks.http_page import Page
-from tests.server import ROOT, serving
+from tests.server import ROOT, free_port
 from ui.parts.settings import RunSettings
 from ui.workbench import planned
 from vitq_core.experiment.runs import DONE, RUNNING, Plan, PlanStore, RunStore
@@ -58,7 +58,7 @@ def model(tiny_model, tmp_path) -> Path:
 
 
 class Nursery:
-    """Starts one child after the other, each in a fraction of a second."""
+    """Starts one child after the other, each in a fraction of a second: importing is what takes long."""
 
     def __init__(self, process: subprocess.Popen) -> None:
         self.process, self.child = process, 0
@@ -88,31 +88,41 @@ def nursery() -> Iterator[Nursery]:
         process.stdin.close()
 
 
-def test_a_server_killed_in_a_sweep_goes_on_with_it(home, model, tmp_path):
+def test_a_server_killed_in_a_sweep_goes_on_with_it(nursery, home, model, tmp_path):
     """The real server, asked by a real page; after the restart the page finds its sweep again."""
-    command, log, runs = [str(HERE / "killed_server.py"), str(model)], tmp_path / "log", RunStore()
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with serving(command, home, log, environment) as server:
-        with opened(server.url) as page:
-            page.put("tradeoffs-method", "minmax")
-            page.put("tradeoffs-judged", PICTURES)
-            page.fire("tradeoffs-bits-sweep", "click")
-            before = until(lambda: len(made := runs.all()) >= 2 and made)
-        server.kill()
+    log, runs = tmp_path / "log", RunStore(home / "runs.sqlite")
+    with opened(nursery, home, model, log) as page:
+        page.put("tradeoffs-method", "minmax")
+        page.put("tradeoffs-judged", PICTURES)
+        page.fire("tradeoffs-bits-sweep", "click")
+        before = until(lambda: len(made := runs.all()) >= 2 and made)
+        nursery.kill()
     assert len(before) < 5
-    with serving(command, home, log, environment) as server, opened(server.url) as page:
+    with opened(nursery, home, model, log) as page:
         page.choose_tab("Trade-offs")
         until(lambda: page.tick() or "5 of 5 runs done" in str(page.value("tradeoffs-status")))
         after = runs.all()
         assert len(page.value("tradeoffs-table")["data"]) == 5
+        nursery.kill()
     assert {run.id for run in before} < {run.id for run in after}
     assert len({run.key for run in after}) == len(after) == 5
     assert "Traceback" not in log.read_text()
 
 
-def opened(url: str) -> Page:
-    config = httpx.get(f"{url}config", timeout=SOON).json()
-    return Page(url, config, lambda heard: None)
+def opened(nursery: Nursery, home: Path, model: Path, log: Path) -> Page:
+    """A page of a server that has just started."""
+    port = free_port()
+    nursery.start("server", home, model=model, log=log, port=port)
+    url = f"http://127.0.0.1:{port}/"
+    return Page(url, until(lambda: config(url)), lambda heard: None)
+
+
+def config(url: str) -> Any:
+    """None where nobody listens yet."""
+    try:
+        return httpx.get(f"{url}config", timeout=SOON).json()
+    except httpx.HTTPError:
+        return None
 
 
 def test_a_process_killed_in_a_write_loses_nothing_that_was_taken(nursery, home, bench, folder, tmp_path):
