@@ -52,7 +52,6 @@ CLASSES = ("red", "a", "circle", "zzz", "")
 BUSY = ("vq-busy", "vq-stopping")
 THINKS = (0.3, 2.0)  # seconds between two actions
 MARK = "mark"
-TITLES = ("open the page", "light", "in the queue")
 
 
 @dataclass
@@ -387,22 +386,26 @@ def missed(found: Mapping[str, Any]) -> list[str]:
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """A row for each kind of answer, and one of memory."""
+    """A row for each kind of answer, then the rest in sentences."""
     kinds = {
-        "light, nothing else": "light", "light, a run beside it": "light_beside_heavy",
-        "queued, a run beside it": "queued_beside_heavy",
+        "light, no run": "light", "light, beside a run": "light_beside_heavy",
+        "queued, beside a run": "queued_beside_heavy",
     }  # fmt: skip
     rows = [
         [title, *(f"{found[name].get(key, '–')}" for key in ("count", "median", "p95", "most"))]
         for title, name in kinds.items()
     ]
-    memory = found["memory_mb"]
-    resident = f"Resident: {memory['before']} MB before, {memory['peak']} at most, {memory['after']} after."
-    counts = (
-        f"{found['marks']} marks, {len(found['foreign'])} seen by others; {found['tracebacks']} tracebacks."
-    )
-    return "\n".join(
-        (table(["answers", "count", "median, s", "p95, s", "most, s"], rows), "", resident, counts)
+    heads = ["answers", "count", "median, s", "95 % within, s", "slowest, s"]
+    return f"{table(heads, rows)}\n\n{sentences(found)}"
+
+
+def sentences(found: Mapping[str, Any]) -> str:
+    memory, seen = found["memory_mb"], len(found["foreign"])
+    return (
+        f"{found['sessions']} sessions for {found['seconds']:g} s, on {found['cores']:g} cores: others had "
+        f"the rest. Resident: {memory['before']:,} MB before, {memory['peak']:,} at most, "
+        f"{memory['after']:,} after all had left. Of {found['marks']} marks {seen} were seen by others. "
+        f"{sum(found['errors'].values())} errors, {found['tracebacks']} tracebacks."
     )
 
 
@@ -418,7 +421,8 @@ def main() -> None:
         found = measure(options.sessions, options.seconds, Path(folder))
     where = {"machine": machine(), "commit": commit_of(ROOT), "load": os.getloadavg()[0]}
     asked = {"sessions": options.sessions, "seconds": options.seconds}
-    options.results.write_text(json.dumps({**where, **asked, **found}, indent=1) + "\n")
+    found = {**where, **asked, **found}
+    options.results.write_text(json.dumps(found, indent=1) + "\n")
     print(page(found))
     print(*(f"{count} × {said}" for said, count in found["errors"].items()), sep="\n")
     wrong = missed(found)

@@ -17,20 +17,22 @@ PATIENCE = 120_000  # milliseconds
 JUDGED = "16"
 
 PAINTED = """() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"""
-# When the result that comes with the studio is on the page, its pictures loaded.
-SEEN = """() => new Promise(done => {
+# When the result that comes with the studio is on the page, with the pictures that are in view.
+SEEN = """() => new Promise((done, failed) => {
+    const inView = (each) => each.getBoundingClientRect().top < innerHeight;
     const look = () => {
-        const shown = [...document.querySelectorAll('#gallery img')];
-        const there = document.querySelector('#cards')?.innerText.includes('smaller than')
-            && shown.length && shown.every(each => each.complete && each.naturalWidth);
-        there ? done(performance.now()) : requestAnimationFrame(look);
+        const shown = [...document.querySelectorAll('#gallery img')].filter(inView);
+        const there = document.querySelector('#results')?.innerText.includes('smaller than')
+            && shown.every(each => each.complete && each.naturalWidth);
+        if (performance.now() > 60000) failed(new Error('the example was not shown'));
+        else there ? done(performance.now()) : requestAnimationFrame(look);
     };
     look();
 })"""
 # Milliseconds from doing something to the next frame after `watched` has another content.
 REDRAWN = """([act, at, watched]) => new Promise(done => {
     const place = document.querySelector(watched), before = place.innerHTML, begun = performance.now();
-    const look = () => place.innerHTML !== before
+    const look = () => place.innerHTML !== before || performance.now() > begun + 30000
         ? requestAnimationFrame(() => done(performance.now() - begun)) : requestAnimationFrame(look);
     new Function('at', act)(at);
     look();
