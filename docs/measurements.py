@@ -30,6 +30,7 @@ from tests.benchmarks import (  # noqa: E402
     reconstruction,
     sam_memory,
     segmentation,
+    sessions,
     side_by_side,
     speed_ratios,
 )
@@ -83,6 +84,7 @@ SINGLE_RUNS = {
     "side_by_side": side_by_side,
     "speed": speed_ratios,
     "memory": memory,
+    "sessions": sessions,
     "mutation": mutation,
     "segmentation": segmentation,
     "sam_memory": sam_memory,

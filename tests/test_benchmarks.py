@@ -17,10 +17,12 @@ from .benchmarks.cells import TrainAndTest, source_of
 from .benchmarks.error_sources import block_outputs, sources
 from .benchmarks.features import EveryThirdJudges
 from .benchmarks.features_ablation import ROWS
+from .benchmarks.http_page import Heard
 from .benchmarks.norm_ablation import _lost, residual_rotated, smoothed
 from .benchmarks.provenance import commit_of
 from .benchmarks.reconstruction import TABLES, Row, same
 from .benchmarks.relu_ablation import with_relu
+from .benchmarks.sessions import Crowd, missed, summary
 
 
 def test_mlps_with_relu_learn_what_they_gave_with_gelu(tiny, pictures) -> None:
@@ -197,3 +199,40 @@ def test_the_outputs_of_blocks_are_those_of_all_pictures_in_order(tiny, pictures
         first = model.blocks[0](stream)
         assert torch.allclose(found["blocks.0"], first, atol=1e-5)
         assert torch.allclose(found["blocks.1"], model.blocks[1](first), atol=1e-5)
+
+
+KEPT = {"before": 1000, "after": 1100, "peak": 2000}
+
+
+def crowd(seconds: float = 0.1, reader: int = 1, error: str = "") -> dict:
+    """Of two sessions whose marks each saw itself, but for the first one's, which `reader` saw too."""
+    heard = Crowd()
+    for session in (0, 1):
+        mark = heard.mark(session)
+        heard.hear(session, Heard("list", True, 0.0, 0.1, f"<b>{mark}</b>"))
+        if session == 0:
+            heard.read(reader, "runs.csv", f"{mark}-extra" if reader == 0 else f"1,{mark}")
+    with heard.running():
+        for _ in range(3):
+            heard.hear(0, Heard("look", True, 0.0, seconds, "", error))
+    return {**summary(heard, "all is well"), "memory_mb": KEPT}
+
+
+def test_a_crowd_without_faults_misses_no_limit() -> None:
+    found = crowd(reader=0)
+    assert not missed(found) and found["light_beside_heavy"]["count"] == 3 and found["marks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (crowd(reader=1), "somebody saw another's data"),
+        (crowd(seconds=2.5, reader=0), "light actions took more than 2 s"),
+        (crowd(reader=0, error="the engine stopped"), "there were errors"),
+        ({**crowd(reader=0), "memory_mb": {**KEPT, "after": 1201}}, "memory was not given back"),
+        ({**crowd(reader=0), "tracebacks": 1}, "there were errors"),
+        ({**crowd(reader=0), "blind": [1]}, "somebody never saw their own marks"),
+    ],
+)
+def test_each_limit_that_a_crowd_misses_is_named(found, said) -> None:
+    assert missed(found) == [said]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, RLock
+from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import vitq_core as vq
+from vitq_core.experiment import private_copy
 from vitq_core.experiment.folders import changed
 from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, forget_pictures
@@ -17,6 +19,7 @@ from .parts.memory import MB, Memory
 from .parts.model_list import ALL, offered
 from .parts.server_folder import ServerFolder
 from .parts.settings import RunSettings, a_name
+from .parts.turn import Turn
 from .parts.uploads import Uploads
 from .parts.user_sources import check_uploads, choose_source
 
@@ -34,7 +37,7 @@ class ModelStore:
         self._models: Cache[Any] = memory.cache(weigh=megabytes)
         self._sources: Cache[Source] = memory.cache(KEPT_SOURCES)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
-        self.turn = RLock()
+        self.turn = Turn()
         # A finished result is packed without waiting for the turn, and never while its own model runs.
         self.result_lock = Lock()
         self._computing = 0
@@ -58,6 +61,11 @@ class ModelStore:
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
+
+    def apart(self, model_id: str) -> Any:
+        """The model with nobody's hooks on it, the weights shared: for a look that waits for no run."""
+        model = self.model(model_id)
+        return replace(model, module=private_copy(model.module))
 
     def has_model(self, model_id: Any) -> bool:
         """Whether it needs no download: bundled, or in memory."""

@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 
 from tests import nasty
-from tests.browser.conftest import ROOT, started
+from tests.server import ROOT, serving
 
 PATIENCE = 300.0  # seconds for an answer: other requests may be before it
 AT_ONCE = 4
@@ -201,7 +201,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        with started(["app.py"], Path(folder) / "home", log) as url:
+        with serving(["app.py"], Path(folder) / "home", log) as server:
+            url = server.url
             found = sent(url, options.requests, options.seed)
             alive = httpx.get(url).status_code == 200
         tracebacks = in_log(log.read_text(errors="replace"))

@@ -1,19 +1,15 @@
 """The real studio in a subprocess and a real Chromium looking at it."""
 
 import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.server import serving
+
 CHROMIUM = os.environ.get("VITQ_CHROMIUM", "/usr/bin/chromium")
 ARGS = (
     "--no-sandbox",
@@ -22,7 +18,6 @@ ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_SECONDS = 120
 PATIENCE = 120_000  # milliseconds an assertion or a click keeps trying: test machines can be slow
 FEW_SECONDS = 5_000  # milliseconds until something else is tried
 LISTEN = """([box, sentence]) => {
@@ -84,20 +79,8 @@ def open_tab(page, name: str) -> None:
 @contextmanager
 def started(command: list[str], home: Path, log: Path) -> Iterator[str]:
     """The address of a studio that runs meanwhile; what it prints is in `log`."""
-    port = free_port()
-    environment = {
-        **os.environ, "GRADIO_SERVER_PORT": str(port), "VITQ_PICTURES": "", "VITQ_HOME": str(home),
-    }  # fmt: skip
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until_up(f"http://127.0.0.1:{port}/", process, log)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    with serving(command, home, log) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -140,20 +123,3 @@ def refused(page):
 
 def is_ours(url: str, studio: str) -> bool:
     return url.startswith((studio, "data:", "blob:"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until_up(url: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"the studio did not start:\n{log.read_text()[-3000:]}", pytrace=False)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import vitq_core as vq
-from vitq_core.experiment import prepare, private_copy
+from vitq_core.experiment import prepare
 from vitq_core.experiment.likeness import watching
 from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, usable
 from vitq_core.experiment.samples import Sample
@@ -63,15 +63,13 @@ class RelevanceBench:
         return self._frames.get_or_make(a_name(model_id), lambda: self._look(model_id))
 
     def _look(self, model_id: str) -> Frame:
-        with self.store.computing():
-            model = self.store.model(model_id)
-            blank = torch.zeros(1, 3, *model.preprocessing.size)
-            prepared = prepare(model, "the relevance page", blank)
-            module = private_copy(model.module)
+        model = self.store.apart(model_id)
+        blank = torch.zeros(1, 3, *model.preprocessing.size)
+        prepared = prepare(model, "the relevance page", blank)
         weighted = {name: layer.weight is not None for name, layer in prepared.layers.items()}
         grid = layer_grid(weighted, prepared.blocks)
         classes = [name_of(i, model.labels) for i in range(len(model.labels or []) or model.classes)]
-        return Frame(module, blank, grid, classes)
+        return Frame(model.module, blank, grid, classes)
 
     def score(
         self, scoring: Scoring, progress: Progress | None = None, cancel: Cancel | None = None

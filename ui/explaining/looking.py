@@ -28,13 +28,12 @@ class Looking:
         self._errors: Cache[dict[str, float]] = Cache(KEPT_ERRORS)
 
     def tensors(self, model_id: str, cancel: Cancel | None = None) -> Tensors:
-        """Of a few of the studio's own pictures; one forward pass."""
+        """Of a few of the studio's own pictures; one forward pass of a copy, which waits for no run."""
         return self._tensors.get_or_make(model_id, lambda: self._look(model_id, cancel))
 
     def _look(self, model_id: str, cancel: Cancel | None) -> Tensors:
-        with self.store.computing():
-            pictures = self.relevance.batches(Scoring(model_id), PICTURES, None, cancel)
-            return tensors_of(self.store.model(model_id), pictures)
+        pictures = self.relevance.batches(Scoring(model_id), PICTURES, None, cancel)
+        return tensors_of(self.store.apart(model_id), pictures)
 
     def known_errors(self, model_id: str, method: str, bits: int) -> dict[str, float] | None:
         """What `errors` gave before."""
