@@ -31,9 +31,6 @@ from .report_page import report_page
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
-SHOW_PICTURE = (
-    "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
-)
 log = logging.getLogger(__name__)
 NOT_OPENED = "This address cannot be opened."
 GONE = "This result is no longer in memory; press Quantize to compute it again."
@@ -106,8 +103,6 @@ class Page:
         results = self.results
         shown = [results.picture, results.verdict, results.bars]
         results.gallery.select(self.pick, self.shown, shown, **LIGHT)
-        for pictures in (results.gallery, results.photographs):
-            pictures.select(None, js=SHOW_PICTURE)
         results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
         results.class_search.change(  # not input, which a pasted word does not always raise
             self.find_classes, [self.shown, results.class_search], results.classes,
