@@ -18,19 +18,40 @@
   };
 
   // A name has to begin with the words that are seen, or those who speak to their computer cannot press it.
-  const namePictures = () => {
+  // Dozens of pictures are one stop, too: the one that had the focus last.
+  const groupPictures = () => {
     for (const grid of all('.grid-container')) {
-      const pictures = grid.querySelectorAll('.thumbnail-item');
+      const pictures = [...grid.querySelectorAll('.thumbnail-item')];
+      const stop = pictures.find((picture) => picture.tabIndex === 0 && picture.hasAttribute('tabindex')) ?? pictures[0];
       pictures.forEach((picture, place) => {
         const name = words(picture.querySelector('.caption-label')) || picture.querySelector('img')?.alt || 'Picture';
         set(picture, 'aria-label', `${name}, ${place + 1} of ${pictures.length}`);
+        set(picture, 'tabindex', picture === stop ? '0' : '-1');
       });
+      set(grid, 'role', 'toolbar');
+      set(grid, 'aria-label', 'Pictures');
     }
   };
+  const STEPS = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity};
+  document.addEventListener('keydown', (event) => {
+    const grid = event.target.closest('.thumbnail-item')?.closest('.grid-container');
+    if (!grid || event.altKey || event.ctrlKey || event.metaKey) return;
+    const pictures = [...grid.querySelectorAll('.thumbnail-item')], top = pictures[0].offsetTop;
+    const columns = pictures.filter((picture) => picture.offsetTop === top).length;
+    const step = {...STEPS, ArrowUp: -columns, ArrowDown: columns}[event.key];
+    if (!step) return;
+    event.preventDefault();
+    pictures[Math.min(Math.max(pictures.indexOf(event.target) + step, 0), pictures.length - 1)].focus();
+  });
+  document.addEventListener('focusin', ({target}) => {
+    const grid = target.closest('.thumbnail-item')?.closest('.grid-container');
+    for (const picture of grid?.querySelectorAll('.thumbnail-item') ?? []) picture.tabIndex = picture === target ? 0 : -1;
+  });
 
-  // The same of the places to drop a picture.
-  const nameUploads = () => {
+  // The same of the places to drop a picture, and of a picture that is clicked on.
+  const namePlaces = () => {
     for (const place of all('button[aria-dropeffect]')) if (words(place)) set(place, 'aria-label', words(place));
+    for (const place of all('.image-container > button:not([aria-label])')) set(place, 'aria-label', 'The picture');
   };
 
   // Only what has a role may have a name of its own.
@@ -60,10 +81,13 @@
     if (document.hasFocus() && !target.disabled) pressed = null; // who looks elsewhere is not called back
   });
 
-  // Gradio takes Tab for typing, and opens the list again that losing the focus has closed.
+  // Gradio takes Tab for typing, and opens the list again that losing the focus has closed. A long list would
+  // be a stop itself, and take the focus with it when it closes.
   document.addEventListener('keydown', (event) => {
     const leaves = event.key === 'Tab' || event.key === 'Shift';
-    if (leaves && event.target.matches('input[role=combobox]')) event.stopPropagation();
+    if (!leaves || !event.target.matches('input[role=combobox]')) return;
+    event.stopPropagation();
+    for (const list of all('[role=listbox]')) list.tabIndex = -1;
   }, true);
 
   // On a phone the answer to a picture lies below all pictures.
@@ -94,8 +118,8 @@
     asked = false;
     closeSecondary();
     groupRadios();
-    namePictures();
-    nameUploads();
+    groupPictures();
+    namePlaces();
     giveRoles();
     keepFocus();
   };

@@ -103,4 +103,4 @@ def plain(figure: go.Figure, height: int) -> go.Figure:
         showlegend=False,
         hoverlabel={"font": {"family": "system-ui, sans-serif"}},
     )
-    return figure
+    return figure.update_xaxes(title_standoff=6)
