@@ -36,8 +36,9 @@
   document.addEventListener('keydown', (event) => {
     const grid = event.target.closest('.thumbnail-item')?.closest('.grid-container');
     if (!grid || event.altKey || event.ctrlKey || event.metaKey) return;
-    const pictures = [...grid.querySelectorAll('.thumbnail-item')], top = pictures[0].offsetTop;
-    const columns = pictures.filter((picture) => picture.offsetTop === top).length;
+    const pictures = [...grid.querySelectorAll('.thumbnail-item')];
+    const height = (picture) => Math.round(picture.getBoundingClientRect().top);
+    const columns = pictures.filter((picture) => height(picture) === height(pictures[0])).length;
     const step = {...STEPS, ArrowUp: -columns, ArrowDown: columns}[event.key];
     if (!step) return;
     event.preventDefault();
@@ -112,6 +113,11 @@
       if (innerWidth <= 640) part.querySelector('.label-wrap.open')?.click();
     }
   };
+
+  // A plot that was drawn while it was folded away has the width of nothing that is on the page.
+  document.addEventListener('click', ({target}) => {
+    if (target.closest('.label-wrap')) setTimeout(() => dispatchEvent(new Event('resize')), 100);
+  });
 
   let asked = false;
   const mend = () => {
