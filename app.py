@@ -35,6 +35,7 @@ def main() -> None:
         server_name=os.environ.get("GRADIO_SERVER_NAME", default_host()),
         theme=theme(),
         css_paths=ROOT / "assets" / "style.css",
+        js=(ROOT / "assets" / "page.js").read_text(),
         max_file_size="200mb",  # zips of pictures; a single picture's own limit is smaller
         state_session_capacity=SESSIONS,
         footer_links=["api", "gradio", "settings"],

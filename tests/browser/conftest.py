@@ -98,7 +98,8 @@ def visited(browser, url: str, **settings) -> Iterator:
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
-    page.on("request", lambda request: is_ours(request.url, url) or wrong.append(f"asks for {request.url}"))
+    own = url.partition("?")[0]
+    page.on("request", lambda request: is_ours(request.url, own) or wrong.append(f"asks for {request.url}"))
     page.goto(url)
     yield page
     context.close()

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ..parts.plots import COLORS, GRID, INK, plain
+from ..parts.plots import COLORS, GRID, INK, plain, reach
 
 BINS = 160
 MOST = 200_000  # values that a histogram is made of
@@ -22,13 +23,16 @@ BEFORE, AFTER = COLORS[0], COLORS[2]
 
 
 def histogram(values: Tensor, simulated: Tensor, levels: Tensor, role: str) -> go.Figure:
-    """How often each value occurs before and after; the quantizer's levels as ticks below."""
+    """How often each value occurs before and after; the quantizer's levels as ticks below.
+
+    A few values far out would leave all others a bin or two; they are counted in the bins at the ends.
+    """
     before, after = (thinned(x) for x in (values, simulated))
     logarithmic = role in POSITIVE
     edges = _log_edges(before) if logarithmic else np.linspace(*_ends(before, after), BINS + 1)
     figure = go.Figure()
     for x, name, color in ((before, "full precision", BEFORE), (after, "quantized", AFTER)):
-        counts, _ = np.histogram(np.maximum(x, edges[0]), edges)
+        counts, _ = np.histogram(x.clip(edges[0], edges[-1]), edges)
         figure.add_trace(_steps(edges, counts, name, color, logarithmic))
     shown = levels.numpy()[:: -(-len(levels) // MOST_LEVELS)]
     inside = shown[(shown >= edges[0]) & (shown <= edges[-1])]
@@ -40,7 +44,19 @@ def histogram(values: Tensor, simulated: Tensor, levels: Tensor, role: str) -> g
         type="log" if logarithmic else "linear", gridcolor=GRID, zeroline=False, title="value"
     )
     figure.update_yaxes(type="log", gridcolor=GRID, title="how often")
-    return _framed(figure)
+    return _framed(_noted(figure, before, edges[0] if not logarithmic else -np.inf, edges[-1]))
+
+
+def _noted(figure: go.Figure, values: ndarray, low: float, high: float) -> go.Figure:
+    """With a line about values that are beyond the axis."""
+    beyond = values[(values < low) | (values > high)]
+    if not len(beyond):
+        return figure
+    text = f"{len(beyond)} beyond, to {beyond[np.abs(beyond).argmax()]:.3g}"
+    return figure.add_annotation(
+        text=text, x=1, y=1, xref="paper", yref="paper", xanchor="right", yanchor="top", showarrow=False,
+        font={"color": INK, "size": 11},
+    )  # fmt: skip
 
 
 def _steps(edges: ndarray, counts: ndarray, name: str, color: str, logarithmic: bool) -> go.Scatter:
@@ -51,8 +67,8 @@ def _steps(edges: ndarray, counts: ndarray, name: str, color: str, logarithmic: 
 
 
 def _ends(*parts: ndarray) -> tuple[float, float]:
-    low, high = min(x.min() for x in parts), max(x.max() for x in parts)
-    return float(low), float(high) if high > low else float(low) + 1.0
+    low, high = reach(np.concatenate(parts))
+    return low, high if high > low else low + 1.0
 
 
 def _log_edges(values: ndarray) -> ndarray:
@@ -86,22 +102,31 @@ def ranges(values: Tensor, role: str) -> go.Figure:
     rows = values.flatten(1) if role == "weight" else values.reshape(-1, values.shape[-1]).T
     low, high = rows.amin(1), rows.amax(1)
     order = (high - low).argsort()
+    least, most = reach(torch.cat((low, high)).tolist())
     figure = go.Figure()
     for x, name in ((high[order], "largest"), (low[order], "least")):
         thin = {"color": BEFORE, "width": 1.2}
-        figure.add_trace(go.Scatter(y=x.numpy(), mode="lines", line=thin, name=name, fill="tonexty"))
+        figure.add_trace(
+            go.Scatter(
+                y=x.clamp(least, most).numpy(), customdata=x.numpy(), mode="lines", line=thin, name=name,
+                fill="tonexty", hovertemplate="%{customdata:.3g}",
+            )
+        )  # fmt: skip
     what = "rows" if role == "weight" else "channels"
     figure.update_xaxes(title=f"{what}, by how far their values span", gridcolor=GRID, zeroline=False)
     figure.update_yaxes(title="value", gridcolor=GRID, zeroline=False)
-    return _framed(figure, legend=False)
+    return _framed(_noted(figure, torch.cat((low, high)).numpy(), least, most), legend=False)
 
 
 def by_layer(shares: Mapping[str, float], title: str, chosen: str) -> go.Figure:
-    """A bar for each layer: outlier ratio, or error."""
+    """A bar for each layer: outlier ratio, or error. One that is cut off says how high it is."""
     colors = [AFTER if name == chosen else BEFORE for name in shares]
+    heights = [100 * share for share in shares.values()]
+    _, most = reach(heights)
     bars = go.Bar(
-        x=list(shares), y=[100 * share for share in shares.values()], marker_color=colors,
-        hovertemplate="%{x}<br>%{y:.3g} %<extra></extra>",
+        x=list(shares), y=[min(height, most) for height in heights], marker_color=colors, customdata=heights,
+        text=[f"{height:.3g} %" if height > most else "" for height in heights], textposition="outside",
+        cliponaxis=False, hovertemplate="%{x}<br>%{customdata:.3g} %<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(bars)
     figure.update_xaxes(showticklabels=False, title="layers, in the model's order")

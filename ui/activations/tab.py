@@ -34,7 +34,7 @@ IDLE = markup.banner(
     "idle", "Layers are in the model's order.", "Press Find what hurts: each is quantized alone, worst first."
 )
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Find what hurts to start again.")
-EMPTY = steps.waiting("Choose a layer on the left.")
+EMPTY = steps.waiting("Choose a layer and tensor.")
 USE = "Takes the method, its bits and what you moved here to the page Quantize."
 APART = {"alpha": "alpha_ratio", "alpha_ratio": "alpha"}  # one rules the other out
 BEHIND = {
@@ -213,12 +213,13 @@ class Page:
             return {self.cards: markup.banner("error", "This cannot be.", sentence(error))}
         shares = self.shares(values)
         share = shares and shares[site.module]
+        magnitudes = figures.magnitudes(tried.values, site.role)
         return {
             self.where: view.where(str(site), site.role),
             self.cards: view.cards(tried, share),
             self.advice: markup.note(view.advice(site.role, tried, share, offered(tried))),
             self.histogram: figures.histogram(tried.values, tried.simulated, tried.levels, site.role),
-            self.magnitudes: figures.magnitudes(tried.values, site.role),
+            self.magnitudes: gr.update(value=magnitudes, visible=magnitudes is not None),
             self.ranges: figures.ranges(tried.values, site.role),
             self.moved: moved or None,
             **place(tried),
@@ -266,7 +267,8 @@ class Page:
             return gr.skip()
         kept = any(each.kept for each in tried.values())
         shares = {name: each.kept if kept else each.error for name, each in tried.items()}
-        return figures.by_layer(shares, "kept exact" if kept else "rounding error", values["site"])
+        drawn = figures.by_layer(shares, "kept exact" if kept else "rounding error", values["site"])
+        return gr.update(value=drawn, visible=len(shares) > 1)  # one bar compares nothing
 
     def settings(self, data: Data) -> RunSettings:
         """Of a run with what was moved. Raises ValueError for what cannot be."""

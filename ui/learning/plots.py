@@ -30,10 +30,10 @@ def errors_figure(rows: Sequence[Any]) -> go.Figure:
     ticks = {f"{tick:.3g} %": tick for tick in _ticks(rows)}
     figure.update_xaxes(
         type="log", side="top", tickvals=list(ticks.values()), ticktext=list(ticks), gridcolor=GRID,
-        tickangle=0, zeroline=False, fixedrange=True, ticks="",
+        tickangle=0, zeroline=False, fixedrange=True, ticks="", title="error of the module's output",
     )  # fmt: skip
-    plain(figure, height=ROW_HEIGHT * len(rows) + 56)
-    return figure.update_layout(margin={"l": 8, "r": 16, "t": 32, "b": 8}, font_size=11)
+    plain(figure, height=ROW_HEIGHT * len(rows) + 76)
+    return figure.update_layout(margin={"l": 8, "r": 16, "t": 52, "b": 8}, font_size=11)
 
 
 def _ticks(rows: Sequence[Any]) -> list[float]:

@@ -13,7 +13,7 @@ from vitq_core.experiment import MAX_BITS, MIN_BITS
 
 from .bits_table import BitsTable
 from .layer_grid import OTHER, LayerGrid
-from .plots import plain
+from .plots import plain, reach
 
 ROW_HEIGHT = 23
 SCORES = "Viridis"
@@ -24,7 +24,8 @@ BITS = ["#c2410c", "#f59e0b", "#fde68a", "#bfdbfe", "#7aa5f5", "#4f6df5", "#312e
 def importance_figure(importance: vq.Importance, grid: LayerGrid) -> go.Figure:
     """Score of every layer on a logarithmic colour scale; the number in a cell is its share of the column.
 
-    The scale covers the blocks: the last layer's score is larger by orders of magnitude.
+    The scale covers the blocks: the last layer's score is larger by orders of magnitude. Nor does a single
+    layer that hardly counts take the colours from all others.
     """
     scores, shares = importance.layer_scores, column_shares(importance.layer_scores, grid)
     logs = {layer: log10(score) for layer, score in scores.items() if score > 0}
@@ -32,7 +33,7 @@ def importance_figure(importance: vq.Importance, grid: LayerGrid) -> go.Figure:
     texts = {layer: f"{100 * share:.0f}" for layer, share in shares.items()}
     hovers = {layer: _score_hover(importance, layer, shares.get(layer)) for layer in scores}
     heat = _heatmap(grid, grid.columns, logs, texts, hovers)
-    low, high = min(inner), max(inner)
+    low, high = reach(inner)
     heat.update(colorscale=SCORES, zmin=low, zmax=high, colorbar=_colorbar(_decades(low, high)))
     return _map(heat, grid, row_height=30)
 

@@ -34,9 +34,6 @@ from .report_page import report_page
 from .results import IDLE, Results, build_results, show_outcome, show_pair, show_sample
 
 STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.")
-SHOW_PICTURE = (
-    "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
-)
 # Behind what is answered at once; one after the other, of which the last counts.
 LOOKING = {
     "concurrency_id": "looking", "concurrency_limit": 1, "show_progress": "hidden",
@@ -122,8 +119,6 @@ class Page:
         results = self.results
         shown = [results.picture, results.verdict, results.bars, results.divider, results.looked]
         results.gallery.select(self.pick, self.shown, shown, **LIGHT)
-        for pictures in (results.gallery, results.photographs):
-            pictures.select(None, js=SHOW_PICTURE)
         results.photographs.select(self.try_photograph, self.shown, shown, show_progress="hidden", **HEAVY)
         results.looked.change(
             self.look, results.looked, results.divider, trigger_mode="always_last", **LOOKING

@@ -75,7 +75,10 @@ class BitsView:
                 show_label=False, elem_id="bits-table", max_height=560, buttons=[],
             )  # fmt: skip
             self._build_many()
-            with gr.Row(elem_classes="vq-bits-maps"):
+            with (
+                gr.Accordion("The bits as maps", open=True, elem_id="bits-maps", elem_classes="vq-secondary"),
+                gr.Row(elem_classes="vq-bits-maps"),
+            ):
                 self.weights = self._map("Weights", "weight-map")
                 self.acts = self._map("Activations", "act-map")
         self.download, self.upload = files_of("bits")

@@ -17,7 +17,7 @@ DOWNLOAD_NOTE = (
     "README inside has the lines to copy."
 )
 
-STORED = "An example that comes with the studio. Change anything on the left and press Quantize for your own."
+STORED = "An example that comes with the studio. Change any setting and press Quantize for your own."
 KNOWN = "This is already the result of these settings."
 GONE = "This result is no longer in memory; compute it again, then download it."
 SAVE = """(file) => {

@@ -21,7 +21,7 @@ HUES = np.array(
 )  # fmt: skip
 OPACITY = 0.6
 NUMBERED = 0.004  # share of the picture from which an object gets its number
-NOTHING = "Nothing was found; lower the limits on the left, or take more clicks."
+NOTHING = "Nothing was found; lower the limits, or take more clicks."
 
 
 def cards(found: Found) -> str:

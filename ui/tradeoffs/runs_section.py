@@ -27,7 +27,7 @@ from . import settings, view
 from .chart import Guess, chart
 from .points import COSTS, Point, comparable, points_of
 
-IDLE = markup.banner("idle", "Nothing is made now.", "Press a button on the left; runs go on without you.")
+IDLE = markup.banner("idle", "Nothing is made now.", "Press one of the buttons; runs go on without you.")
 TICK = 2.0  # seconds between two looks at a sweep
 MOST_CHOSEN = 2
 NOT_SHOWN = "Stored runs cannot be shown."
@@ -84,7 +84,7 @@ class RunsSection:
         self.note = gr.HTML(markup.note(view.NOTHING), elem_id="tradeoffs-note")
         self.table = gr.Dataframe(
             headers=view.HEADERS, datatype=view.TYPES, interactive=False, max_height=320, show_label=False,
-            elem_id="tradeoffs-table",
+            visible=False, elem_id="tradeoffs-table",
         )  # fmt: skip
         self.csv = gr.Button("Download all as CSV", size="sm", elem_id="tradeoffs-csv")
         self.details = gr.HTML(view.details([]), elem_id="tradeoffs-details")
@@ -152,7 +152,7 @@ class RunsSection:
         return {
             self.plot: self.drawn(data, shown, data[self.guess]),
             self.note: note,
-            self.table: view.rows(points),
+            self.table: gr.update(value=view.rows(points), visible=bool(points)),
             self.details: view.details(chosen),
             self.tools: gr.update(visible=bool(chosen)),
             self.chosen: [point.record.id for point in chosen],

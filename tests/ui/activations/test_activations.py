@@ -72,7 +72,7 @@ def test_a_tensor_is_shown_and_its_sliders_stand_where_its_quantizer_does(page, 
     assert not seen[page.sliders["log_base"]]["visible"]
     names = [trace.name for trace in seen[page.histogram].data]
     assert names == ["full precision", "quantized", "levels"]
-    assert seen[page.magnitudes].data[0].z.shape == (5, 24)
+    assert seen[page.magnitudes]["value"].data[0].z.shape == (5, 24)
     softmax = page.choose({**held, page.fields["site"]: "blocks.0.attn.matmul2:input"})
     assert softmax[page.histogram].layout.xaxis.type == "log"
     assert softmax[page.sliders["log_base"]]["visible"]
@@ -84,7 +84,7 @@ def test_dragging_a_threshold_changes_what_is_kept_here_and_in_all_layers(page, 
         seen = page.move("alpha", {**held, page.sliders["alpha"]: alpha})
         assert seen[page.moved] == {"alpha": alpha}
         kept.append(page._tried({**GOOD}, seen[page.moved]).kept)
-        bars = page.all_layers({**held, page.moved: seen[page.moved]}).data[0]
+        bars = page.all_layers({**held, page.moved: seen[page.moved]})["value"].data[0]
         assert GOOD["site"] in bars.x and bars.y[list(bars.x).index(GOOD["site"])] == pytest.approx(
             100 * kept[-1]
         )

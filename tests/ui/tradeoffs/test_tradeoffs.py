@@ -74,7 +74,7 @@ def test_all_bits_are_tried_once_and_fill_the_chart(page, bench, swept):
     runs = page.runs
     seen = runs.show(swept, ME)
     assert "5 of 5 runs done" in seen[runs.status] and "vq-done" in seen[runs.status]
-    assert [row[1] for row in seen[runs.table]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
+    assert [row[1] for row in seen[runs.table]["value"]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
     assert seen[runs.note] == "" and not seen[runs.timer].active
     made = len(bench.runs.all())
     runs.sweep_bits(swept, ME)
@@ -89,13 +89,13 @@ def test_all_bits_are_tried_once_and_fill_the_chart(page, bench, swept):
 def test_it_begins_empty_and_says_what_to_do(page, held, bench, monkeypatch):
     monkeypatch.setattr(bench.runs, "all", lambda owners: [])
     seen = page.runs.open(held, ME)
-    assert seen[page.runs.table] == [] and "Press “Try 8, 6, 4, 3, 2 bits”" in seen[page.runs.note]
+    assert not seen[page.runs.table]["visible"] and "Press “Try 8, 6, 4, 3, 2 bits”" in seen[page.runs.note]
     assert not seen[page.runs.tools]["visible"]
 
 
 def test_two_runs_stand_side_by_side_are_renamed_and_deleted(page, bench, swept):
     runs = page.runs
-    rows = runs.show(swept, ME)[runs.table]
+    rows = runs.show(swept, ME)[runs.table]["value"]
     held = dict(swept)
     for row in rows[:3]:
         seen = runs.choose(held, ME, SimpleNamespace(row_value=row))
@@ -236,7 +236,7 @@ def test_stored_runs_that_cannot_be_read_are_a_sentence(page, bench, swept, monk
     def damaged(owners):
         raise vq.StorageError("the runs in /secret/place are damaged", "stored runs are damaged")
 
-    row = page.runs.show(swept, ME)[page.runs.table][0]
+    row = page.runs.show(swept, ME)[page.runs.table]["value"][0]
     monkeypatch.setattr(bench.runs, "all", damaged)
     for seen in (page.runs.show(swept, ME), page.runs.choose(swept, ME, SimpleNamespace(row_value=row))):
         assert "stored runs are damaged." in seen[page.runs.status] and "secret" not in str(seen)
@@ -264,10 +264,10 @@ def test_on_a_public_server_everybody_sees_their_own(page, bench, swept, monkeyp
         bench.visitors.know(session, token)
     bench.keep(bench.runs.all()[0], mine)
     they, nobody = SimpleNamespace(session_hash="they"), SimpleNamespace(session_hash="unknown")
-    assert len(page.runs.show(swept, ME)[page.runs.table]) == 1
+    assert len(page.runs.show(swept, ME)[page.runs.table]["value"]) == 1
     for other in (they, nobody):
         seen = page.runs.show(swept, other)
-        assert seen[page.runs.table] == []
+        assert seen[page.runs.table]["value"] == []
     (own,) = bench.runs_of(mine)
     held = {**swept, page.runs.chosen: [own.id]}
     assert "no such run of yours" in page.runs.deleted(held, they)[page.runs.status]
