@@ -9,7 +9,7 @@ from gradio import utils
 
 from .activations import tab as activations_tab
 from .api import add_endpoints
-from .parts import markup
+from .parts import glossary, markup
 from .parts.forms import LIGHT
 from .parts.visitors import is_token, new_token
 from .quantize import tab as quantize_tab
@@ -81,7 +81,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     with Studio(
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
-        gr.HTML(markup.title())
+        gr.HTML(markup.title() + glossary.sentences())
         _connect_visitors(bench, studio)
         pages = {}
         with gr.Tabs() as tabs:
@@ -90,7 +90,8 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
                     pages[name] = build(bench, studio, tab)
         for name in ("Trade-offs", "Activations"):
             pages[name].connect_opening(pages["Quantize"], tabs, "Quantize")
-        studio.load(None, js=SHOW_BANNERS)
+        for listening in (SHOW_BANNERS, glossary.SHOW_SENTENCES):
+            studio.load(None, js=listening)
         add_endpoints(bench)
     bench.uploads.keep_all()
     return studio

@@ -12,6 +12,7 @@ import torch
 
 import vitq_core as vq
 from tests import nasty
+from tests.shown import text_of
 from ui.activations import figures, tab
 from ui.activations.tab import SLIDERS, Page
 from ui.parts.jobs import Job
@@ -65,7 +66,7 @@ def test_it_opens_with_a_layer_and_then_the_worst_first(page, bench, held):
 
 def test_a_tensor_is_shown_and_its_sliders_stand_where_its_quantizer_does(page, held):
     seen = page.choose(held)
-    assert "block 1, queries, keys, values, after normalization" in seen[page.where]
+    assert "block 1, queries, keys, values, after normalization" in text_of(seen[page.where])
     assert GOOD["site"] in seen[page.where]
     assert seen[page.sliders["alpha"]] == gr.update(visible=True, value=5.0)
     assert not seen[page.sliders["log_base"]]["visible"]
