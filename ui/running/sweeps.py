@@ -100,6 +100,10 @@ class Sweeps:
         own = [sweep for sweep in self._sweeps.values() if sweep.plan.owner == owner]
         return own[-1] if own else None
 
+    def under_way(self) -> int:
+        """How many of everybody's are not at their end."""
+        return sum(sweep.state == RUNNING for sweep in list(self._sweeps.values()))
+
     def wait(self, seconds: float | None = None) -> bool:
         """Until nothing is to be made any more; False where that takes longer."""
         with self._changed:

@@ -8,6 +8,7 @@ from ..parts import steps
 from ..running.opening import Opens, connect_opening
 from ..workbench import Workbench
 from .afford_section import AffordSection
+from .endpoints import add_endpoints
 from .runs_section import RunsSection
 
 RUNS = ("How few bits are enough?", "Every run of a model: what it costs against how good it still is.")
@@ -22,6 +23,7 @@ def build(bench: Workbench, studio: gr.Blocks, tab: gr.Tab) -> Page:
     page = Page(bench)
     page.connect(tab)
     studio.unload(page.afford.run.leave)
+    add_endpoints(bench)
     return page
 
 
