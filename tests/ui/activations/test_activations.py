@@ -147,3 +147,13 @@ def test_no_outlier_disappears_from_a_map() -> None:
     assert np.max(heat.customdata) == 8.0
     assert figures.magnitudes(torch.zeros(1, 2, 3, 4), "query") is None
     assert tab.problems({}).keys() == {"model", "method", "bits"}
+
+
+def test_after_the_run_all_layers_are_drawn_like_the_one_that_it_shows(bench):
+    """It was another tensor's chart before."""
+    with gr.Blocks() as studio, gr.Tab("Activations") as tab_of_it:
+        page = Page(bench)
+        page.connect(tab_of_it)
+    (run,) = (event for event in studio.fns.values() if event.fn == page.run.run)
+    after = [event for event in studio.fns.values() if event.trigger_after == run._id]
+    assert [event.fn for event in after if event.outputs == [page.everywhere]] == [page.all_layers]
