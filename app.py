@@ -1,6 +1,7 @@
 """VitQ Studio: `python app.py` starts it and prints its address; Hugging Face Spaces runs this file."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -22,6 +23,11 @@ def default_host() -> str:
     return "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
 
 
+def offers_tools() -> bool:
+    """Whether assistants can call the studio's endpoints: where the extra `mcp` is installed."""
+    return find_spec("mcp") is not None
+
+
 def main() -> None:
     bound_arenas()
     bench = Workbench()
@@ -40,6 +46,7 @@ def main() -> None:
         state_session_capacity=SESSIONS,
         footer_links=["api", "gradio", "settings"],
         ssr_mode=False,
+        mcp_server=offers_tools(),
         app_kwargs={"middleware": [Middleware(UploadLimit, uploads=bench.uploads)]},
     )
 

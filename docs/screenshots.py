@@ -18,8 +18,15 @@ SHOTS = {
 }
 MODEL = "Demo ViT with outliers"
 # Other people's photographs, and the button that floats over the form of a page taller than the window.
-HIDING = "#photographs img { visibility: hidden } .vq-actions { position: static !important }"
+HIDING = (
+    "#photographs img, #segment-gallery .grid-container > :nth-child(n + 11) { visibility: hidden } "
+    ".vq-actions { position: static !important }"
+)
 TILES = 6  # modules done when a run that learns is photographed
+SWEPT = ("Min–max", "RepQ-ViT", "VitQ")
+HURT = "ADFQ-ViT"  # its quantizers have something to move
+TENSOR, BLOCKS = "after GELU", 8
+POINTED = (0.42, 0.6)  # as shares of the picture
 
 
 def choose_model(page: Page, elem_id: str) -> None:
@@ -31,9 +38,9 @@ def quantize(page: Page, address: str, dark: bool) -> None:
     page.goto(address + ("?__theme=dark" if dark else ""))
     choose_model(page, "model")
     page.get_by_label("RepQ-ViT", exact=True).check()
-    expect(page.locator(".vq-form").first).to_contain_text("Moves the spread")
+    expect(page.locator(".vq-form").first).to_contain_text("Evens out the channels")
     page.locator("#quantize").click()
-    expect(page.locator("#status")).to_contain_text("demo-vit-outliers · RepQ-ViT")
+    expect(page.locator("#status .vq-done")).to_contain_text("demo-vit-outliers · RepQ-ViT")
     expect(page.locator("#download")).to_be_enabled()
     page.locator("#gallery img").last.wait_for()
 
@@ -78,6 +85,79 @@ def shoot_relevance(browser: Browser, address: str) -> None:
     stack([opened(steps.nth(place).screenshot()) for place in (0, 1, 3)], "relevance")
 
 
+def opened_tab(browser: Browser, address: str, name: str) -> Page:
+    """A wide page on which this tab is in front."""
+    page = browser.new_context(**WIDE).new_page()
+    page.goto(address)
+    page.get_by_role("tab", name=name, exact=True).click()
+    return page
+
+
+def choose(page: Page, elem_id: str, name: str) -> None:
+    page.locator(f"#{elem_id} input").click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def shoot_tradeoffs(browser: Browser, address: str) -> None:
+    """All bits of some methods, one run looked at, and what a budget buys."""
+    page = opened_tab(browser, address, "Trade-offs")
+    for method in SWEPT:
+        choose(page, "tradeoffs-method", method)
+        page.locator("#tradeoffs-bits-sweep").click()
+        expect(page.locator("#tradeoffs-table")).to_contain_text(method, timeout=3 * PATIENCE)
+        expect(page.locator("#tradeoffs-status .vq-done")).to_contain_text(
+            "5 of 5 runs done", timeout=3 * PATIENCE
+        )
+        expect(page.locator("#tradeoffs-plot .legend")).to_contain_text(method)
+    page.locator("#afford").click()
+    expect(page.locator("#afford-status")).to_contain_text("the layers are measured")
+    expect(page.locator("#afford-weights .js-plotly-plot")).to_be_visible()
+    shoot_page(page, "tradeoffs")
+
+
+def shoot_activations(browser: Browser, address: str) -> None:
+    """The layer that hurts most, with the values that reach it."""
+    page = opened_tab(browser, address, "Activations")
+    choose(page, "look-method", HURT)
+    page.locator("#look-measure").click()
+    expect(page.locator("#look-status .vq-done")).to_be_visible()
+    expect(page.locator("#look-cards")).to_contain_text("Share of the damage")
+    page.locator("#look-site input").click()
+    page.get_by_role("option").filter(has_text=TENSOR).first.click()
+    expect(page.locator("#look-where")).to_contain_text(TENSOR)
+    expect(page.locator("#look-everywhere .js-plotly-plot .bars .point")).to_have_count(BLOCKS)
+    expect(page.locator("#look-magnitudes .js-plotly-plot")).to_be_visible()
+    shoot_page(page, "activations")
+
+
+def shoot_segment(browser: Browser, address: str) -> None:
+    """An object that was clicked on, as both models see it."""
+    page = opened_tab(browser, address, "Segment")
+    page.locator("#segment-quantize").click()
+    expect(page.locator("#segment-tried .vq-card").first).to_be_visible(timeout=3 * PATIENCE)
+    place = page.locator("#segment-canvas .vq-surface")
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    page.mouse.click(box["x"] + POINTED[0] * box["width"], box["y"] + POINTED[1] * box["height"])
+    expect(page.locator("#segment-cards")).to_contain_text("Agreement")
+    settle(page)
+    end = page.locator("#everything-step").bounding_box()["y"]
+    part = {"x": 0, "y": 0, "width": WIDE["viewport"]["width"], "height": end}
+    save(opened(page.screenshot(full_page=True, clip=part)), "segment", "webp")
+
+
+def shoot_page(page: Page, name: str) -> None:
+    settle(page)
+    save(opened(page.screenshot(full_page=True)), name, "webp")
+
+
+def settle(page: Page) -> None:
+    """Nothing stands over the page, and the pointer on no word."""
+    page.add_style_tag(content=f"{HIDING} .vq-status {{ position: static !important }}")
+    page.mouse.move(1, 1)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+
+
 def shoot_learning(browser: Browser, address: str) -> None:
     """A run that learns: while it does, what it comes to, and every module's error."""
     page = browser.new_context(**WIDE).new_page()
@@ -111,22 +191,31 @@ def opened(screenshot: bytes) -> Image.Image:
     return Image.open(io.BytesIO(screenshot)).convert("RGB")
 
 
-def save(picture: Image.Image, name: str) -> None:
-    picture.save(Path(__file__).parent / f"{name}.jpg", quality=82, optimize=True)
+def save(picture: Image.Image, name: str, kind: str = "jpg") -> None:
+    options = {"optimize": True} if kind == "jpg" else {"method": 6}
+    picture.save(Path(__file__).parent / f"{name}.{kind}", quality=82, **options)
+
+
+PAGES = {
+    "tradeoffs": shoot_tradeoffs,
+    "activations": shoot_activations,
+    "relevance": shoot_relevance,
+    "segment": shoot_segment,
+    "learning": shoot_learning,
+}
 
 
 def main(address: str, *names: str) -> None:
-    """All pictures, or those named: `relevance`, `learning`, or one of SHOTS."""
+    """All pictures, or those named: one of SHOTS or of PAGES."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for name, options in SHOTS.items():
             if not names or name in names:
                 shoot(browser, address, name, options)
-        if not names or "relevance" in names:
-            shoot_relevance(browser, address)
-        if not names or "learning" in names:
-            shoot_learning(browser, address)
+        for name, shoot_it in PAGES.items():
+            if not names or name in names:
+                shoot_it(browser, address)
         browser.close()
 
 

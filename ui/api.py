@@ -1,36 +1,45 @@
-"""What programs may call: typed endpoints that need no page."""
+"""What programs may call: typed endpoints that need no page.
 
+Each argument has a line of its own under `Args:`, because Gradio makes the schemas of its tools of those.
+"""
+
+import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
+import vitq_core as vq
 from vitq_core.experiment import open_picture
 
+from .activations.tab import problems as look_problems
 from .explaining.explained import Question
-from .parts.checks import one_of, refuse
+from .parts import bits_table, checks
+from .parts.checks import one_of
 from .parts.forms import first_recipe, model_choices
 from .parts.method_options import methods
-from .parts.model_list import offered_ids, offered_models
+from .parts.model_list import ALL, offered_ids, offered_models
 from .parts.outcome import Neighbours
 from .parts.raw_inputs import raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
 from .relevance.settings import LIMITS, allocation_of, bits_problems, score_problems, scoring_of
-from .running.runs import HEAVY, sentence
+from .running.programs import AT_ONCE, PUBLIC, or_error, refuse
 from .workbench import Workbench
 
 RECIPE = first_recipe()  # the page's own
 ONLY_BUDGET = 'Only the policy "budget" keeps limits; choose it or leave this out.'
-PUBLIC = {**HEAVY, "api_visibility": "public"}
 
 
 def add_endpoints(bench: Workbench) -> None:
     """Adds every endpoint to the Blocks being built."""
-    gr.api(list_models, api_name="models", queue=False)
+    gr.api(list_models, api_name="models", **AT_ONCE)
+    gr.api(list_recipes, api_name="recipes", **AT_ONCE)
     gr.api(_quantize(bench), api_name="quantize", **PUBLIC)
+    gr.api(_importance(bench), api_name="importance", **PUBLIC)
     gr.api(_allocate(bench), api_name="allocate", **PUBLIC)
+    gr.api(_layer_errors(bench), api_name="layer_errors", **PUBLIC)
     models, recipes = [name for _, name in model_choices()], list(methods())
     with gr.Row(visible=False):
         inputs = [
@@ -42,13 +51,33 @@ def add_endpoints(bench: Workbench) -> None:
         ]
         answers = gr.JSON(label="answers")
         gr.Button().click(_classify(bench), inputs, answers, api_name="classify", **PUBLIC)
+        file = gr.File(label="file")
+        gr.Button().click(_download(bench), inputs[1:], file, api_name="download", **PUBLIC)
         inputs = [*inputs[:2], gr.Textbox("", label="target")]
         gr.Button().click(_explain(bench), inputs, gr.JSON(label="relevance"), api_name="relevance", **PUBLIC)
 
 
 def list_models() -> list[dict]:
-    """Every model that can be quantized, with its id, number of parameters and whether it works offline."""
-    return [asdict(info) for info in offered_models()]
+    """Every model that can be quantized: its id, task and number of parameters, whether it works offline.
+
+    A model of the task "segmentation" is for `segment`, `segment_everything` and `start_sweep` alone.
+    """
+    return [asdict(info) for info in offered_models(ALL)]
+
+
+def list_recipes() -> list[dict]:
+    """Every method, by the name that other endpoints call `recipe`, with a sentence of what it does.
+
+    `made_for`: the one task that a method is for, empty where it is for all. `effort`: how much it learns
+    where it is used as published.
+    """
+    return [
+        {
+            "name": name, "title": recipe.title, "summary": recipe.summary, "made_for": recipe.made_for,
+            "effort": recipe.options.effort,
+        }
+        for name, recipe in vq.RECIPES.items()
+    ]  # fmt: skip
 
 
 def _quantize(bench: Workbench) -> Callable[..., dict]:
@@ -62,14 +91,26 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
         seed: int = 0,
         effort: str = "none",
         iterations: int | None = None,
+        bits: dict | None = None,
     ) -> dict:
         """Quantize a model on the studio's own pictures: sizes, bits, accuracy, agreement, errors of modules.
 
-        `effort`: how much is learned after calibrating: none, quick, standard or paper. `iterations`: steps
-        for each module, null for the effort's own. `calibration`: pictures; an effort needs a batch at least.
+        It answers when all is done. For what takes minutes there is `start_sweep`.
+
+        Args:
+            model: the id of a model of `list_models`
+            recipe: the name of a method of `list_recipes`
+            weight_bits: of every weight, from 2 to 8
+            act_bits: of every activation, from 2 to 8
+            calibration: pictures to measure ranges on; an effort needs a batch at least
+            held_out: pictures to test on
+            seed: of everything that is drawn at random
+            effort: how much is learned after calibrating, one of none, quick, standard and paper
+            iterations: steps for each module, null for the effort's own
+            bits: {layer: [weight bits or null, activation bits]} as `allocate` gives them; null for none
         """
         if effort == NO_EFFORT and iterations is not None:
-            _refuse({"iterations": "They do nothing without an effort; name one or leave them out."})
+            refuse({"iterations": "They do nothing without an effort; name one or leave them out."})
         chosen = _settings(
             model=model,
             recipe=recipe,
@@ -81,12 +122,43 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
             effort=effort,
             iterations=iterations,
         )
-        outcome = _or_error(lambda: bench.quantize(chosen))
+        outcome = or_error(lambda: bench.quantize(_with_table(bench, chosen, bits)))
         report = {name: value for name, value in outcome.result.report.as_dict().items() if name != "sites"}
         full, quantized = outcome.reference.evaluation.as_dict(), outcome.evaluation.as_dict()
         return {"report": report, "full_precision": full, "quantized": quantized}
 
     return quantize
+
+
+def _with_table(bench: Workbench, chosen: RunSettings, bits: Any) -> RunSettings:
+    """With these bits for every layer. ValueError where they do not fit the model."""
+    if bits is None:
+        return chosen
+    table = bits_table.from_json(json.dumps(bits))
+    bits_table.check_weights(table, bench.relevance.frame(chosen.model).grid)
+    bench.relevance.cost(chosen.model, table)  # which says what layers are missing, or too many
+    return replace(chosen, table=tuple((layer, *pair) for layer, pair in table.items()))
+
+
+def _download(bench: Workbench) -> Callable[..., str]:
+    def download(model: str, recipe: str, weight_bits: int, act_bits: int) -> str:
+        """The quantized model in one .zip, for vitq_core.load_quantized; made first where need be.
+
+        Args:
+            model: the id of a model of `list_models`
+            recipe: the name of a method of `list_recipes`
+            weight_bits: of every weight, from 2 to 8
+            act_bits: of every activation, from 2 to 8
+        """
+        chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
+
+        def made() -> str:
+            bench.quantize(chosen)
+            return str(bench.download(chosen))
+
+        return or_error(made)
+
+    return download
 
 
 def _classify(bench: Workbench) -> Callable[..., dict]:
@@ -95,9 +167,16 @@ def _classify(bench: Workbench) -> Callable[..., dict]:
 
         A model without classes answers with the most alike test pictures, as [number, cosine], and `cosine`.
         `unlike`: whether the picture is unlike those of the run, null where there were too few to tell.
+
+        Args:
+            picture: to be answered
+            model: the id of a model of `list_models`
+            recipe: the name of a method of `list_recipes`
+            weight_bits: of every weight, from 2 to 8
+            act_bits: of every activation, from 2 to 8
         """
         chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
-        pair = _or_error(lambda: bench.classify(chosen, _opened(picture)))
+        pair = or_error(lambda: bench.classify(chosen, _opened(picture)))
         told = {"cosine": pair.cosine} if isinstance(pair, Neighbours) else {"flipped": pair.flipped}
         return {"full_precision": pair.full, "quantized": pair.quantized, "unlike": pair.unlike, **told}
 
@@ -108,16 +187,21 @@ def _explain(bench: Workbench) -> Callable[..., dict]:
     def relevance(picture: str | None, model: str, target: str) -> dict:
         """Why a model answers what it answers: the relevance of every patch for the class `target`.
 
-        `target` names a class; empty: the model's own answer. `patches` has a list for each row of patches.
+        `patches` has a list for each row of patches.
+
+        Args:
+            picture: to be explained
+            model: the id of a model of `list_models`
+            target: the name of a class; empty for the model's own answer
         """
-        found = _or_error(lambda: bench.relevance.explain(*_question(bench, picture, model, target))).full
+        found = or_error(lambda: bench.relevance.explain(*_question(bench, picture, model, target))).full
         return {"answer": found.answer, "target": found.target, "patches": found.patches.tolist()}
 
     return relevance
 
 
 def _question(bench: Workbench, path: str | None, model: str, target: str) -> tuple[Question, Image.Image]:
-    refuse({"model": wrong} if (wrong := one_of(model, offered_ids())) else {})
+    checks.refuse({"model": wrong} if (wrong := one_of(model, offered_ids())) else {})
     picture, classes = _opened(path), bench.relevance.frame(model).classes
     if target and target not in classes:
         raise ValueError(f"target: {target!r} is no class of {model}; one of them is {classes[0]!r}")
@@ -128,6 +212,41 @@ def _opened(path: str | None) -> Image.Image:
     if not path:
         raise ValueError("picture: Send one.")
     return open_picture(path)
+
+
+def _importance(bench: Workbench) -> Callable[..., dict]:
+    def importance(
+        model: str = "demo-vit", importance: str = "relevance", pictures: int = 64, seed: int = 0
+    ) -> dict:
+        """How much every layer of a model matters to its answers, with standard errors: {layer: score}.
+
+        Args:
+            model: the id of a model of `list_models`
+            importance: what ranks the layers, one of relevance, fisher and sqnr
+            pictures: how many of the studio's own to look at
+            seed: of which pictures these are
+        """
+        values = {"model": model, "importance": importance, "scored": pictures, "seed": seed}
+        refuse(_named(score_problems(values)))
+        found = or_error(lambda: bench.relevance.score(scoring_of(values)))
+        return json.loads(found.to_json())
+
+    return importance
+
+
+def _layer_errors(bench: Workbench) -> Callable[..., dict]:
+    def layer_errors(model: str = "demo-vit", recipe: str = RECIPE, bits: int = 4) -> dict:
+        """How far a model's answers move when one layer alone is quantized: {layer: error}, for every layer.
+
+        Args:
+            model: the id of a model of `list_models`
+            recipe: the name of a method of `list_recipes`
+            bits: of the layer's weights and activations, from 2 to 8
+        """
+        refuse(look_problems({"model": model, "method": recipe, "bits": bits}))
+        return or_error(lambda: bench.looking.errors(model, recipe, int(bits)))
+
+    return layer_errors
 
 
 def _allocate(bench: Workbench) -> Callable[..., dict]:
@@ -148,16 +267,35 @@ def _allocate(bench: Workbench) -> Callable[..., dict]:
     ) -> dict:
         """Bits for every layer of a model, from scores on the studio's own pictures, and what they cost.
 
-        `policy`: "paper" (LRP-QViT's, around the base bits), "budget" (within the limits that are given) or
-        "uniform". `bits` is {layer: [weight bits or null, activation bits]}.
+        `bits` is {layer: [weight bits or null, activation bits]}, which `quantize` takes.
+
+        Args:
+            model: the id of a model of `list_models`
+            policy: paper (LRP-QViT's, around the base bits), budget (within the limits given) or uniform
+            importance: what ranks the layers, one of relevance, fisher and sqnr
+            pictures: how many of the studio's own to look at
+            seed: of which pictures these are
+            base_weight: weight bits that the paper's policy starts from, and those of uniform
+            base_act: activation bits that the paper's policy starts from, and those of uniform
+            first_blocks: how many blocks the paper's policy gives a bit more
+            reductions: whether the paper's policy takes a bit from the least important layers
+            avg_weight_bits: a limit of the budget, null for none
+            avg_act_bits: a limit of the budget, null for none
+            size_mb: a limit of the budget, in 10⁶ bytes, null for none
+            gbops: a limit of the budget, in 10⁹ bit operations a picture, null for none
         """
         values = {name: value for name, value in locals().items() if name not in ("bench", "pictures")}
         values["scored"] = pictures
         wrong = {**score_problems(values), **bits_problems(values), **_unused_limits(values)}
-        _refuse({"pictures" if name == "scored" else name: said for name, said in wrong.items()})
-        return _or_error(lambda: _allocated(bench, values))
+        refuse(_named(wrong))
+        return or_error(lambda: _allocated(bench, values))
 
     return allocate
+
+
+def _named(wrong: dict[str, str]) -> dict[str, str]:
+    """By the names of the endpoints' parameters."""
+    return {"pictures" if name == "scored" else name: said for name, said in wrong.items()}
 
 
 def _unused_limits(values: dict[str, Any]) -> dict[str, str]:
@@ -177,17 +315,5 @@ def _allocated(bench: Workbench, values: dict[str, Any]) -> dict:
 
 def _settings(**values: Any) -> RunSettings:
     complete = {"calibration": 32, "held_out": 256, "seed": 0, **values}
-    _refuse(problems(complete))
+    refuse(problems(complete))
     return from_form(complete)
-
-
-def _refuse(wrong: dict[str, str]) -> None:
-    if wrong:
-        raise gr.Error("; ".join(f"{name}: {text}" for name, text in wrong.items()), print_exception=False)
-
-
-def _or_error(make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except Exception as error:
-        raise gr.Error(sentence(error), print_exception=False) from error

@@ -9,7 +9,7 @@ from gradio import utils
 
 from .activations import tab as activations_tab
 from .api import add_endpoints
-from .parts import markup
+from .parts import glossary, markup
 from .parts.forms import LIGHT
 from .parts.frame import Frame
 from .parts.model_bar import ModelBar
@@ -93,7 +93,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     with Studio(
         title="VitQ Studio", analytics_enabled=False, delete_cache=(DAY // 24, DAY), fill_width=True
     ) as studio:
-        gr.HTML(markup.title())
+        gr.HTML(markup.title() + glossary.sentences())
         arrived = _connect_visitors(bench, studio)
         bar, pages, opened = ModelBar(next(iter(TABS))), {}, {}
         frame = Frame(studio, bar, arrived)
@@ -107,7 +107,8 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         pages["Relevance & bits"].connect_result(pages["Quantize"])
         for name in ("Trade-offs", "Activations"):
             pages[name].connect_opening(pages["Quantize"], tabs, "Quantize")
-        studio.load(None, js=SHOW_BANNERS)
+        for listening in (SHOW_BANNERS, glossary.SHOW_SENTENCES):
+            studio.load(None, js=listening)
         add_endpoints(bench)
     bench.uploads.keep_all()
     return studio

@@ -37,6 +37,7 @@ from .parts.outcome import Neighbours, Outcome, Pair
 from .parts.settings import NO_EFFORT, RunSettings, StoppedRun
 from .parts.stored_outcome import load_outcome, run_settings, stored_settings
 from .parts.visitors import EVERYBODY, Visitors, seen_by
+from .running.accelerator import CALIBRATING, LONG, QUICK, carry_out
 from .running.sweeps import Sweeps
 
 
@@ -72,6 +73,7 @@ KEPT_DOWNLOADS = 8
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 # Kinds of runs: in sweeps, of a picture alone and of a picture and prompts; one whose result a page shows.
 ANSWERS, MASKS, ALONE = "answers", "masks", "alone"
+GPU_SECONDS = {NO_EFFORT: CALIBRATING, "quick": QUICK}
 KEPT_TEXTS = 64  # of a few kilobytes each
 
 # How much of a run is done when the held-out pictures are answered in full precision.
@@ -247,11 +249,14 @@ class Workbench(ModelStore):
         model = self.model(settings.model)
         source = self.source(settings, progress, job)
         reference = self.reference(settings, part_of(progress, 0.05, read), job)
-        measured = quantize_and_measure(
-            model, source, reference, settings.engine_recipe(), settings.calibration,
-            seed=settings.seed, progress=part_of(progress, read, 1), cancel=job, drop=job.abandoned,
-            watch=job.log,
+        measured = carry_out(
+            quantize_and_measure, model, source, reference, settings.engine_recipe(), settings.calibration,
+            seed=settings.seed, seconds=GPU_SECONDS.get(settings.effort, LONG),
+            asked={"cancel": job, "drop": job.abandoned},
+            heard={"progress": part_of(progress, read, 1), "watch": job.log},
         )  # fmt: skip
+        if measured.result.source is not model:  # made in another process: a second copy of the model
+            measured = replace(measured, result=replace(measured.result, source=model))
         _freed_without_collector(measured.result)
         settings, record = _named(settings, measured.result.report, job), None
         if settings.complete is settings:

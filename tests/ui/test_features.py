@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from tests.shown import text_of
 from ui import api
 from ui.explaining.explained import Question
 from ui.parts import markup
@@ -37,12 +38,12 @@ def outcome(headless, folder):
 
 
 def test_the_cards_show_cosines_and_never_an_accuracy(outcome):
-    cards = markup.cards(outcome)
+    cards = text_of(markup.cards(outcome))
     assert f"{outcome.evaluation.cosine:.3f}" in cards
     assert f"patch tokens {outcome.evaluation.token_cosine:.3f}" in cards
     assert f"{outcome.evaluation.min_cosine:.3f}" in cards
     assert "Accuracy" not in cards
-    assert "class " not in cards + markup.facts(outcome) + markup.gallery_note(outcome)
+    assert "class " not in cards + text_of(markup.facts(outcome) + markup.gallery_note(outcome))
     assert outcome.cosines.mean().item() == pytest.approx(outcome.evaluation.cosine, abs=1e-5)
 
 

@@ -15,17 +15,6 @@ def studio() -> gr.Blocks:
     return build_studio()
 
 
-def test_programs_see_the_main_actions_only(studio):
-    assert set(studio.get_api_info()["named_endpoints"]) == {
-        "/models",
-        "/quantize",
-        "/classify",
-        "/allocate",
-        "/relevance",
-        "/segment",
-    }
-
-
 def test_heavy_events_wait_for_each_other(studio):
     heavy = [event for event in studio.fns.values() if event.concurrency_id == "heavy"]
     assert len(heavy) >= 5

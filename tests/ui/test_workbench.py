@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from tests.shown import text_of
 from ui.parts import markup, plots, tables
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
@@ -172,7 +173,7 @@ def test_pictures_that_cannot_be_read_are_counted(bench, folder):
     outcome = bench.quantize(settings)
     assert len(outcome.reference.left_out) + outcome.evaluation.n == 4
     assert len(outcome.left_out) + outcome.result.report.pictures == 4
-    facts = markup.facts(outcome)
+    facts = text_of(markup.facts(outcome))
     assert outcome.left_out
     assert all(name in facts for name in outcome.left_out + outcome.reference.left_out)
     first = outcome.warning.partition(".png")[0]
@@ -201,10 +202,10 @@ def test_an_upload_of_any_mode_is_classified(bench, settings, outcome):
 
 def test_the_bits_that_values_really_take_are_said_where_they_differ(outcome):
     report = outcome.result.report
-    assert "exact values" not in markup.cards(outcome)  # every value has a code
+    assert "exact values" not in text_of(markup.cards(outcome))  # every value has a code
     more = replace(report, effective_act_bits=report.avg_act_bits + 0.5)
     kept = replace(outcome, result=replace(outcome.result, report=more))
-    assert f"{markup.short(more.effective_act_bits)} counting the exact values" in markup.cards(kept)
+    assert f"{markup.short(more.effective_act_bits)} counting the exact values" in text_of(markup.cards(kept))
 
 
 def test_uploads_that_are_gone_are_a_sentence(bench, folder):

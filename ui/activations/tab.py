@@ -114,7 +114,10 @@ class Page:
     def connect(self, tab: gr.Tab) -> None:
         fields = self.fields
         opened = self.drawn | {fields["site"], self.status}
-        self.run.connect(self.asked, opened, self._validate, lambda data: str(data[fields["model"]]))
+        measured = self.run.connect(
+            self.asked, opened, self._validate, lambda data: str(data[fields["model"]])
+        )
+        measured.then(self.all_layers, self.asked, self.everywhere, **BEHIND)  # it shows another tensor
         for event in (tab.select, fields["method"].change, fields["bits"].change):
             event(self.open, self.asked, opened, trigger_mode="always_last", **LIGHT).then(
                 self.all_layers, self.asked, self.everywhere, **BEHIND

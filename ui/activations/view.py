@@ -49,7 +49,9 @@ def advice(role: str, tried: Attempt, share: float | None, offered: Any) -> str:
     if "alpha" in offered:
         return "Raise α until the kept values cost no more than they save."
     if "log_base" in offered:
-        return "Try a smaller base: it spends its codes on large values, a larger one reaches further down."
+        return (
+            "Try a smaller log base: it spends its codes on large values, a larger one reaches further down."
+        )
     if role == "post_layernorm":
         return (
             "A few channels may span most of the range: try a method that gives every channel its own scale."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from ..parts.layer_grid import LayerGrid, layer_grid
 from ..parts.memory import tensors_mb
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, a_name
+from ..running.accelerator import carry_out
 from .explained import GONE, Explained, Question, as_seen, view
 from .resumable import resumed, state_file
 from .scoring import Scoring
@@ -80,13 +82,15 @@ class RelevanceBench:
             said(0.0, "Reading pictures")
             batches = self.batches(scoring, scoring.count, said, cancel)
             state = state_file(scoring, self.store.source(scoring).key)
-            options = {
-                "progress": lambda done, text: said(done, f"{text}; {len(batches.samples)} in all"),
-                "cancel": cancel,
-                "state": state,
-            }
-            model = self.store.model(scoring.model)
-            return resumed(lambda: vq.importance(model, batches, scoring.importance, **options), state)
+            model, count = self.store.model(scoring.model), len(batches.samples)
+            return resumed(
+                lambda: carry_out(
+                    importance_of, model, batches.samples, scoring.importance, state,
+                    asked={"cancel": cancel},
+                    heard={"progress": lambda done, text: said(done, f"{text}; {count} in all")},
+                ),
+                state,
+            )  # fmt: skip
 
     def allocate(
         self,
@@ -164,6 +168,19 @@ class RelevanceBench:
         if outcome is None:
             raise ValueError(GONE)
         return outcome
+
+
+def importance_of(
+    model: vq.Model,
+    samples: list[Sample],
+    source: str,
+    state: Path,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> vq.Importance:
+    """Goes on from the file `state`. Raises vq.Cancelled."""
+    batches = Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
+    return vq.importance(model, batches, source, progress=progress, cancel=cancel, state=state)
 
 
 def _unlike(outcome: Outcome, image: Tensor) -> bool | None:

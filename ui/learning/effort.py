@@ -10,6 +10,7 @@ from vitq_core.experiment import EFFORT_NAMES, is_name
 
 from ..parts.checks import number_in, whole
 from ..parts.forms import LIGHT, Fields
+from ..parts.glossary import explained
 from ..parts.method_options import AUTOMATIC
 from ..parts.model_list import offered
 from ..parts.settings import MAX_ITERATIONS, NO_EFFORT
@@ -75,7 +76,7 @@ def efforts_list(model_id: str, chosen: str, iterations: Any = None) -> str:
     lines = {NO_EFFORT: ALONE}
     lines |= {name: _line(name, schedule, model_id, iterations) for name, schedule in EFFORTS.items()}
     items = "".join(_item(name, line, name == chosen) for name, line in lines.items())
-    more = f"<p>{escape(KEPT)}</p>" if chosen != NO_EFFORT else ""
+    more = f"<p>{explained(KEPT)}</p>" if chosen != NO_EFFORT else ""
     return f'<div class="vq-note vq-efforts"><ul>{items}</ul>{more}</div>'
 
 

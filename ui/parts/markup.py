@@ -12,6 +12,7 @@ import vitq_core as vq
 from vitq_core.experiment import counted
 from vitq_core.experiment.likeness import FEWEST
 
+from .glossary import explained
 from .judgement import FEW_PICTURES, Judgement, judge_answers, judge_features
 from .outcome import Neighbours, Outcome, Pair
 from .words import listed, some
@@ -30,7 +31,7 @@ def title() -> str:
 
 
 def note(text: str) -> str:
-    return f'<p class="vq-note">{escape(text)}</p>'
+    return f'<p class="vq-note">{explained(text)}</p>'
 
 
 def banner(kind: str, text: str, detail: str = "", earlier: str = "") -> str:
@@ -78,8 +79,8 @@ def judged(outcome: Outcome) -> Judgement:
 
 def card(name: str, value: str, detail: str, extra: str = "") -> str:
     return (
-        f'<section class="vq-card"><h3>{escape(name)}</h3><p class="vq-value">{escape(value)}</p>'
-        f"{extra}<p class='vq-detail'>{escape(detail)}</p></section>"
+        f'<section class="vq-card"><h3>{explained(name)}</h3><p class="vq-value">{escape(value)}</p>'
+        f"{extra}<p class='vq-detail'>{explained(detail)}</p></section>"
     )
 
 
@@ -241,7 +242,7 @@ def _inline(picture: Image.Image) -> str:
 def legend(colors: Mapping[str, str]) -> str:
     """What the plot's colours stand for."""
     items = "".join(
-        f'<li><i style="background:{color}"></i>{escape(role.replace("_", " "))}</li>'
+        f'<li><i style="background:{color}"></i>{explained(role.replace("_", " "))}</li>'
         for role, color in colors.items()
     )
     return f'<ul class="vq-legend">{items}</ul>'
@@ -261,7 +262,7 @@ def facts(outcome: Outcome) -> str:
     rows[1:1] = [*_left_out(outcome), *_tried(report.stages)]
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    items = "".join(f"<dt>{explained(name)}</dt><dd>{explained(text)}</dd>" for name, text in rows)
     return f'<dl class="vq-facts">{items}</dl>'
 
 

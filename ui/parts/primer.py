@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from . import glossary
+
 TITLE = "New here? What quantization is"
+WORDS = "Words on this page"
 PARTS = (
     (
         "What happens",
@@ -29,11 +32,11 @@ PARTS = (
         "Where to look",
         "The first page makes one small model and shows every answer that changed. Trade-offs "
         "compares many. Activations shows which layer suffers and why; Relevance & bits gives each "
-        "layer bits of its own.",
+        "layer bits of its own. A word with dots under it is explained: point at it, or tap it.",
     ),
 )
 
 
 def primer() -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in PARTS)
-    return f'<dl class="vq-facts">{rows}</dl>'
+    return f'<dl class="vq-facts">{rows}</dl><h3 class="vq-words">{WORDS}</h3>{glossary.listed()}'

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from .glossary import explained
+
 
 def step(number: int, title: str, sentence: str) -> str:
-    words = f"<h2>{escape(title)}</h2><p>{escape(sentence)}</p>"
+    words = f"<h2>{escape(title)}</h2><p>{explained(sentence)}</p>"
     return f'<div class="vq-step"><i>{number}</i><div>{words}</div></div>'
 
 

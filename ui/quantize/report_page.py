@@ -13,7 +13,7 @@ from PIL import Image
 from vitq_core.experiment import counted
 from vitq_core.experiment.measure import opened
 
-from ..parts import markup, plots
+from ..parts import glossary, markup, plots
 from ..parts.outcome import Outcome
 from ..parts.thumbnails import small
 from ..running.runs import without_folders
@@ -55,6 +55,7 @@ def report_page(outcome: Outcome) -> str:
         ),
         "<h2>How it was made</h2>",
         markup.facts(outcome),
+        f"{glossary.sentences()}<script>({glossary.SHOW_SENTENCES})()</script>",
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     style = f"<style>{THEME}{STYLE.read_text('utf-8')}</style>"

@@ -128,6 +128,10 @@ class Sweeps:
                 return 0
             return self._waiting.index(sweep) + (self._now is not None)
 
+    def under_way(self) -> int:
+        """How many of everybody's are not at their end."""
+        return sum(sweep.state == RUNNING for sweep in list(self._sweeps.values()))
+
     def wait(self, seconds: float | None = None) -> bool:
         """Until nothing is to be made any more; False where that takes longer."""
         with self._changed:

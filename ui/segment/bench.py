@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +25,7 @@ from ..parts.jobs import Job
 from ..parts.memory import give_back
 from ..parts.settings import a_name
 from ..parts.visitors import EVERYBODY
+from ..running.accelerator import carry_out
 from ..workbench import MASKS, Kind, Workbench
 from .answers import Compared, compared
 from .judging import Judging
@@ -103,10 +104,12 @@ class SegmentBench:
     def _quantize(self, settings: SamSettings, progress: Progress | None, job: Job) -> Made:
         part_of(progress, 0, 1)(0.0, "Loading the model")
         model = self.bench.model(settings.model)
-        result = quantize_on_scenes(
-            model, settings.engine_recipe(), settings.calibration, settings.seed,
-            part_of(progress, READ, MADE), job,
+        result = carry_out(
+            quantize_on_scenes, model, settings.engine_recipe(), settings.calibration, settings.seed,
+            asked={"cancel": job}, heard={"progress": part_of(progress, READ, MADE)},
         )  # fmt: skip
+        if result.source is not model:  # made in another process: a second copy of the model
+            result = replace(result, source=model)
         self.embeddings.forget(settings)
         asked = Answerer(result.model, self.embeddings, settings)
         full, scenes = self.full(settings.model).segmenter, judging_scenes(SCENES)

@@ -19,7 +19,7 @@ from . import settings, view
 from .bench import SegmentBench
 from .board import Board
 from .clicks import CLICK
-from .endpoint import add_endpoint
+from .endpoint import add_endpoints
 from .everything_section import EverythingSection
 from .form import Form
 from .measure_section import MeasureSection
@@ -35,7 +35,7 @@ STOPPED = markup.banner("stopped", "Cancelled.", "Press Quantize to start again.
 def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page | None:
     """Adds the page to the studio, which is being built."""
     segmenting = SegmentBench(bench)
-    add_endpoint(segmenting)
+    add_endpoints(segmenting)
     if not settings.models():
         gr.HTML(markup.banner("idle", NO_MODEL), elem_id="segment-none")
         return None

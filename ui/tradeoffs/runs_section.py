@@ -148,7 +148,7 @@ class RunsSection:
     def _runs(self, data: Data, points: Sequence[Point]) -> Updates:
         shown = comparable(points)
         chosen = [point for point in points if point.record.id in (data[self.chosen] or ())]
-        note = view.others(len(points) - len(shown)) if points else markup.note(view.NOTHING)
+        note = view.drawn(len(points) - len(shown)) if points else markup.note(view.NOTHING)
         return {
             self.plot: self.drawn(data, shown, data[self.guess]),
             self.note: note,

@@ -10,6 +10,7 @@ from ..parts.model_bar import ModelBar
 from ..running.opening import Opens, connect_opening
 from ..workbench import Workbench
 from .afford_section import AffordSection
+from .endpoints import add_endpoints
 from .runs_section import RunsSection
 
 RUNS = ("How few bits are enough?", "Every run of a model: what it costs against how good it still is.")
@@ -24,6 +25,7 @@ def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
     page = Page(bench, frame.bar)
     page.connect(tab)
     frame.studio.unload(page.afford.run.leave)
+    add_endpoints(bench)
     return page
 
 

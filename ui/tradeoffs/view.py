@@ -20,6 +20,7 @@ NOTHING = "No run of this model yet. Press “Try 8, 6, 4, 3, 2 bits”: the cha
 NO_CHOICE = (
     "Click on a row of the table, and what is known of that run appears here; click on two to compare."
 )
+LINE = "The dotted line is the Pareto front: no other run is better at the same cost."
 SEVERAL = (
     "They were judged by other pictures than the newest run, so they are in the table, not in the chart."
 )
@@ -41,9 +42,9 @@ def rows(points: Sequence[Point]) -> list[list[Any]]:
     ]  # fmt: skip
 
 
-def others(count: int) -> str:
-    """Of the runs that the chart cannot show beside the newest."""
-    return markup.note(f"{counted(count, 'run')} not drawn. {SEVERAL}") if count else ""
+def drawn(left_out: int) -> str:
+    """What the chart's line is, and how many runs it cannot show beside the newest."""
+    return markup.note(f"{LINE} {counted(left_out, 'run')} not drawn. {SEVERAL}" if left_out else LINE)
 
 
 def progress(sweep: Sweep) -> str:

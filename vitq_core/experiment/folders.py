@@ -3,6 +3,7 @@
 import random
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def upload_source(
         return folder_source(model, files[0], progress, cancel)
     if any(path.suffix.lower() == ".zip" for path in files):
         raise ValueError("Upload either one .zip or pictures, not both.")
-    samples = [Sample(path.name, None, lambda path=path: open_picture(path)) for path in files]
+    samples = [Sample(path.name, None, partial(open_picture, path)) for path in files]
     about = f"{len(samples)} uploaded pictures, without labels: half to calibrate, half held out."
     return _halves(("uploads", *map(str, files)), about, samples)
 
@@ -119,7 +120,7 @@ def _no_pictures(count: int) -> str:
 
 def _samples(folder: PictureFolder, labelled: bool) -> list[Sample]:
     return [
-        Sample(name, label if labelled and label >= 0 else None, lambda i=i: folder.picture(i))
+        Sample(name, label if labelled and label >= 0 else None, partial(folder.picture, i))
         for i, (name, label) in enumerate(folder.files)
     ]
 

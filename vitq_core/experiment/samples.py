@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,7 +80,11 @@ def forget_pictures() -> None:
 
 
 def _in_memory(name: str, label: int | None, picture: Image.Image) -> Sample:
-    return Sample(name, label, lambda: picture)
+    return Sample(name, label, partial(_same, picture))  # partial: another process can be given it
+
+
+def _same(picture: Image.Image) -> Image.Image:
+    return picture
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ class Photographs:
 
     def _crop(self, number: int, x: float, y: float, share: float) -> Sample:
         path = self.paths[number % len(self.paths)]
-        return Sample(f"crop of {path.name}", None, lambda: _square(_photo(path), x, y, share))
+        return Sample(f"crop of {path.name}", None, partial(_cropped, path, x, y, share))
+
+
+def _cropped(path: Path, x: float, y: float, share: float) -> Image.Image:
+    return _square(_photo(path), x, y, share)
 
 
 def _square(picture: Image.Image, x: float, y: float, share: float) -> Image.Image:

@@ -12,6 +12,7 @@ import torch
 
 import vitq_core as vq
 from tests import nasty
+from tests.shown import text_of
 from ui.activations import figures, tab
 from ui.activations.tab import SLIDERS, Page
 from ui.parts.jobs import Job
@@ -66,7 +67,7 @@ def test_it_opens_with_a_layer_and_then_the_worst_first(page, bench, held):
 
 def test_a_tensor_is_shown_and_its_sliders_stand_where_its_quantizer_does(page, held):
     seen = page.choose(held)
-    assert "block 1, queries, keys, values, after normalization" in seen[page.where]
+    assert "block 1, queries, keys, values, after normalization" in text_of(seen[page.where])
     assert GOOD["site"] in seen[page.where]
     assert seen[page.sliders["alpha"]] == gr.update(visible=True, value=5.0)
     assert not seen[page.sliders["log_base"]]["visible"]
@@ -147,3 +148,13 @@ def test_no_outlier_disappears_from_a_map() -> None:
     assert np.max(heat.customdata) == 8.0
     assert figures.magnitudes(torch.zeros(1, 2, 3, 4), "query") is None
     assert tab.problems({}).keys() == {"model", "method", "bits"}
+
+
+def test_after_the_run_all_layers_are_drawn_like_the_one_that_it_shows(bench):
+    """It was another tensor's chart before."""
+    with gr.Blocks() as studio, gr.Tab("Activations") as tab_of_it:
+        page = Page(bench)
+        page.connect(tab_of_it)
+    (run,) = (event for event in studio.fns.values() if event.fn == page.run.run)
+    after = [event for event in studio.fns.values() if event.trigger_after == run._id]
+    assert [event.fn for event in after if event.outputs == [page.everywhere]] == [page.all_layers]

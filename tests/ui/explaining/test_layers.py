@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import vitq_core as vq
+from tests.shown import text_of
 from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
 from ui.parts import bits_table, layer_maps, markup, overlay
@@ -199,7 +200,7 @@ def test_costs_are_compared_with_the_base(relevance, table):
     fewer = relevance.cost(
         "tiny", bits_table.set_many(table, relevance.frame("tiny").grid, "all", "all", "2")
     )
-    shown = relevance_html.costs(fewer, relevance.cost("tiny", table), (4, 3))
+    shown = text_of(relevance_html.costs(fewer, relevance.cost("tiny", table), (4, 3)))
     assert "−50.0 %; W4/A3 everywhere: 4.00" in shown
 
 

@@ -8,6 +8,7 @@ import timm
 from PIL import Image
 
 import vitq_core as vq
+from tests.shown import text_of
 from ui.parts import markup
 from ui.parts.outcome import Pair
 from ui.parts.settings import RunSettings
@@ -103,7 +104,7 @@ def test_arithmetic_has_full_precisions_beside_it(bench, settings):
     report = outcome.result.report
     macs = {row.layer: row.macs for row in report.sites}
     assert report.fp32_gbops == pytest.approx(sum(macs.values()) * 1024 / 1e9)
-    assert f"against {report.fp32_gbops:.1f} in full precision" in markup.cards(outcome)
+    assert f"against {report.fp32_gbops:.1f} in full precision" in text_of(markup.cards(outcome))
 
 
 def test_the_page_finds_classes_of_the_result_on_it(bench, settings):

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from segment_anything.modeling import ImageEncoderViT
 
 from tests import nasty
+from tests.shown import text_of
 from ui.segment.settings import SamSettings
 
 ORIENTATION_SIDEWAYS = 6
@@ -168,7 +169,7 @@ def test_both_models_answer_once_there_are_two(visitor, bench, encodings):
     me.takes(me.page.use({**me.held, me.page.done: QUANTIZED}))
     assert me.held[me.board.shown] == QUANTIZED
     for part in ("Agreement", "Expected, full precision", "Expected, quantized", "Choice"):
-        assert part in me.seen[me.board.cards]
+        assert part in text_of(me.seen[me.board.cards])
     assert me.seen[me.board.sides].count("<img") == 2
     assert me.seen[me.board.candidates].count("<img") == 6
     assert me.seen[me.board.candidates].count("chosen") >= 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.shown import text_of
 from ui.segment import colours, view
 from ui.segment.answers import Compared, compared, iou
 from ui.segment.visit import Picture, Thing, Visit
@@ -81,7 +82,7 @@ def test_a_painted_picture_is_grey_but_for_the_mask():
 
 
 def test_cards_say_what_changed(found):
-    shown = view.cards(found)
+    shown = text_of(view.cards(found))
     assert "full precision takes candidate 1, quantized 3" in shown
     assert "−5.0 points" in shown
     assert "appears here" in view.cards(None)

@@ -18,7 +18,7 @@ from ui.parts.model_bar import ModelBar
 from ui.quantize.form import build_form
 from ui.quantize.results import build_results
 from ui.quantize.tab import Page as QuantizePage
-from ui.tradeoffs import settings
+from ui.tradeoffs import settings, view
 from ui.tradeoffs.chart import FRONT, Guess, chart
 from ui.tradeoffs.points import COSTS, comparable, front, points_of
 from ui.tradeoffs.tab import Page
@@ -75,7 +75,7 @@ def test_all_bits_are_tried_once_and_fill_the_chart(page, bench, swept):
     seen = runs.show(swept, ME)
     assert "5 of 5 runs done" in seen[runs.status] and "vq-done" in seen[runs.status]
     assert [row[1] for row in seen[runs.table]["value"]] == [f"W{b}/A{b}" for b in sorted(settings.BITS)]
-    assert seen[runs.note] == "" and not seen[runs.timer].active
+    assert seen[runs.note] == view.drawn(0) and not seen[runs.timer].active
     made = len(bench.runs.all())
     runs.sweep_bits(swept, ME)
     assert bench.sweeps.wait(SOON) and len(bench.runs.all()) == made
