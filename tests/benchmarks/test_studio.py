@@ -15,6 +15,7 @@ START_TO_RESULT, FIRST_PAINT, REDRAW = 20.0, 3.0, 0.3  # seconds
 VISITS, REDRAWS = 3, 7
 PATIENCE = 120_000  # milliseconds
 JUDGED = "16"
+TENSOR = "blocks.0.attn.qkv:input"  # one of a quantizer that has a slider
 
 PAINTED = """() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"""
 # When the result that comes with the studio is on the page, with the pictures that are in view.
@@ -112,8 +113,9 @@ def test_a_tensor_is_drawn_within_300_milliseconds_of_its_slider(page):
     from playwright.sync_api import expect
 
     open_tab(page, "Activations")
-    page.locator("#look-method input").click()
-    page.get_by_role("option", name="ADFQ-ViT", exact=False).first.click()
+    for box, option in (("#look-method", "ADFQ-ViT"), ("#look-site", TENSOR)):
+        page.locator(f"{box} input").click()
+        page.get_by_role("option", name=option, exact=False).first.click()
     expect(page.locator("#look-alpha")).to_be_visible()
     check("a tensor's numbers", redraws(page, SLIDE, "#look-cards"))
     check("a tensor's histogram", redraws(page, SLIDE, "#look-histogram"))
