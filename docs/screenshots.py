@@ -23,7 +23,7 @@ HIDING = (
     ".vq-actions { position: static !important }"
 )
 TILES = 6  # modules done when a run that learns is photographed
-SWEPT = ("Min–max", "RepQ-ViT", "VitQ")
+SWEPT = ("Min–max", "RepQ-ViT")
 HURT = "ADFQ-ViT"  # its quantizers have something to move
 TENSOR, BLOCKS = "after GELU", 8
 POINTED = (0.42, 0.6)  # as shares of the picture
