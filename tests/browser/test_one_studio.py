@@ -9,7 +9,7 @@ except ImportError:
 
 from .conftest import PATIENCE, open_tab, visited
 
-LONG = "1024"  # pictures to measure ranges on: some seconds
+LONG = "1024"  # pictures to measure ranges on
 
 
 def choose_model(page, name: str) -> None:
@@ -18,7 +18,8 @@ def choose_model(page, name: str) -> None:
 
 
 def begin(page) -> str:
-    """A long run under way; its address."""
+    """A run of some seconds under way; its address."""
+    page.get_by_label("Min–max", exact=True).check()
     page.locator("#calibration input").fill(LONG)
     expect(page.locator("#status")).to_contain_text("The settings changed.")
     page.locator("#quantize").click()
@@ -31,7 +32,7 @@ def test_a_run_goes_on_while_its_page_is_reloaded(page):
     page.reload()
     expect(page.locator("#status .vq-busy").or_(page.locator("#status .vq-done"))).to_be_visible()
     expect(page.locator("#status .vq-done")).to_contain_text(
-        "demo-vit · VitQ · W4/A4 · 1024 calibration pictures", timeout=PATIENCE
+        "demo-vit · Min–max · W4/A4 · 1024 calibration pictures", timeout=PATIENCE
     )
     expect(page.locator("#calibration input")).to_have_value(LONG)
     expect(page.locator("#quantize")).to_be_enabled()
