@@ -226,7 +226,7 @@ def test_pictures_are_one_stop_and_arrow_keys_go_from_one_to_the_next(screens):
     expect(pictures.nth(4)).to_be_focused()  # three in a row
     page.keyboard.press("Enter")
     expect(page.locator("#gallery .thumbnail-item.selected")).to_have_attribute(
-        "aria-label", re.compile(", 5 of 48")
+        "aria-label", re.compile(r", 5 of \d+")
     )
     page.keyboard.press("Tab")
     expect(page.locator("#photographs .thumbnail-item").nth(0)).to_be_focused()
@@ -246,8 +246,8 @@ def test_the_focus_waits_for_the_run_and_comes_back(page):
     expect(page.locator("#quantize")).to_be_focused()
 
 
-def test_who_looks_elsewhere_meanwhile_is_not_called_back(page):
-    expect(page.locator(READY["Quantize"]).first).to_be_visible()
+def test_who_looks_elsewhere_meanwhile_is_not_called_back(screens):
+    page = screens("Quantize", WIDE, "dark")
     run_quickly(page)
     page.locator("#seed input").focus()
     expect(page.locator("#status .vq-done")).to_contain_text("Min–max")
@@ -264,13 +264,13 @@ def test_a_phone_shows_every_tab_without_endless_scrolling(screens, tab):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
 
 
-@pytest.mark.parametrize("pictures", ["#gallery", "#photographs"])
-def test_a_tapped_picture_shows_the_answer(phone, pictures):
-    before = phone.locator("#verdict").inner_text()
-    phone.locator(f"{pictures} button.thumbnail-item").nth(1).tap()
-    expect(phone.locator("#verdict")).not_to_have_text(re.compile(re.escape(before.strip())))
-    expect(phone.locator("#verdict")).to_be_in_viewport(ratio=1)
-    expect(phone.locator("#bars")).to_be_in_viewport(ratio=1)
+def test_a_tapped_picture_shows_the_answer(phone):
+    for pictures in ("#gallery", "#photographs"):
+        before = phone.locator("#verdict").inner_text()
+        phone.locator(f"{pictures} button.thumbnail-item").nth(1).tap()
+        expect(phone.locator("#verdict")).not_to_have_text(re.compile(re.escape(before.strip())))
+        expect(phone.locator("#verdict")).to_be_in_viewport(ratio=1)
+        expect(phone.locator("#bars")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("tab", ["Quantize", "Trade-offs", "Activations", "Relevance & bits"])
