@@ -97,21 +97,38 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         arrived = _connect_visitors(bench, studio)
         bar, pages, opened = ModelBar(next(iter(TABS))), {}, {}
         frame = Frame(studio, bar, arrived)
-        with gr.Tabs() as tabs:
+        with gr.Tabs():
             for name, place in TABS.items():
                 with gr.Tab(name, id=name) as opened[name]:
                     pages[name] = place.build(bench, opened[name], frame)
         segment = pages["Segment"]
         theirs = {} if segment is None else {"Segment": segment.form.fields["model"]}
-        bar.connect(tabs, opened, {name: place.tasks for name, place in TABS.items()}, theirs)
+        bar.connect(opened, {name: place.tasks for name, place in TABS.items()}, theirs)
         pages["Relevance & bits"].connect_result(pages["Quantize"])
         for name in ("Trade-offs", "Activations"):
-            pages[name].connect_opening(pages["Quantize"], tabs, "Quantize")
+            pages[name].connect_opening(pages["Quantize"], "Quantize")
         for listening in (SHOW_BANNERS, glossary.SHOW_SENTENCES):
             studio.load(None, js=listening)
         add_endpoints(bench)
+        _without_marks(studio)
     bench.uploads.keep_all()
     return studio
+
+
+def _without_marks(studio: gr.Blocks) -> None:
+    """Events that show no progress name one small component to show it on.
+
+    Else Gradio's page marks all their outputs as waiting, and goes through all that were ever marked, and
+    through what they hold, at each event: a second and more on a page of this size.
+    """
+    nowhere = gr.HTML(visible=False)
+    for event in studio.fns.values():
+        if event.show_progress == "hidden" and event.show_progress_on is None and not _validates(event):
+            event.show_progress_on = [nowhere]
+
+
+def _validates(event: Any) -> bool:
+    return getattr(event, "validator", None) is not None
 
 
 def _connect_visitors(bench: Workbench, studio: gr.Blocks) -> Any:

@@ -146,13 +146,13 @@ class Page:
         event = self.fields["model"].change(changed, given, opened, trigger_mode="always_last", **LIGHT)
         event.then(behind, given, self.everywhere, **BEHIND)
 
-    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
+    def connect_opening(self, page: Opens, name: str) -> None:
         """What was moved here goes into the form of `page`, whose tab is called `name`."""
 
         def found(data: Data, request: gr.Request) -> RunSettings:
             return self.settings(data)
 
-        connect_opening(self.use, found, self.asked, self.status, page, tabs, name)
+        connect_opening(self.use, found, self.asked, self.status, page, name)
 
     def values(self, data: Data) -> dict[str, Any]:
         return {name: data[component] for name, component in self.fields.items()}

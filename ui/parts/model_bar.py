@@ -14,6 +14,7 @@ from vitq_core.experiment.samples import draws_scenes
 from . import markup
 from .forms import LIGHT, Count, Fields
 from .model_list import ALL, SEGMENTS, SHOWN, choices, offered, task_of
+from .opened_tab import open_tab
 from .user_sources import default_folder, folders_allowed
 
 COUNTS = (
@@ -45,7 +46,8 @@ class ModelBar:
         self.fields: Fields = {}
         models = choices(ALL)
         self.tab, self.last, self.shown = gr.State(first_tab), gr.State(models[0][1]), gr.State(None)
-        with gr.Row(elem_classes="vq-bar", elem_id="model-bar") as self.row:
+        self.opens = gr.Textbox(label="Tab to open", visible=False)
+        with gr.Row(elem_classes="vq-bar", elem_id="model-bar"):
             with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
                 self._model(models)
             with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
@@ -90,38 +92,45 @@ class ModelBar:
         gr.on([model.change, place.change], _pictures_note, [model, place], self.pictures_note, **LIGHT)
         place.change(_shown(BOXES), place, [self.fields[name] for name in BOXES], **LIGHT)
 
-    def connect(self, tabs: gr.Tabs, opened: Mapping[str, gr.Tab], tasks: Mapping[str, tuple[str, ...]],
-                theirs: Mapping[str, Component]) -> None:  # fmt: skip
+    def connect(
+        self,
+        opened: Mapping[str, gr.Tab],
+        tasks: Mapping[str, tuple[str, ...]],
+        theirs: Mapping[str, Component],
+    ) -> None:
         """Keep model and tab in step. By the names of the tabs: what each is for, and `theirs`, the field of
-        those that choose a model themselves, for which the bar is not shown.
+        those that choose a model themselves, for which the stylesheet hides the bar.
 
         A tab that is not about the model opens with the last one that it is about; a model that the tab is
         not about opens its own tab.
         """
         model = self.fields["model"]
-        own = {name for name in tasks if name in theirs}
 
         def entered(name: str) -> Callable[[Any, str], Any]:
             def to(chosen: Any, last: str) -> Any:
-                fits = name in own or task_of(chosen) in tasks[name]
-                return name, gr.update(visible=name not in own), gr.skip() if fits else last
+                fits = name in theirs or task_of(chosen) in tasks[name]
+                return name, gr.skip() if fits else last
 
             return to
 
         for name, tab in opened.items():
-            tab.select(entered(name), [model, self.last], [self.tab, self.row, model], **LIGHT)
+            tab.select(entered(name), [model, self.last], [self.tab, model], **LIGHT)
 
         def chosen(data: Mapping[Component, Any]) -> dict[Component, Any]:
             task = task_of(data[model])
             if task in tasks.get(data[self.tab], ALL):
                 return {self.last: data[model]} if task in SHOWN else gr.skip()
-            name = next((name for name, known in tasks.items() if task in known), None)
-            if name is None:  # no model's name
+            fitting = [name for name, known in tasks.items() if task in known]
+            if not fitting:  # no model's name
                 return gr.skip()
-            moved = {tabs: gr.Tabs(selected=name), model: data[self.last]}
+            name = min(fitting, key=lambda name: len(tasks[name]))  # its own, not one for many
+            moved = {self.opens: name, model: data[self.last]}
             return {**moved, theirs[name]: data[model]} if name in theirs else moved
 
-        model.input(chosen, {model, self.tab, self.last}, {tabs, model, self.last, *theirs.values()}, **LIGHT)
+        event = model.input(
+            chosen, {model, self.tab, self.last}, {self.opens, model, self.last, *theirs.values()}, **LIGHT
+        )
+        open_tab(event, self.opens)
 
 
 def model_sentence(model_id: Any) -> str:

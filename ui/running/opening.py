@@ -10,6 +10,7 @@ from gradio.components import Component
 
 from ..parts import markup
 from ..parts.forms import LIGHT
+from ..parts.opened_tab import open_tab
 from ..parts.settings import RunSettings
 from .runs import Data, Updates, sentence
 
@@ -28,15 +29,16 @@ def connect_opening(
     inputs: set[Component],
     status: gr.HTML,
     page: Opens,
-    tabs: gr.Tabs,
     name: str,
 ) -> None:
     """At a click `page`, whose tab is called `name`, opens what `find` gives; `status` says why it cannot."""
 
+    tab = gr.Textbox(label="Tab to open", visible=False)
+
     def opened(data: Data, request: gr.Request) -> Updates:
         try:
-            return {**page.load(find(data, request)), tabs: gr.Tabs(selected=name)}
+            return {**page.load(find(data, request)), tab: name}
         except Exception as error:
             return {status: markup.banner("error", "Nothing was opened.", sentence(error))}
 
-    button.click(opened, inputs, {status, tabs, *page.loads}, **LIGHT)
+    open_tab(button.click(opened, inputs, {status, tab, *page.loads}, **LIGHT), tab)

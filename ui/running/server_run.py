@@ -61,8 +61,8 @@ class ServerRun(Run):
         found = after.then(self.find, None, bar, **LIGHT)
         if self.live is not None:
             self.live.watch(found)
-        return found.success(
-            self.run, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **self.queue
+        return found.then(
+            self.go_on, inputs | self._kept, outputs | set(bar), show_progress_on=self.status, **self.queue
         )
 
     def start_job(self, data: Data, request: gr.Request) -> None:
@@ -79,17 +79,27 @@ class ServerRun(Run):
         else:
             self._follow(request, self.sweeps.sweep(plan_id))
 
-    def find(self, request: gr.Request) -> tuple[str, Any, Any]:
-        """A run of this visitor's that is under way. Raises where there is none to follow."""
+    def find(self, request: gr.Request) -> Any:
+        """A run of this visitor's that is under way; nothing where there is none to follow."""
         sweep = self.sweeps.newest(self._owner(request), self.kinds)
         if self.running(request) or sweep is None or sweep.state != RUNNING:
-            raise gr.Error(visible=False, print_exception=False)
+            return [gr.skip()] * 3
         self._follow(request, sweep)
         return (
             markup.banner("busy", self._waiting(sweep) or "Still at it …", sweep.plan.title),
             gr.update(interactive=False),
             gr.update(interactive=True),
         )
+
+    async def go_on(
+        self,
+        data: Data,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Any:
+        """What `find` found, if anything."""
+        found = request.session_hash in self._plans
+        return await self.run(data, request, progress) if found else gr.skip()
 
     async def run(
         self,

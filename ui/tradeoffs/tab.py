@@ -38,10 +38,10 @@ class Page:
         gr.HTML(steps.step(2, *AFFORD))
         self.afford = AffordSection(bench, self.runs)
 
-    def connect_opening(self, page: Opens, tabs: gr.Tabs, name: str) -> None:
+    def connect_opening(self, page: Opens, name: str) -> None:
         """Runs are opened by `page`, whose tab is called `name`."""
         runs = self.runs
-        connect_opening(runs.load, runs.opened, runs.asked, runs.status, page, tabs, name)
+        connect_opening(runs.load, runs.opened, runs.asked, runs.status, page, name)
 
     def connect(self, tab: gr.Tab) -> None:
         self.runs.connect(tab)
