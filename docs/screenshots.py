@@ -61,7 +61,7 @@ def explain(page: Page, address: str) -> None:
     """The second tab with scores, the paper's bits, a run and both models' maps."""
     page.goto(address)
     page.get_by_role("tab", name="Relevance & bits").click()
-    choose_model(page, "relevance-model")
+    choose_model(page, "model")
     expect(page.locator("#bits-status")).to_contain_text("demo-vit-outliers · uniform")
     page.locator("#score").click()
     expect(page.locator("#importance-map .js-plotly-plot")).to_be_visible()

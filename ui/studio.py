@@ -95,15 +95,16 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
     ) as studio:
         gr.HTML(markup.title() + glossary.sentences())
         arrived = _connect_visitors(bench, studio)
-        bar, pages, opened = ModelBar(next(iter(TABS))), {}, {}
+        bar, pages = ModelBar(next(iter(TABS))), {}
         frame = Frame(studio, bar, arrived)
         with gr.Tabs():
             for name, place in TABS.items():
-                with gr.Tab(name, id=name) as opened[name]:
-                    pages[name] = place.build(bench, opened[name], frame)
+                with gr.Tab(name, id=name) as tab:
+                    bar.enter(name, tab, place.tasks, place.tasks == SEGMENTS)
+                    pages[name] = place.build(bench, tab, frame)
         segment = pages["Segment"]
         theirs = {} if segment is None else {"Segment": segment.form.fields["model"]}
-        bar.connect(opened, {name: place.tasks for name, place in TABS.items()}, theirs)
+        bar.connect({name: place.tasks for name, place in TABS.items()}, theirs)
         pages["Relevance & bits"].connect_result(pages["Quantize"])
         for name in ("Trade-offs", "Activations"):
             pages[name].connect_opening(pages["Quantize"], "Quantize")

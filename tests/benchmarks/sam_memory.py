@@ -56,7 +56,7 @@ def one_block() -> vq.QuantizeResult:
     SegmentAnything.units = lambda self, module: [u for u in units(self, module) if u.name == wanted]
     settings = {"iterations": ITERATIONS, "batch_size": 1, "pictures": PICTURES}
     result = _quantized(vq.recipe("repq", 6, 6, effort="quick", **settings))
-    assert [unit.name for unit in result.report.units] == [wanted]
+    assert [row.unit for row in result.report.units] == [wanted]
     return result
 
 

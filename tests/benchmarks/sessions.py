@@ -196,7 +196,7 @@ class Visitor:
         """The page of activations: a model, a layer, and its slider."""
         self.page.choose_tab("Activations")
         self.page.settle()
-        self.page.put("look-model", self.rng.choice(MODELS))
+        self.page.put("model", self.rng.choice(MODELS))
         self.page.settle()
         sites = [value for _, value in self.page.props[self.page.ids["look-site"]].get("choices") or ()]
         if sites:
@@ -247,7 +247,7 @@ class Visitor:
         """Runs that belong to the server; one sweep in two is stopped."""
         self.page.choose_tab("Trade-offs")
         self.page.settle()
-        self.page.put("tradeoffs-judged", HELD_OUT)
+        self.page.put("held-out", HELD_OUT)
         self._light("tradeoffs-bits-sweep", "click")
         for _ in range(self.rng.randint(1, 8)):
             time.sleep(2.0)

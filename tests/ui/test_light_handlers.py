@@ -13,6 +13,7 @@ import torch
 
 from ui.activations.tab import Page as ActivationsPage
 from ui.explaining.scoring import Scoring
+from ui.parts.model_bar import ModelBar
 from ui.relevance.tab import Page as RelevancePage
 from ui.tradeoffs.tab import Page as TradeoffsPage
 from ui.workbench import Workbench
@@ -58,7 +59,7 @@ def beside_a_run(bench: Workbench, work: Callable[[], Any]) -> Any:
 def page_of(bench: Workbench, name: str) -> tuple[Any, dict[Any, Any]]:
     """A page, and what a browser holds that has just opened it."""
     with gr.Blocks() as blocks, gr.Tab(name):
-        page = PAGES[name](bench)
+        page = PAGES[name](bench, ModelBar())
     return page, {part: getattr(part, "value", None) for part in blocks.blocks.values()}
 
 

@@ -13,7 +13,7 @@ from ui.learning import effort
 from ui.parts import forms as form_parts
 from ui.parts import model_bar, settings
 from ui.parts.model_bar import ModelBar
-from ui.parts.settings import RunSettings
+from ui.parts.settings import PicturesOnly, RunSettings
 from ui.parts.user_sources import choose_source
 from ui.quantize import form as quantize_form
 from ui.quantize import tab as quantize_tab
@@ -150,7 +150,8 @@ def test_a_forged_click_in_a_gallery(index, bench, settings_of_a_run):
 def test_a_forged_click_in_the_relevance_gallery(index, bench, settings_of_a_run):
     with gr.Blocks():
         explain = relevance_tab.Page(bench, ModelBar()).explain
-    data = {explain.listed: settings_of_a_run, explain.target: -1, explain.kind: "patches"}
+    listed = PicturesOnly(**vars(settings_of_a_run))
+    data = {explain.listed: listed, explain.target: -1, explain.kind: "patches"}
     shown = explain.pick(data, SimpleNamespace(index=index), ME)
     assert "no such picture in the gallery" in nasty.sentence(shown[explain.verdict])
     shown = explain.pick({**data, explain.listed: None}, SimpleNamespace(index=index), ME)

@@ -92,29 +92,25 @@ class ModelBar:
         gr.on([model.change, place.change], _pictures_note, [model, place], self.pictures_note, **LIGHT)
         place.change(_shown(BOXES), place, [self.fields[name] for name in BOXES], **LIGHT)
 
-    def connect(
-        self,
-        opened: Mapping[str, gr.Tab],
-        tasks: Mapping[str, tuple[str, ...]],
-        theirs: Mapping[str, Component],
-    ) -> None:
-        """Keep model and tab in step. By the names of the tabs: what each is for, and `theirs`, the field of
-        those that choose a model themselves, for which the stylesheet hides the bar.
+    def enter(self, name: str, tab: gr.Tab, tasks: tuple[str, ...], chooses: bool) -> None:
+        """What happens when a tab opens, before anything that its page does: Gradio asks the listeners to an
+        event one after the other.
 
-        A tab that is not about the model opens with the last one that it is about; a model that the tab is
-        not about opens its own tab.
+        `tasks`: of the models that it is about; for another one it opens with the last that it is about.
+        `chooses`: whether it has a field for the model itself; the stylesheet then hides the bar.
+        """
+
+        def entered(chosen: Any, last: str) -> Any:
+            return name, gr.skip() if chooses or task_of(chosen) in tasks else last
+
+        model = self.fields["model"]
+        tab.select(entered, [model, self.last], [self.tab, model], **LIGHT)
+
+    def connect(self, tasks: Mapping[str, tuple[str, ...]], theirs: Mapping[str, Component]) -> None:
+        """A model that the open tab is not about opens its own. By the names of the tabs: what each is about,
+        and `theirs`, the field of those that choose a model themselves.
         """
         model = self.fields["model"]
-
-        def entered(name: str) -> Callable[[Any, str], Any]:
-            def to(chosen: Any, last: str) -> Any:
-                fits = name in theirs or task_of(chosen) in tasks[name]
-                return name, gr.skip() if fits else last
-
-            return to
-
-        for name, tab in opened.items():
-            tab.select(entered(name), [model, self.last], [self.tab, model], **LIGHT)
 
         def chosen(data: Mapping[Component, Any]) -> dict[Component, Any]:
             task = task_of(data[model])

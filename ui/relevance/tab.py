@@ -127,7 +127,9 @@ class Page:
         values = self.bits.values(data)
         try:
             shown = {self.opened: values["model"]}
-            if not is_filled(data[self.bits.table]):
+            # What was asked of an earlier model may have been answered after the page was cleared.
+            another = data[self.opened] not in (None, values["model"])
+            if another or not is_filled(data[self.bits.table]):
                 shown |= self.bits.start_table(values)
             result = self.explain.result(data)
             if result is not None or not gallery_problems(values):

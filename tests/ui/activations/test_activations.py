@@ -153,7 +153,7 @@ def test_no_outlier_disappears_from_a_map() -> None:
 def test_after_the_run_all_layers_are_drawn_like_the_one_that_it_shows(bench):
     """It was another tensor's chart before."""
     with gr.Blocks() as studio, gr.Tab("Activations") as tab_of_it:
-        page = Page(bench)
+        page = Page(bench, ModelBar())
         page.connect(tab_of_it)
     (run,) = (event for event in studio.fns.values() if event.fn == page.run.run)
     after = [event for event in studio.fns.values() if event.trigger_after == run._id]

@@ -17,13 +17,13 @@ def page():
     with gr.Blocks() as blocks:
         bar = ModelBar("Views")
         with gr.Tabs():
-            opened = {}
-            for name in TASKS:
-                with gr.Tab(name, id=name) as opened[name]:
+            for name, tasks in TASKS.items():
+                with gr.Tab(name, id=name) as tab:
+                    bar.enter(name, tab, tasks, name == "Masks")
                     field = gr.Dropdown(["demo-sam"], label="Its own")
-        bar.connect(opened, TASKS, {"Masks": field})
-    handlers = [event.fn for event in blocks.fns.values()]
-    entered = dict(zip(TASKS, [fn for fn in handlers if fn.__name__ == "to"], strict=True))
+        bar.connect(TASKS, {"Masks": field})
+    handlers = [event.fn for event in blocks.fns.values() if event.fn is not None]
+    entered = dict(zip(TASKS, [fn for fn in handlers if fn.__name__ == "entered"], strict=True))
     (chosen,) = [fn for fn in handlers if fn.__name__ == "chosen"]
 
     def choose(model: str, tab: str) -> dict:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import vitq_core as vq
-from ui import api
 from ui.parts import forms, model_bar, settings
 from ui.parts.model_list import ALL, SEGMENTS, choices, offered, offered_ids, offered_models
 
@@ -20,7 +19,6 @@ def test_a_model_that_answers_prompts_is_offered_by_no_other_tab() -> None:
     segmenting = [info.id for info in vq.list_models() if info.task == "segmentation"]
     assert "sam-vit-b" in segmenting
     offers = [offered_ids(), [name for _, name in forms.model_choices()]]
-    offers.append([info["id"] for info in api.list_models()])
     for ids in offers:
         assert ids and not set(ids) & set(segmenting)
     assert offered("sam-vit-b") is None and model_bar.model_sentence("none") == ""

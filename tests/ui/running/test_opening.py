@@ -15,17 +15,17 @@ def test_what_is_found_is_loaded_and_its_tab_comes_to_the_front() -> None:
     with gr.Blocks() as studio:
         button, status, field = gr.Button(), gr.HTML(), gr.Textbox()
         page = SimpleNamespace(loads={field}, load=lambda asked: {field: asked.title})
-        with gr.Tabs() as tabs:
-            pass
 
         def find(data, request):
             if not found:
                 raise ValueError("There is nothing to open.")
             return found[0]
 
-        connect_opening(button, find, set(), status, page, tabs, "Quantize")
-    (opened,) = (event.fn for event in studio.fns.values())
+        connect_opening(button, find, set(), status, page, "Quantize")
+    opened, clicked = studio.fns.values()
+    assert "button[role=tab]" in clicked.js
+    opened, (tab,) = opened.fn, clicked.inputs
     assert "There is nothing to open." in opened({}, None)[status]
     found.append(settings)
     seen = opened({}, None)
-    assert seen[field] == settings.title and seen[tabs].selected == "Quantize"
+    assert seen[field] == settings.title and seen[tab] == "Quantize"
