@@ -39,6 +39,16 @@ def test_every_choice_of_the_form_has_a_label(studio):
     assert all(field.label for field in fields)
 
 
+def test_an_event_without_progress_marks_no_output(studio):
+    """Gradio's page goes through all that was ever marked, at every event."""
+    silent = [
+        event for event in studio.fns.values() if event.show_progress == "hidden" and not event.validator
+    ]
+    assert len(silent) > 50
+    for event in silent:
+        assert event.show_progress_on is not None and len(event.show_progress_on) == 1
+
+
 @pytest.fixture(scope="module")
 def asked():
     """Sends a body to a handler of a small page, as a program may; the answer's status and error."""

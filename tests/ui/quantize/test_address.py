@@ -15,6 +15,8 @@ from ui.quantize.address import asked_for
 from ui.quantize.form import build_form
 from ui.quantize.results import build_results
 from ui.quantize.tab import Page
+from ui.workbench import ALONE, planned
+from vitq_core.experiment.runs import Plan
 
 
 def test_words_and_numbers_fill_the_form(bench) -> None:
@@ -50,3 +52,20 @@ def test_a_kept_run_is_opened_by_whoever_may_see_it(bench, folder, monkeypatch) 
     wrong = page.open(SimpleNamespace(session_hash="me", query_params={"run": "nothing"}))
     assert "cannot be opened" in wrong[page.results.status]
     assert page.reflect_opening({page.refused: wrong[page.refused]}, me) == gr.skip()
+
+
+def test_a_run_that_the_server_was_asked_for_is_found_by_its_address(bench, folder) -> None:
+    settings = RunSettings(
+        "demo-vit", "minmax", 3, 3, calibration=4, held_out=4, pictures="folder", folder=str(folder)
+    )
+    plan = bench.sweeps.start(Plan("alone", (planned(settings, kind=ALONE),)))
+    assert asked_for(bench, {"run": plan}, EVERYBODY) == settings  # under way or done
+    assert bench.sweeps.wait(60.0) and asked_for(bench, {"run": plan}, EVERYBODY) == settings
+    other = Plan("theirs", (planned(settings, kind=ALONE),), "somebody")
+    bench.sweeps.plans.add(other)
+    with pytest.raises(ValueError, match="somebody else's"):
+        asked_for(bench, {"run": other.id}, EVERYBODY)
+    masks = Plan("masks", ({"kind": "masks", "settings": {"parts": "both", "recipe": "minmax"}},))
+    bench.sweeps.plans.add(masks)
+    with pytest.raises(ValueError, match="no such run"):
+        asked_for(bench, {"run": masks.id}, EVERYBODY)

@@ -133,3 +133,25 @@ def test_an_aim_fills_in_the_form_and_says_what_it_does(page, aim):
     assert aims.sentence(aim).endswith(".")
     assert set(values) == (set() if aim == aims.OWN else {"recipe", "weight_bits", "act_bits"})
     assert aims.filled(["x"]) == {} and aims.sentence(3) == ""
+
+
+def test_where_both_models_look_stands_beside_the_answers(page, bench, settings, pressed):
+    results = page.results
+    updates = pressed(page.quantizing, form(page, settings), ME)
+    question = updates[results.looked]
+    assert not updates[results.divider]["visible"]  # it comes later
+    shown = page.look(question)
+    full, quantized = shown["value"]
+    assert shown["visible"] and full.size == quantized.size and full.tobytes() != quantized.tobytes()
+    picked = page.pick(settings, SimpleNamespace(index=1))
+    assert picked[results.looked] != question and picked[results.looked].quantized == settings
+    assert not page.look(None)["visible"]
+    gone = replace(question, quantized=replace(settings, seed=9))
+    assert not page.look(gone)["visible"]
+    assert not page.look(replace(question, picture=("file", "/no/such/file.png")))["visible"]
+
+
+def test_another_pages_result_is_taken_over(page, bench, settings):
+    outcome = bench.quantize(settings)
+    assert page.take(settings)[page.shown] == outcome.settings
+    assert page.take(None) == page.take(replace(settings, seed=9)) == gr.skip()
