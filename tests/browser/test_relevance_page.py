@@ -18,10 +18,11 @@ CARD = "#costs .vq-card"
 
 
 def explained(page):
-    """With a table to edit and a picture explained: what the first visit prepares."""
+    """With a table to edit and a picture explained by both models of the stored result: what the first visit
+    prepares."""
     open_tab(page, "Relevance & bits")
     expect(page.locator("#bits-table")).to_be_visible()
-    expect(page.locator("#maps img")).to_have_count(2)
+    expect(page.locator("#maps img")).to_have_count(3)
     return page
 
 
@@ -206,7 +207,7 @@ def test_an_uploaded_picture_is_explained_and_a_text_is_refused(tab, tmp_path):
     Image.effect_mandelbrot((300, 200), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(tmp_path / "holiday.jpg")
     tab.locator("#relevance-picture input[type=file]").set_input_files(tmp_path / "holiday.jpg")
     expect(tab.locator("#relevance-verdict")).to_contain_text("holiday.jpg")
-    expect(tab.locator("#maps img")).to_have_count(2)
+    expect(tab.locator("#maps img")).to_have_count(3)
 
 
 def test_another_model_gets_a_page_of_its_own(scored):
