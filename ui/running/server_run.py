@@ -16,6 +16,7 @@ from vitq_core.experiment.runs import RUNNING, STOPPED, Plan
 
 from ..parts import markup
 from ..parts.forms import LIGHT
+from ..parts.visitors import seen_by
 from .runs import Data, Run, Updates, sentence
 from .sweeps import Sweep, Sweeps
 
@@ -34,7 +35,7 @@ TO_ADDRESS = """(run) => {
 @dataclass(kw_only=True)
 class ServerRun(Run):
     """`wanted(data)`: what is to be made, as a plan has it; `show(sweep)`: what to show of what was made, the
-    banner included. `kinds`: of the runs that a page that opens goes on to follow.
+    banner included. `kinds`: of the runs that a page goes on to follow which opens with their address.
     """
 
     work: Any = None
@@ -80,9 +81,9 @@ class ServerRun(Run):
             self._follow(request, self.sweeps.sweep(plan_id))
 
     def find(self, request: gr.Request) -> Any:
-        """A run of this visitor's that is under way; nothing where there is none to follow."""
-        sweep = self.sweeps.newest(self._owner(request), self.kinds)
-        if self.running(request) or sweep is None or sweep.state != RUNNING:
+        """The run that the page's address names; nothing where this visitor has no such under way."""
+        sweep = self.sweeps.sweep(dict(getattr(request, "query_params", None) or {}).get("run"))
+        if self.running(request) or sweep is None or not self._can_follow(sweep, request):
             return [gr.skip()] * 3
         self._follow(request, sweep)
         return (
@@ -142,6 +143,10 @@ class ServerRun(Run):
 
     def _owner(self, request: gr.Request) -> str:
         return self.server.visitors.owner(request.session_hash)
+
+    def _can_follow(self, sweep: Sweep, request: gr.Request) -> bool:
+        own = sweep.plan.owner in seen_by(self._owner(request))
+        return own and sweep.kind in self.kinds and sweep.state == RUNNING
 
     def _follow(self, request: gr.Request, sweep: Sweep) -> None:
         self._plans[request.session_hash] = sweep.plan.id

@@ -13,10 +13,12 @@ import vitq_core as vq
 from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
 
 from ..parts.jobs import Job
+from ..parts.visitors import seen_by
 from .runs import sentence
 
 log = logging.getLogger(__name__)
 WAITING, BEGINNING = "Waiting", "Beginning"
+KEPT = 256  # sweeps that are over and still known
 
 Make = Callable[[Mapping[str, Any], str, Callable[[float, str], None], Job], Any]
 
@@ -104,8 +106,7 @@ class Sweeps:
             sweep = self._sweeps.get(plan_id)
             if sweep is None or sweep.state != RUNNING:
                 return False
-            self.plans.mark(plan_id, STOPPED)
-            sweep.state = STOPPED
+            self._ends(sweep, STOPPED)
             sweep.job.abandon()
         return True
 
@@ -114,9 +115,11 @@ class Sweeps:
         return self._sweeps.get(plan_id) if plan_id else None
 
     def newest(self, owner: str, kinds: Collection[str]) -> Sweep | None:
-        """The one that this `owner` asked for last, of runs of these `kinds`."""
+        """The one that this `owner` asked for last and may see, of runs of these `kinds`."""
         own = [
-            sweep for sweep in self._sweeps.values() if sweep.plan.owner == owner and (sweep.kind in kinds)
+            sweep
+            for sweep in list(self._sweeps.values())
+            if sweep.plan.owner in seen_by(owner) and sweep.kind in kinds
         ]
         return own[-1] if own else None
 
@@ -144,6 +147,9 @@ class Sweeps:
             sweep = Sweep(plan)
             self._sweeps.pop(plan.id, None)
             self._sweeps[plan.id] = sweep
+            over = [each.plan.id for each in self._sweeps.values() if each.state != RUNNING]
+            for plan_id in over[:-KEPT]:
+                del self._sweeps[plan_id]
             self._wait(sweep)
             if self._worker is None:
                 self._worker = Thread(target=self._work, daemon=True, name="sweeps")
@@ -185,14 +191,15 @@ class Sweeps:
             else:
                 sweep.made.append(made)
         if sweep.state == RUNNING and sweep.ended == sweep.total:
-            self._end(sweep)
+            self._ends(sweep, DONE)
 
-    def _end(self, sweep: Sweep) -> None:
+    def _ends(self, sweep: Sweep, state: str) -> None:
+        """It is over, also where that cannot be written: nobody may wait for it, and the others go on."""
         try:
-            self.plans.mark(sweep.plan.id, DONE)
+            self.plans.mark(sweep.plan.id, state)
         except vq.StorageError as error:
             log.warning("the end of a sweep was not kept: %s", error)
-        sweep.state = DONE
+        sweep.state = state
 
 
 def _hear(sweep: Sweep, done: float, said: str) -> None:

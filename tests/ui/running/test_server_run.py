@@ -10,12 +10,12 @@ import gradio as gr
 import pytest
 
 import vitq_core as vq
-from ui.parts.visitors import Visitors
+from ui.parts.visitors import NOBODY, Visitors, new_token
 from ui.running.server_run import ServerRun
 from ui.running.sweeps import Sweeps
 from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
 
-ME, LATER, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "later", "you"))
+ME, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "you"))
 SOON, NOTHING = 20.0, [gr.skip()] * 3
 WANTED = {"kind": "alone", "title": "a run"}
 
@@ -58,6 +58,11 @@ def run(sweeps) -> ServerRun:
         )  # fmt: skip
 
 
+def opened_with(run_id: str, session: str) -> SimpleNamespace:
+    """The request of a page whose address names a run."""
+    return SimpleNamespace(session_hash=session, query_params={"run": run_id})
+
+
 def ended(run: ServerRun, me=ME, data=None) -> dict:
     return asyncio.run(run.run(data or {}, me))
 
@@ -72,17 +77,40 @@ def test_it_shows_what_the_server_made(run, maker, sweeps):
 
 
 def test_it_goes_on_without_its_page_and_the_next_one_finds_it(run, maker, sweeps):
-    assert run.find(LATER) == NOTHING and asyncio.run(run.go_on({}, LATER)) == gr.skip()
+    assert run.find(ME) == NOTHING and asyncio.run(run.go_on({}, ME)) == gr.skip()
     run.start_job({}, ME)
     assert maker.begun.wait(SOON)
+    later = opened_with(run._id(ME), "later")
     run.leave(ME)
     assert not run.running(ME) and sweeps.newest("", run.kinds).state == RUNNING
-    banner, start, stop = run.find(LATER)
+    banner, start, stop = run.find(later)
     assert "a run" in banner and not start["interactive"] and stop["interactive"]
-    assert run.find(LATER) == NOTHING  # it follows it already
+    assert run.find(later) == NOTHING  # it follows it already
+    assert run.find(YOU) == NOTHING  # a page that asks for none
     maker.go.set()
-    assert asyncio.run(run.go_on({}, LATER))["made"] == 7
-    assert run.find(YOU) == NOTHING
+    assert asyncio.run(run.go_on({}, later))["made"] == 7
+    assert run.find(opened_with(run._id(later), "again")) == NOTHING  # it is done: the page opens with it
+
+
+def test_nobody_follows_anothers_run_nor_one_of_another_page(run, maker, sweeps, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "somebody/studio")
+    mine, theirs = new_token(), new_token()
+    run.server.visitors.know("me", mine)
+    run.server.visitors.know("you", theirs)
+    run.start_job({}, ME)
+    assert maker.begun.wait(SOON)
+    address = run._id(ME)
+    run.start_job({}, SimpleNamespace(session_hash="tokenless"))
+    nobodys = run._id(SimpleNamespace(session_hash="tokenless"))
+    assert run.find(opened_with(address, "you")) == NOTHING
+    assert run.find(opened_with(nobodys, "without a token")) == NOTHING
+    assert sweeps.newest(NOBODY, run.kinds) is None
+    sweep = sweeps.start(Plan("of the other page", ({"kind": "answers"},), mine))
+    run.leave(ME)
+    assert run.find(opened_with(sweep, "me")) == NOTHING
+    assert run.find(opened_with(address, "me")) != NOTHING
+    maker.go.set()
+    assert sweeps.wait(SOON)
 
 
 def test_cancel_ends_it_on_the_server(run, maker, sweeps):

@@ -94,3 +94,39 @@ def test_a_damaged_file_stops_nobody_from_starting(maker, plans) -> None:
     with pytest.raises(vq.StorageError):
         sweeps.start(plan(1))
     assert plans.path.exists() and RUNNING == "running"
+
+
+def test_a_store_that_fails_meanwhile_stops_nobody_else(maker, plans, monkeypatch) -> None:
+    """A run that is cancelled ends also where that cannot be written, and the next one is made."""
+    sweeps = Sweeps(maker, plans)
+    first, second = sweeps.start(plan(99)), sweeps.start(plan(1))
+    assert maker.begun.wait(SOON)
+
+    def full(*given: object) -> None:
+        raise vq.StorageError("full", "full")
+
+    monkeypatch.setattr(plans, "mark", full)
+    assert sweeps.stop(first) and sweeps.wait(SOON)
+    assert maker.made == [1]
+    assert (sweeps.sweep(first).state, sweeps.sweep(second).state) == (STOPPED, DONE)
+
+
+def test_one_run_goes_before_the_next_of_many(maker, plans) -> None:
+    sweeps = Sweeps(maker, plans)
+    long = sweeps.start(plan(99, 2, 3))
+    assert maker.begun.wait(SOON)
+    other, alone = sweeps.start(plan(4, 5)), sweeps.start(plan(1))
+    assert (sweeps.before(long), sweeps.before(alone), sweeps.before(other)) == (0, 1, 2)
+    maker.go.set()
+    assert sweeps.wait(SOON) and maker.made[:2] == [99, 1] and sorted(maker.made) == [1, 2, 3, 4, 5, 99]
+
+
+def test_what_is_long_over_is_forgotten(maker, plans, monkeypatch) -> None:
+    monkeypatch.setattr("ui.running.sweeps.KEPT", 2)
+    sweeps = Sweeps(maker, plans)
+    names = []
+    for number in range(5):
+        names.append(sweeps.start(plan(number)))
+        assert sweeps.wait(SOON)
+    assert [sweeps.sweep(name) is not None for name in names] == [False, False, True, True, True]
+    assert plans.get(names[0]).state == DONE

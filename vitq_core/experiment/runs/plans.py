@@ -39,18 +39,11 @@ class PlanStore(Database):
 
     def all(self, state: str | None = None) -> list[Plan]:
         """Oldest first; those of one `state`, or every one."""
-        with self.opened() as connection:
-            rows = connection.execute(
-                f"SELECT {COLUMNS} FROM plans WHERE ? IS NULL OR state = ? ORDER BY made, id", (state, state)
-            ).fetchall()
-        return [
-            Plan(title, tuple(json.loads(wanted)), owner, now, run_id, made)
-            for run_id, owner, title, made, now, wanted in rows
-        ]
+        return self._where("? IS NULL OR state = ? ORDER BY made, id", state, state)
 
     def get(self, plan_id: str) -> Plan | None:
         """None where there is none."""
-        return next((plan for plan in self.all() if plan.id == plan_id), None)
+        return next(iter(self._where("id = ?", plan_id)), None)
 
     def mark(self, plan_id: str, state: str) -> None:
         """ValueError for an unknown state."""
@@ -58,3 +51,11 @@ class PlanStore(Database):
             raise ValueError(f"a plan is {', '.join(STATES)}, not {state!r:.80}")
         with self.opened() as connection:
             connection.execute("UPDATE plans SET state = ? WHERE id = ?", (state, plan_id))
+
+    def _where(self, condition: str, *values: Any) -> list[Plan]:
+        with self.opened() as connection:
+            rows = connection.execute(f"SELECT {COLUMNS} FROM plans WHERE {condition}", values).fetchall()
+        return [
+            Plan(title, tuple(json.loads(wanted)), owner, state, plan_id, made)
+            for plan_id, owner, title, made, state, wanted in rows
+        ]
