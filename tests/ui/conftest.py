@@ -1,6 +1,5 @@
 """A model small enough to quantize in a second, offered to the studio under a name of its own."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from tests.awaiting import awaited
 from ui.running.server_run import ServerRun
 from ui.workbench import Workbench
 
@@ -40,7 +40,7 @@ def pressed() -> Callable[..., dict]:
 
     def press(run: ServerRun, data: dict, request: object) -> dict:
         run.start_job(data, request)
-        return asyncio.run(run.run(data, request))
+        return awaited(run.run(data, request))
 
     return press
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import re
 import sys
 import time
@@ -23,6 +22,7 @@ from PIL import Image
 
 import vitq_core as vq
 from app import offers_tools
+from tests.awaiting import awaited
 from tests.browser.conftest import started
 from tests.segmenting import TINY, stand_in
 from ui.studio import build_studio
@@ -257,7 +257,7 @@ def tools(studio) -> Callable[[Callable[..., Any]], Any]:
             await session.initialize()
             return await talk(session)
 
-    return lambda talk: asyncio.run(connected(talk))
+    return lambda talk: awaited(connected(talk))
 
 
 def test_assistants_find_every_endpoint_as_a_tool_with_a_schema(studio, tools):

@@ -1,8 +1,6 @@
 """Explaining a picture that somebody drops, as Gradio calls the page's handlers."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import ExifTags, Image
 
+from tests.awaiting import awaited
 from ui.parts import markup
 from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
@@ -56,8 +55,7 @@ class Visitor:
         event = next(event for event in self.studio.fns.values() if event.fn == handler)
         inputs = [given.get(part) for part in event.inputs]
         called = self.studio.process_api(event, inputs, self.session, request=ME)
-        with ThreadPoolExecutor(1) as beside:  # a browser's tests have a loop in this thread
-            answer = beside.submit(asyncio.run, called).result()
+        answer = awaited(called)
         return dict(zip(event.outputs, answer["data"], strict=True))
 
 

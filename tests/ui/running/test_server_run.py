@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from threading import Event
 from types import SimpleNamespace
 
@@ -10,6 +9,7 @@ import gradio as gr
 import pytest
 
 import vitq_core as vq
+from tests.awaiting import awaited
 from ui.parts.visitors import NOBODY, Visitors, new_token
 from ui.running.server_run import ServerRun
 from ui.running.sweeps import Sweeps
@@ -64,7 +64,7 @@ def opened_with(run_id: str, session: str) -> SimpleNamespace:
 
 
 def ended(run: ServerRun, me=ME, data=None) -> dict:
-    return asyncio.run(run.run(data or {}, me))
+    return awaited(run.run(data or {}, me))
 
 
 def test_it_shows_what_the_server_made(run, maker, sweeps):
@@ -77,7 +77,7 @@ def test_it_shows_what_the_server_made(run, maker, sweeps):
 
 
 def test_it_goes_on_without_its_page_and_the_next_one_finds_it(run, maker, sweeps):
-    assert run.find(ME) == NOTHING and asyncio.run(run.go_on({}, ME)) == gr.skip()
+    assert run.find(ME) == NOTHING and awaited(run.go_on({}, ME)) == gr.skip()
     run.start_job({}, ME)
     assert maker.begun.wait(SOON)
     later = opened_with(run._id(ME), "later")
@@ -88,7 +88,7 @@ def test_it_goes_on_without_its_page_and_the_next_one_finds_it(run, maker, sweep
     assert run.find(later) == NOTHING  # it follows it already
     assert run.find(YOU) == NOTHING  # a page that asks for none
     maker.go.set()
-    assert asyncio.run(run.go_on({}, later))["made"] == 7
+    assert awaited(run.go_on({}, later))["made"] == 7
     assert run.find(opened_with(run._id(later), "again")) == NOTHING  # it is done: the page opens with it
 
 
