@@ -97,6 +97,8 @@ def test_half_a_letter_is_no_fault(store) -> None:
     assert store.get(record.id).name == "photo?.png" and store.get(record.id).settings == record.settings
     assert store.rename(record.id, "\ud800") and store.get("\ud800") is None
     assert not store.delete("\ud800")
+    assert store.find("\ud800", ("\ud800",)) is None and store.all(("\ud800",)) == []
+    assert PlanStore(store.path).get("\ud800") is None
 
 
 def test_the_default_lies_under_vitq_home(tmp_path, monkeypatch) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ...common.errors import StorageError
 from ...common.home import vitq_home
@@ -43,7 +44,7 @@ class Database:
     def opened(self) -> Iterator[sqlite3.Connection]:
         """A transaction. Raises StorageError where the file cannot be read or written."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=WAIT)) as connection:
+            with closing(sqlite3.connect(self.path, timeout=WAIT, factory=_Connection)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 _prepare(connection)
                 with connection:
@@ -54,6 +55,17 @@ class Database:
                 "or set VITQ_HOME to another folder",
                 f"stored runs cannot be read or written: {error}",
             ) from error
+
+
+class _Connection(sqlite3.Connection):
+    """Names of files and addresses may hold characters that are no text, which SQLite does not take."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return super().execute(statement, [_unicode(value) for value in values])
+
+
+def _unicode(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -24,7 +24,7 @@ class RunStore(Database):
 
     def add(self, record: RunRecord) -> None:
         """One of the same `id` is replaced."""
-        plain = [_unicode(getattr(record, name)) for name in PLAIN]
+        plain = [getattr(record, name) for name in PLAIN]
         content = [record.asked.as_dict(), *(dict(getattr(record, name)) for name in AS_JSON[1:])]
         values = [*plain, *(json.dumps(each) for each in content)]
         marks = ", ".join("?" * len(values))
@@ -33,7 +33,7 @@ class RunStore(Database):
 
     def get(self, run_id: str) -> RunRecord | None:
         """None where there is none."""
-        return next(self._read("WHERE id = ?", [_unicode(run_id)]), None)
+        return next(self._read("WHERE id = ?", [run_id]), None)
 
     def find(self, key: str, owners: Sequence[str] = ("",)) -> RunRecord | None:
         """The newest run of these `owners` that gave the numbers of `key`."""
@@ -47,7 +47,7 @@ class RunStore(Database):
         """Whether there was such a run of this `owner`. ValueError for an empty or endless name."""
         if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
             raise ValueError(f"a run's name has 1 to {LONGEST_NAME} characters, got {name!r:.80}")
-        return self._change("UPDATE runs SET name = ?", [_unicode(name.strip())], run_id, owner)
+        return self._change("UPDATE runs SET name = ?", [name.strip()], run_id, owner)
 
     def delete(self, run_id: str, owner: str = "") -> bool:
         """Whether there was such a run of this `owner`."""
@@ -55,9 +55,7 @@ class RunStore(Database):
 
     def _change(self, what: str, values: list[Any], run_id: str, owner: str) -> bool:
         with self.opened() as connection:
-            done = connection.execute(
-                f"{what} WHERE id = ? AND owner = ?", [*values, _unicode(run_id), owner]
-            )
+            done = connection.execute(f"{what} WHERE id = ? AND owner = ?", [*values, run_id, owner])
             return done.rowcount > 0
 
     def _read(self, where: str, values: Sequence[Any]) -> Iterator[RunRecord]:
@@ -80,11 +78,6 @@ def as_csv(records: Sequence[RunRecord]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _unicode(value: Any) -> Any:
-    """Names of files may hold bytes that are no text, which SQLite does not take."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _among(owners: Sequence[str]) -> str:
