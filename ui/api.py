@@ -16,9 +16,10 @@ from vitq_core.experiment import open_picture
 
 from .activations.tab import problems as look_problems
 from .explaining.explained import Question
+from .explaining.scoring import Scoring
 from .parts import bits_table, checks
 from .parts.checks import one_of
-from .parts.forms import first_recipe, model_choices
+from .parts.forms import first_recipe, model_choices, opening_settings
 from .parts.method_options import methods
 from .parts.model_list import ALL, offered_ids, offered_models
 from .parts.outcome import Neighbours
@@ -243,8 +244,8 @@ def _layer_errors(bench: Workbench) -> Callable[..., dict]:
             recipe: the name of a method of `list_recipes`
             bits: of the layer's weights and activations, from 2 to 8
         """
-        refuse(look_problems({"model": model, "method": recipe, "bits": bits}))
-        return or_error(lambda: bench.looking.errors(model, recipe, int(bits)))
+        refuse(look_problems({**vars(opening_settings()), "model": model, "method": recipe, "bits": bits}))
+        return or_error(lambda: bench.looking.errors(Scoring(model), recipe, int(bits)))
 
     return layer_errors
 

@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from ui.explaining.affording import METHOD, prediction_for
+from ui.explaining.scoring import Scoring
 from ui.parts.settings import RunSettings
 from ui.parts.visitors import EVERYBODY
 from ui.tradeoffs.afford_section import learned_from
@@ -34,7 +35,7 @@ def make(bench: Workbench, model: str) -> None:
     for bits in EVENLY:
         _made(bench, RunSettings(model, METHOD, bits, bits, held_out=JUDGED))
     for bits in BETWEEN:
-        found = bench.affording.within(model, bits)
+        found = bench.affording.within(Scoring(model), bits)
         rows = tuple((layer, *each) for layer, each in found.table.items())
         _made(bench, RunSettings(model, METHOD, held_out=JUDGED, table=rows))
 
@@ -47,7 +48,7 @@ def measured(bench: Workbench, model: str) -> dict:
     """{runs, lost, off}: points that each run lost, and how far its prediction was off, on average."""
     points = comparable(points_of(bench.runs_of(EVERYBODY), model))
     runs = learned_from(points)
-    prediction = prediction_for(bench.affording.measure(model), runs)
+    prediction = prediction_for(bench.affording.measure(Scoring(model)), runs)
     off = None if prediction is None else prediction.error
     return {"runs": len(runs), "lost": sorted(lost for _, lost in runs), "off": off, "judged": JUDGED}
 
@@ -61,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     bench, found = Workbench(), {}
     for model in options.models:
-        bench.affording.measure(model)
+        bench.affording.measure(Scoring(model))
         if options.make:
             make(bench, model)
         found[model] = measured(bench, model)

@@ -91,7 +91,7 @@ def test_a_look_beside_a_run_disturbs_no_hook_of_its(bench, tiny_model):
     passed = []
     hook = tiny_model.module.register_forward_hook(lambda *given: passed.append(given))
     try:
-        bench.looking.tensors(MODEL)
+        bench.looking.tensors(Scoring(MODEL))
         bench.relevance.frame(MODEL)
         assert not passed
         tiny_model.module(torch.zeros(1, 3, 16, 16))
@@ -101,7 +101,7 @@ def test_a_look_beside_a_run_disturbs_no_hook_of_its(bench, tiny_model):
 
 
 def test_a_look_gives_the_tensors_of_the_shared_model(bench, tiny_model):
-    looked = bench.looking.tensors(MODEL)
+    looked = bench.looking.tensors(Scoring(MODEL))
     pictures, _ = next(iter(bench.relevance.batches(Scoring(MODEL), PICTURES, None, None)))
     assert torch.equal(looked.inputs[looked.sites["patch_embed.proj:input"]], pictures)
     qkv = tiny_model.module.blocks[0].attn.qkv

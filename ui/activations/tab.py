@@ -14,15 +14,15 @@ from vitq_core.experiment import MAX_BITS, MIN_BITS, is_name, is_number, options
 from vitq_core.experiment.measure import Progress
 from vitq_core.experiment.tensors import Attempt
 
+from ..explaining.scoring import pictured
 from ..parts import markup, method_options, steps
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, Fields, bits_slider, first_recipe, recipe_choices, verdicts
 from ..parts.frame import Frame
 from ..parts.jobs import Job
 from ..parts.model_bar import ModelBar
-from ..parts.model_list import offered_ids
 from ..parts.raw_inputs import RawSlider
-from ..parts.settings import RunSettings
+from ..parts.settings import RunSettings, data_of, data_problems
 from ..running.opening import Opens, connect_opening
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, sentence
@@ -63,7 +63,7 @@ class Page:
 
     def __init__(self, bench: Workbench, bar: ModelBar):
         self.bench, self.bar = bench, bar
-        self.fields: Fields = {"model": bar.fields["model"]}
+        self.fields: Fields = dict(bar.fields)
         self.sliders: dict[str, gr.Slider] = {}
         self.moved = gr.State(None)
         gr.HTML(steps.step(1, *INTRO), elem_classes="vq-first")
@@ -134,16 +134,11 @@ class Page:
             moved.then(self.all_layers, self.asked, self.everywhere, trigger_mode="always_last", **BEHIND)
 
     def _follow_model(self, tab: gr.Tab, opened: set[Component]) -> None:
-        """Another model was chosen; while another tab is open nothing is looked at."""
-
-        def changed(data: Data) -> Updates:
-            return self.open(data) if data[self.bar.tab] == tab.id else gr.skip()
-
-        def behind(data: Data) -> Any:
-            return self.all_layers(data) if data[self.bar.tab] == tab.id else gr.skip()
-
-        given = self.asked | {self.bar.tab}
-        event = self.fields["model"].change(changed, given, opened, trigger_mode="always_last", **LIGHT)
+        """Another model or other pictures were chosen; while another tab is open nothing is looked at."""
+        given, bar = self.asked | {self.bar.tab}, self.bar
+        changed = bar.while_open(tab, lambda data, request: self.open(data))
+        event = gr.on(bar.changes, changed, given, opened, trigger_mode="always_last", **LIGHT)
+        behind = bar.while_open(tab, lambda data, request: self.all_layers(data))
         event.then(behind, given, self.everywhere, **BEHIND)
 
     def connect_opening(self, page: Opens, name: str) -> None:
@@ -164,7 +159,7 @@ class Page:
         """Each layer alone, and the list of layers again, worst first."""
         values = self.values(data)
         refuse(problems(values))
-        self.bench.looking.errors(values["model"], values["method"], int(values["bits"]), progress, job)
+        self.bench.looking.errors(pictured(values), values["method"], int(values["bits"]), progress, job)
         said = markup.banner("done", f"{values['model']}: worst first.", "Each layer was quantized alone.")
         return {**self._opened(data, worst=True), self.status: said}
 
@@ -178,7 +173,7 @@ class Page:
     def _opened(self, data: Data, worst: bool) -> Updates:
         values = self.values(data)
         refuse(problems(values))
-        tensors, shares = self.bench.looking.tensors(values["model"]), self.shares(values)
+        tensors, shares = self.bench.looking.tensors(pictured(values)), self.shares(values)
         sites = list(tensors.sites)
         if shares:
             sites.sort(key=lambda site: -shares[tensors.sites[site].module])
@@ -193,7 +188,7 @@ class Page:
 
     def shares(self, values: Mapping[str, Any]) -> dict[str, float] | None:
         """{layer: its share of what all layers alone do}; None before that was measured."""
-        errors = self.bench.looking.known_errors(values["model"], values["method"], int(values["bits"]))
+        errors = self.bench.looking.known_errors(pictured(values), values["method"], int(values["bits"]))
         total = sum(errors.values()) if errors else 0.0
         return {name: error / total for name, error in errors.items()} if total else None
 
@@ -230,7 +225,7 @@ class Page:
 
     def _site(self, values: Mapping[str, Any]) -> Any:
         """The tensor on the page. Raises ValueError for what is none of the model."""
-        sites = self.bench.looking.tensors(values["model"]).sites
+        sites = self.bench.looking.tensors(pictured(values)).sites
         if not is_name(values["site"], sites):
             raise ValueError("Choose a layer of the list.")
         return sites[values["site"]]
@@ -241,7 +236,7 @@ class Page:
             raise ValueError("A slider gives a number.")
         looking = self.bench.looking
         return looking.attempt(
-            values["model"], values["site"], values["method"], int(values["bits"]), checked
+            pictured(values), values["site"], values["method"], int(values["bits"]), checked
         )
 
     def _placed(self, tried: Attempt) -> Updates:
@@ -263,7 +258,7 @@ class Page:
         values, moved = self.values(data), data[self.moved] or {}
         try:
             refuse(problems(values))
-            role, sites = self._site(values).role, self.bench.looking.tensors(values["model"]).sites
+            role, sites = self._site(values).role, self.bench.looking.tensors(pictured(values)).sites
             alike = [name for name, site in sites.items() if site.role == role]
             tried = {name: self._tried({**values, "site": name}, moved) for name in alike}
         except (ValueError, vq.VitqError):  # said where the tensor itself is drawn
@@ -281,7 +276,8 @@ class Page:
         options = {name: float(value) for name, value in moved.items() if name in applies}
         bits = int(values["bits"])
         vq.recipe(values["method"], bits, bits, **options)
-        return RunSettings(values["model"], values["method"], bits, bits, tuple(sorted(options.items())))
+        own, data = tuple(sorted(options.items())), data_of(values)
+        return RunSettings(values["model"], values["method"], bits, bits, own, **data)
 
 
 def offered(tried: Attempt) -> set[str]:
@@ -292,8 +288,7 @@ def offered(tried: Attempt) -> set[str]:
 def problems(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the page's form, {field: a sentence}."""
     found = {
-        "model": one_of(values.get("model"), offered_ids()),
         "method": one_of(values.get("method"), method_options.methods()),
         "bits": whole(values.get("bits"), MIN_BITS, MAX_BITS),
     }
-    return {field: said for field, said in found.items() if said}
+    return {field: said for field, said in found.items() if said} | data_problems(values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import vitq_core as vq
 from vitq_core.experiment import MAX_BITS, MIN_BITS, OutOfReach
@@ -35,76 +34,76 @@ class Affordable:
 
 
 class Affording:
-    """Shared by everybody, keyed by models and what is pinned."""
+    """Shared by everybody, keyed by models, pictures and what is pinned."""
 
     def __init__(self, relevance: RelevanceBench):
         self.relevance = relevance
         self._forecasts: Cache[vq.Forecast] = relevance.store.memory.cache(KEPT)
         self._tables: Cache[Affordable] = Cache(KEPT_TABLES)
 
-    def known(self, model_id: Any) -> vq.Forecast | None:
-        """What was measured of this model before."""
-        return self._forecasts.get(model_id) if isinstance(model_id, str) else None
+    def known(self, scoring: Scoring) -> vq.Forecast | None:
+        """What was measured of this model with these pictures before."""
+        return self._forecasts.get(scoring)
 
     def measure(
-        self, model_id: str, progress: Progress | None = None, cancel: Cancel | None = None
+        self, scoring: Scoring, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> vq.Forecast:
         """Which layers matter, and what each number of bits does to them. Raises vq.Cancelled."""
-        return self._forecasts.get_or_make(
-            model_id, lambda: self._measure(Scoring(model_id), progress, cancel)
-        )
+        return self._forecasts.get_or_make(scoring, lambda: self._measure(scoring, progress, cancel))
 
     def _measure(self, scoring: Scoring, progress: Progress | None, cancel: Cancel | None) -> vq.Forecast:
         relevance = self.relevance
         scores = relevance.score(scoring, part_of(progress, 0, SCORED), cancel)
-        with relevance.store.computing():
+        with relevance.store.computing(scoring.uploads):
             said = part_of(progress, SCORED, 1)
             pictures = relevance.batches(scoring, MEASURED, said, cancel)
             model = relevance.store.model(scoring.model)
             return vq.forecast_bits(scores, model, pictures, METHOD, said, cancel)
 
-    def within(self, model_id: str, bits: float, pins: Pins = ()) -> Affordable:
+    def within(self, scoring: Scoring, bits: float, pins: Pins = ()) -> Affordable:
         """Raises ValueError where pins leave no room, KeyError where nothing was measured of the model."""
-        forecast = self.known(model_id)
+        forecast = self.known(scoring)
         if forecast is None:
-            raise KeyError(model_id)
+            raise KeyError(scoring.model)
         return self._tables.get_or_make(
-            (model_id, id(forecast), bits, pins), lambda: _within(forecast, bits, pins)
+            (scoring, id(forecast), bits, pins), lambda: _within(forecast, bits, pins)
         )
 
-    def for_size(self, model_id: str, megabytes: float, pins: Pins = ()) -> Affordable:
+    def for_size(self, scoring: Scoring, megabytes: float, pins: Pins = ()) -> Affordable:
         """The most bits that fit. Raises ValueError, naming what would, where even the fewest do not."""
-        return self._search(model_id, pins, lambda found: found.cost.size_mb <= megabytes, most=True)
+        return self._search(scoring, pins, lambda found: found.cost.size_mb <= megabytes, most=True)
 
-    def for_loss(self, model_id: str, points: float, prediction: Prediction, pins: Pins = ()) -> Affordable:
+    def for_loss(
+        self, scoring: Scoring, points: float, prediction: Prediction, pins: Pins = ()
+    ) -> Affordable:
         """The fewest bits that are predicted to lose at most so many points; the most where none are."""
 
         def fits(found: Affordable) -> bool:
             lost = prediction.points(found.harm)
             return lost is not None and lost <= points
 
-        return self._search(model_id, pins, fits, most=False)
+        return self._search(scoring, pins, fits, most=False)
 
-    def _search(self, model_id: str, pins: Pins, fits: object, most: bool) -> Affordable:
+    def _search(self, scoring: Scoring, pins: Pins, fits: object, most: bool) -> Affordable:
         """By halving: size rises with bits, loss falls."""
-        steps = self._possible(model_id, pins)
+        steps = self._possible(scoring, pins)
         low, high = 0, len(steps) - 1
-        if most and not fits(self.within(model_id, steps[0], pins)):
-            return self.within(model_id, steps[0], pins)
+        if most and not fits(self.within(scoring, steps[0], pins)):
+            return self.within(scoring, steps[0], pins)
         while low < high:
             middle = (low + high + most) // 2
-            good = fits(self.within(model_id, steps[middle], pins))
+            good = fits(self.within(scoring, steps[middle], pins))
             if most:
                 low, high = (middle, high) if good else (low, middle - 1)
             else:
                 low, high = (low, middle) if good else (middle + 1, high)
-        return self.within(model_id, steps[low], pins)
+        return self.within(scoring, steps[low], pins)
 
-    def _possible(self, model_id: str, pins: Pins) -> Sequence[float]:
+    def _possible(self, scoring: Scoring, pins: Pins) -> Sequence[float]:
         """The budgets that pins leave room for. Raises ValueError where there is none."""
         for first, step in enumerate(STEPS):
             try:
-                self.within(model_id, step, pins)
+                self.within(scoring, step, pins)
             except OutOfReach:
                 continue
             return STEPS[first:]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import vitq_core as vq
 
+from ..parts import settings
 from ..parts.markup import pictures
 
 
@@ -24,6 +27,11 @@ class Scoring:
     @property
     def title(self) -> str:
         return f"{self.model} · {self.importance} · {pictures(self.count)}"
+
+
+def pictured(values: Mapping[str, Any]) -> Scoring:
+    """The model and the pictures that stand above the tabs. For values without `settings.problems`."""
+    return Scoring(values["model"], seed=int(values["seed"]), **settings.places(values))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,24 @@ class ModelBar:
     def inputs(self) -> set[Component]:
         return set(self.fields.values())
 
+    @property
+    def changes(self) -> list[Any]:
+        """The events after which there is another model, or there are other pictures; not while a folder's
+        name is typed."""
+        fields = self.fields
+        ends = [fields["folder"].submit, fields["folder"].blur]
+        return [*(fields[name].change for name in ("model", "pictures", "uploads", "seed")), *ends]
+
+    def while_open(self, tab: gr.Tab, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """`handler(data, request)`, which does nothing while another tab is open: that one catches up when it
+        opens. Its inputs are a set with `tab` among them.
+        """
+
+        def handled(data: Mapping[Component, Any], request: gr.Request) -> Any:
+            return handler(data, request) if data[self.tab] == tab.id else gr.skip()
+
+        return handled
+
     def _model(self, models: list[tuple[str, str]]) -> None:
         self.fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="model")
         self.model_note = gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")

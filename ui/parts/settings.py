@@ -167,12 +167,15 @@ def from_form(values: Mapping[str, Any]) -> RunSettings:
         weight_bits=int(values["weight_bits"]),
         act_bits=int(values["act_bits"]),
         options=tuple(sorted(method_options.chosen(values).items())),
-        calibration=int(values["calibration"]),
-        held_out=int(values["held_out"]),
-        seed=int(values["seed"]),
         **learning(values),
-        **places(values),
+        **data_of(values),
     )
+
+
+def data_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Which pictures, and how many. For values without `problems`."""
+    counts = {name: int(values[name]) for name in ("calibration", "held_out", "seed")}
+    return {**counts, **places(values)}
 
 
 def learning(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,6 +227,12 @@ def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
         "uploads": _uploads(values),
     }
     return {field: sentence for field, sentence in found.items() if sentence}
+
+
+def data_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the values that say which model, which pictures and how many."""
+    usual = {"recipe": next(iter(vq.RECIPES)), "weight_bits": MAX_BITS, "act_bits": MAX_BITS}
+    return general_problems({**values, **usual, "effort": NO_EFFORT, "iterations": None})
 
 
 def _no_room(values: Mapping[str, Any]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def score_problems(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, str]:
-    wrong = settings.general_problems({**values, "recipe": next(iter(vq.RECIPES))})
+    wrong = settings.data_problems(values)
     return {field: wrong.get(field, "") for field in SHARED}
 
 
@@ -119,10 +119,7 @@ def run_of(values: Mapping[str, Any], table: BitsTable) -> RunSettings:
     return RunSettings(
         model=values["model"],
         recipe=values["method"],
-        calibration=int(values["calibration"]),
-        held_out=int(values["held_out"]),
-        seed=int(values["seed"]),
         table=rows,
         **settings.learning(values),
-        **settings.places(values),
+        **settings.data_of(values),
     )

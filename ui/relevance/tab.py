@@ -74,7 +74,8 @@ class Page:
         outputs = {*self.outputs, self.opened}
         scored.success(self.follow, given | {self.score.scores}, outputs, show_progress="hidden", **HEAVY)
         model = self.score.fields["model"]
-        cleared = model.change(self.clear, None, outputs, **LIGHT)
+        clear = self.bar.while_open(tab, lambda data, request: self.clear(request))
+        cleared = model.change(clear, {self.bar.tab}, outputs, **LIGHT)
         quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **HEAVY}
         tab.select(self.open, given, outputs, **quiet)
 
@@ -114,6 +115,8 @@ class Page:
         if not possible or self._is_filled(data):
             yield gr.skip()
             return
+        if self._is_about_another(data):  # chosen while another tab was open
+            yield self.clear(request)
         yield from self.explain.while_reading(lambda: self.fill(data, request))
 
     def _is_filled(self, data: Data) -> bool:
@@ -122,14 +125,16 @@ class Page:
         opened = data[self.opened] == self.bits.values(data)["model"]
         return opened and (result is None or data[self.explain.listed] == result)
 
+    def _is_about_another(self, data: Data) -> bool:
+        return data[self.opened] not in (None, self.bits.values(data)["model"])
+
     def fill(self, data: Data, request: gr.Request) -> Updates:
         """The base bits everywhere, unless there is a table already, and the gallery."""
         values = self.bits.values(data)
         try:
             shown = {self.opened: values["model"]}
             # What was asked of an earlier model may have been answered after the page was cleared.
-            another = data[self.opened] not in (None, values["model"])
-            if another or not is_filled(data[self.bits.table]):
+            if self._is_about_another(data) or not is_filled(data[self.bits.table]):
                 shown |= self.bits.start_table(values)
             result = self.explain.result(data)
             if result is not None or not gallery_problems(values):

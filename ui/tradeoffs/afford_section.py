@@ -14,13 +14,14 @@ from vitq_core.experiment.measure import Progress
 from vitq_core.experiment.runs import Prediction
 
 from ..explaining.affording import METHOD, Affordable, Pins, prediction_for
+from ..explaining.scoring import Scoring, pictured
 from ..parts import bits_table, layer_maps, markup, steps
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT
 from ..parts.jobs import Job
 from ..parts.model_list import SHOWN, offered, offered_ids
 from ..parts.raw_inputs import RawSlider
-from ..parts.settings import RunSettings
+from ..parts.settings import RunSettings, data_problems
 from ..running.run_parts import start_and_stop, status_line
 from ..running.runs import Data, Run, Updates, sentence
 from ..workbench import Workbench, planned
@@ -102,10 +103,12 @@ class AffordSection:
             self.budget, self.runs.guess, self.runs.plot,
         }  # fmt: skip
 
-    def connect(self) -> None:
+    def connect(self, tab: gr.Tab) -> None:
         model = self.runs.fields["model"]
         self.run.connect(self.asked, self.outputs, self._validate, lambda data: str(data[model]))
-        model.change(self.forget, self.asked, self.outputs, **LIGHT)
+        bar = self.runs.bar
+        tab.select(self.open, self.asked, self.outputs, **LIGHT)
+        model.change(bar.while_open(tab, self.forget), self.asked | {bar.tab}, self.outputs, **LIGHT)
         for slider, handler in ((self.size, self.by_size), (self.loss, self.by_loss)):
             slider.input(handler, self.asked, self.outputs, trigger_mode="always_last", **LIGHT)
         gr.on(
@@ -125,9 +128,20 @@ class AffordSection:
         known = offered_ids(SHOWN)
         return "" if not one_of(model_id, known) else "Budgets are for models that take a picture alone."
 
+    def open(self, data: Data, request: gr.Request) -> Updates:
+        """Another model may have been chosen since; what was asked of this one stays."""
+        try:
+            about = self._scoring(data).model if data[self.budget] else None
+        except ValueError:  # nothing was measured of what is chosen now
+            return self.forget(data, request)
+        guess = data[self.runs.guess]
+        same = about is not None and (guess is None or guess["model"] == about)
+        return gr.skip() if same else self.forget(data, request)
+
     def forget(self, data: Data, request: gr.Request) -> Updates:
         """Another model was chosen: what was measured of it before is there at once."""
-        if self.bench.affording.known(data[self.runs.fields["model"]]) is not None:
+        values = self.runs.values(data)
+        if not data_problems(values) and self.bench.affording.known(pictured(values)) is not None:
             return self._opened(data, self.runs.owner(request))
         hidden = gr.update(visible=False)
         return {
@@ -140,28 +154,28 @@ class AffordSection:
         }
 
     def measure(self, data: Data, progress: Progress, job: Job) -> Updates:
-        model = data[self.runs.fields["model"]]
-        said = self._cannot(model)
-        refuse({"model": said} if said else {})
-        self.bench.affording.measure(model, progress, job)
+        values = self.runs.values(data)
+        said = self._cannot(values["model"])
+        refuse(({"model": said} if said else {}) or data_problems(values))
+        self.bench.affording.measure(pictured(values), progress, job)
         return self._opened(data, job.owner)
 
     def _opened(self, data: Data, owner: str) -> Updates:
         """The sliders, from the smallest file to the largest that is possible."""
-        model, affording = data[self.runs.fields["model"]], self.bench.affording
+        scoring, affording = pictured(self.runs.values(data)), self.bench.affording
         least, middle, most = (
-            affording.within(model, float(bits)) for bits in (MIN_BITS, OPENS_AT, MAX_BITS)
+            affording.within(scoring, float(bits)) for bits in (MIN_BITS, OPENS_AT, MAX_BITS)
         )
         first = self._answer({**data, self.pinned: []}, middle, self._known(data, owner))
         return {
             **first,
-            self.status: markup.banner("done", f"{model}: the layers are measured.", HOW),
+            self.status: markup.banner("done", f"{scoring.model}: the layers are measured.", HOW),
             self.sliders: gr.update(visible=True),
             self.size: gr.update(
                 minimum=_down(least.cost.size_mb), maximum=_up(most.cost.size_mb),
                 value=round(middle.cost.size_mb, 2),
             ),
-            self.pinned: gr.update(choices=list(affording.known(model).prepared.layers), value=[]),
+            self.pinned: gr.update(choices=list(affording.known(scoring).prepared.layers), value=[]),
         }  # fmt: skip
 
     def by_size(self, data: Data, request: gr.Request) -> Updates:
@@ -171,7 +185,7 @@ class AffordSection:
         found = self._asked_for(data, request, self._for_loss)
         if self.budget in found:  # what is asked next, with other pins, is about this size
             bits, pins = found[self.budget]
-            cost = self.bench.affording.within(self._model(data), bits, tuple(map(tuple, pins))).cost
+            cost = self.bench.affording.within(self._scoring(data), bits, tuple(map(tuple, pins))).cost
             found[self.size] = round(cost.size_mb + 1e-6, 6)  # the least that these bits fit in
         return found
 
@@ -185,24 +199,27 @@ class AffordSection:
     def _for_size(self, data: Data, predicted: Prediction | None) -> Affordable:
         size = _number(data[self.size])
         refuse({"size": FROM_0} if size is None else {})
-        return self.bench.affording.for_size(self._model(data), size, self.pins(data))
+        return self.bench.affording.for_size(self._scoring(data), size, self.pins(data))
 
     def _for_loss(self, data: Data, predicted: Prediction | None) -> Affordable:
         if predicted is None:
             raise ValueError(f"Nothing can be predicted: {TOO_FEW}.")
         points = _number(data[self.loss])
         refuse({"points": FROM_0} if points is None else {})
-        return self.bench.affording.for_loss(self._model(data), points, predicted, self.pins(data))
+        return self.bench.affording.for_loss(self._scoring(data), points, predicted, self.pins(data))
 
-    def _model(self, data: Data) -> str:
-        model = data[self.runs.fields["model"]]
-        if self.bench.affording.known(model) is None:
+    def _scoring(self, data: Data) -> Scoring:
+        """The model and the pictures of which it was measured. ValueError where nothing was."""
+        values = self.runs.values(data)
+        refuse(data_problems(values))
+        scoring = pictured(values)
+        if self.bench.affording.known(scoring) is None:
             raise ValueError(NOT_MEASURED)
-        return model
+        return scoring
 
     def pins(self, data: Data) -> Pins:
         """Raises ValueError for what names no layer, or bits that are none."""
-        layers = self.bench.affording.known(self._model(data)).prepared.layers
+        layers = self.bench.affording.known(self._scoring(data)).prepared.layers
         bits, chosen = data[self.pin_bits], data[self.pinned] or []
         if not isinstance(chosen, list) or not all(is_name(name, layers) for name in chosen):
             raise ValueError("Pin layers of this model.")
@@ -215,11 +232,11 @@ class AffordSection:
     def _known(self, data: Data, owner: str) -> Known:
         """From the runs on the chart; those that this page's own method made say what bits will cost."""
         points = comparable(self.runs.points(data, owner))
-        forecast = self.bench.affording.known(self._model(data))
+        forecast = self.bench.affording.known(self._scoring(data))
         return Known(points, prediction_for(forecast, learned_from(points)))
 
     def _answer(self, data: Data, found: Affordable, known: Known) -> Updates:
-        model, predicted = self._model(data), known.prediction
+        model, predicted = self._scoring(data).model, known.prediction
         frame = self.bench.relevance.frame(model)
         uniform = self.bench.relevance.uniform_cost(model, 4, 4).gbops
         lost = None if predicted is None else predicted.points(found.harm)
@@ -237,16 +254,16 @@ class AffordSection:
     def made(self, data: Data, request: gr.Request) -> Updates:
         """The run that checks the prediction, behind everything else."""
         try:
-            model, (bits, pins) = self._model(data), data[self.budget] or (None, None)
+            scoring, (bits, pins) = self._scoring(data), data[self.budget] or (None, None)
             if bits is None:
                 raise ValueError("Move a slider first.")
             refuse(settings.problems(self.runs.values(data)))
-            found = self.bench.affording.within(model, float(bits), tuple(map(tuple, pins)))
+            found = self.bench.affording.within(scoring, float(bits), tuple(map(tuple, pins)))
         except Exception as error:
             return {self.runs.status: markup.banner("error", "Nothing was begun.", sentence(error))}
         table = tuple((layer, *pair) for layer, pair in found.table.items())
-        asked = RunSettings(model, METHOD, table=table, **settings.data_of(self.runs.values(data)))
-        title = f"{model} within {found.cost.size_mb:.2f} MB"
+        asked = RunSettings(scoring.model, METHOD, table=table, **settings.data_of(self.runs.values(data)))
+        title = f"{scoring.model} within {found.cost.size_mb:.2f} MB"
         return self.runs.start(data, request, title, [planned(asked, title)])
 
 

@@ -15,6 +15,7 @@ from vitq_core.experiment import is_number
 from vitq_core.experiment.runs import RUNNING, Plan, RunRecord, quality_of
 
 from ..explaining.affording import prediction_for
+from ..explaining.scoring import Scoring
 from ..learning.effort import pictures_for
 from ..parts.checks import one_of, refuse
 from ..parts.forms import first_recipe
@@ -278,16 +279,16 @@ def _afforded(bench: Workbench, model: Any, size_mb: Any, points: Any, visitor: 
     limits = [each for each in (size_mb, points) if each is not None]
     if len(limits) != 1 or not is_number(limits[0]) or not 0 <= limits[0] < math.inf:
         raise ValueError(ONE_LIMIT)
-    affording = bench.affording
-    measured = affording.measure(model)
+    affording, scoring = bench.affording, Scoring(model)
+    measured = affording.measure(scoring)
     known = comparable(points_of(bench.runs_of(owner_of(visitor)), model))
     predicted = prediction_for(measured, learned_from(known))
     if size_mb is None and predicted is None:
         raise ValueError(f"points: Nothing can be predicted from so few runs of {model}; make some first.")
     found = (
-        affording.for_loss(model, float(points), predicted)
+        affording.for_loss(scoring, float(points), predicted)
         if size_mb is None
-        else affording.for_size(model, float(size_mb))
+        else affording.for_size(scoring, float(size_mb))
     )
     lost = None if predicted is None else predicted.points(found.harm)
     return {

@@ -45,7 +45,7 @@ class RunsSection:
     """`chosen`: ids of the runs looked at; `plan`: of the sweep shown; `guess`: a prediction."""
 
     def __init__(self, bench: Workbench, bar: ModelBar):
-        self.bench = bench
+        self.bench, self.bar = bench, bar
         self.fields: Fields = dict(bar.fields)
         self.chosen, self.plan, self.guess = gr.State(None), gr.State(None), gr.State(None)
         self.timer = gr.Timer(TICK, active=False)
@@ -109,8 +109,8 @@ class RunsSection:
         tab.select(self.open, self.asked, self.outputs, **LIGHT)
         model = self.fields["model"]
         model.change(_model_chosen, model, [self.fields["method"], self.scenes], **LIGHT)
-        for event in (model.change, self.cost.input):
-            event(self.show, self.asked, self.outputs, **LIGHT)
+        self.cost.input(self.show, self.asked, self.outputs, **LIGHT)
+        model.change(self.bar.while_open(tab, self.show), self.asked | {self.bar.tab}, self.outputs, **LIGHT)
         self.by_bits.click(self.sweep_bits, self.asked, self.outputs, **LIGHT)
         self.by_method.click(self.sweep_methods, self.asked, self.outputs, **LIGHT)
         self.stop.click(self.end, self.asked, self.outputs, **LIGHT)

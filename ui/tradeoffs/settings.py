@@ -11,7 +11,7 @@ from vitq_core.experiment import MAX_BITS, MIN_BITS
 from ..parts import settings
 from ..parts.checks import one_of, whole
 from ..parts.method_options import methods
-from ..parts.model_list import ALL, SEGMENTS, offered_ids, task_of
+from ..parts.model_list import SEGMENTS, task_of
 from ..parts.settings import MAX_HELD_OUT
 from ..workbench import ANSWERS, MASKS
 
@@ -35,9 +35,7 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
     if kind_of(model) == MASKS:
         named["judged"] = whole(values.get("judged"), 1, MAX_HELD_OUT)
     else:
-        # of the method and its bits it is said above
-        usual = {**values, "recipe": next(iter(methods())), "weight_bits": MAX_BITS, "act_bits": MAX_BITS}
-        named |= {"model": one_of(model, offered_ids(ALL)), **settings.general_problems(usual)}
+        named |= settings.data_problems(values)
     return {field: sentence for field, sentence in named.items() if sentence}
 
 
@@ -45,8 +43,7 @@ def data_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """What a plan says of its pictures, for values without `problems`."""
     if kind_of(values["model"]) == MASKS:
         return {"judged": int(values["judged"])}
-    counts = {name: int(values[name]) for name in ("calibration", "held_out", "seed")}
-    return {**counts, **settings.places(values)}
+    return settings.data_of(values)
 
 
 def by_bits(values: Mapping[str, Any]) -> list[tuple[str, int]]:

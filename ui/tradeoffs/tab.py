@@ -45,4 +45,4 @@ class Page:
 
     def connect(self, tab: gr.Tab) -> None:
         self.runs.connect(tab)
-        self.afford.connect()
+        self.afford.connect(tab)

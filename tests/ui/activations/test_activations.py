@@ -15,13 +15,20 @@ from tests import nasty
 from tests.shown import text_of
 from ui.activations import figures, tab
 from ui.activations.tab import SLIDERS, Page
+from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
 from ui.parts.model_bar import ModelBar
 from ui.parts.site_names import layer_name, tensor_name
 from ui.workbench import Workbench
 from vitq_core.experiment import is_number
 
-GOOD = {"model": "demo-vit", "method": "adfq", "bits": 4, "site": "blocks.0.attn.qkv:input"}
+GOOD = {
+    "model": "demo-vit", "method": "adfq", "bits": 4, "site": "blocks.0.attn.qkv:input", "calibration": 32,
+    "held_out": 256, "seed": 0, "pictures": "own", "folder": "", "uploads": None,
+}  # fmt: skip
+ANSWERED = [
+    name for name in GOOD if name not in ("folder", "uploads")
+]  # these two where pictures are not given
 
 
 def quietly(done: float, said: str) -> None:
@@ -54,7 +61,7 @@ def test_it_opens_with_a_layer_and_then_the_worst_first(page, bench, held):
     listed = seen[page.fields["site"]]
     assert listed["value"] == listed["choices"][0][1] == "patch_embed.proj:input"
     seen = page.measure(held, quietly, Job())
-    errors = bench.looking.known_errors("demo-vit", "adfq", 4)
+    errors = bench.looking.known_errors(Scoring("demo-vit"), "adfq", 4)
     worst = max(errors, key=errors.__getitem__)
     listed = seen[page.fields["site"]]
     assert listed["value"].startswith(f"{worst}:") and "% of the error" in listed["choices"][0][0]
@@ -110,7 +117,7 @@ def test_what_was_moved_is_taken_over(page, held):
     assert plain.options == ()
 
 
-@pytest.mark.parametrize("part", [*GOOD, *SLIDERS])
+@pytest.mark.parametrize("part", [*ANSWERED, *SLIDERS])
 def test_what_nobody_can_choose_is_a_sentence(page, held, part):
     for value in nasty.SENT.values():
         if part in SLIDERS:
@@ -123,6 +130,10 @@ def test_what_nobody_can_choose_is_a_sentence(page, held, part):
         assert "unexpected" not in said
     said = page.move("alpha", {**held, page.sliders["alpha"]: -1.0})[page.cards]
     assert "alpha" in said and "vq-error" in said
+
+
+def test_a_form_without_values_is_refused_field_by_field() -> None:
+    assert tab.problems({}).keys() == {"model", "method", "bits", "calibration", "held_out", "seed"}
 
 
 def test_a_cancelled_measuring_ends(page, held):
@@ -147,7 +158,6 @@ def test_no_outlier_disappears_from_a_map() -> None:
     assert heat.z.shape[0] <= figures.ROWS and heat.z.shape[1] <= figures.COLUMNS
     assert np.max(heat.customdata) == 8.0
     assert figures.magnitudes(torch.zeros(1, 2, 3, 4), "query") is None
-    assert tab.problems({}).keys() == {"model", "method", "bits"}
 
 
 def test_after_the_run_all_layers_are_drawn_like_the_one_that_it_shows(bench):

@@ -13,6 +13,7 @@ import pytest
 import vitq_core as vq
 from tests import nasty
 from ui.explaining.affording import STEPS, predicted_from
+from ui.explaining.scoring import Scoring
 from ui.parts.jobs import Job
 from ui.parts.model_bar import ModelBar
 from ui.quantize.form import build_form
@@ -189,7 +190,7 @@ def test_the_run_that_checks_a_prediction_is_made_and_drawn_beside_it(page, benc
     sweep = bench.sweeps.sweep(seen[runs.plan])
     assert sweep.done == 1 and not sweep.failed
     newest = bench.runs.all()[0]
-    expected = bench.affording.within(MODEL, 3.5, (("head", 8, 8),))
+    expected = bench.affording.within(Scoring(MODEL), 3.5, (("head", 8, 8),))
     assert {layer: tuple(bits) for layer, bits in newest.results["bits"].items()} == expected.table
     assert newest.results["size_mb"] == pytest.approx(expected.cost.size_mb, rel=0.1)
     assert newest.results["avg_weight_bits"] <= 3.5 and newest.results["avg_act_bits"] <= 3.5
