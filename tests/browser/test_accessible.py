@@ -33,7 +33,7 @@ SCREENS = [  # size, theme, and whether everything that is folded away is opened
     (PHONE, "dark", False),
 ]
 TALLEST = {  # pixels of a tab on a phone
-    "Quantize": 4500, "Trade-offs": 2600, "Activations": 2700, "Relevance & bits": 5600, "Segment": 4400,
+    "Quantize": 4500, "Trade-offs": 2400, "Activations": 2400, "Relevance & bits": 5600, "Segment": 4400,
 }  # fmt: skip
 # On top of axe's own choice: who speaks to a computer presses what is written on a button.
 RULES = {"label-content-name-mismatch": {"enabled": True}}
@@ -172,10 +172,11 @@ def test_axe_finds_nothing_serious_in_a_list_an_error_and_a_finished_run(screens
 def test_tab_stops_once_at_each_group_of_radios_and_never_behind_a_bar(screens, size, tab):
     page = screens(tab, size)
     page.evaluate("scrollTo(0, 0)")
-    page.get_by_role("tab", name=tab, exact=True).focus()
+    bar = page.locator("#model input")
+    (bar if bar.is_visible() else page.get_by_role("tab", name=tab, exact=True)).focus()
     there = walk(page, "Tab")
     back = walk(page, "Shift+Tab", len(there))
-    groups = page.locator("[role=tabpanel] fieldset:visible:has(input[type=radio])")
+    groups = page.locator("fieldset:visible:has(input[type=radio])")
     expected = groups.evaluate_all("(groups) => groups.map((group) => group.id)")
     for stops in (there, back):
         assert [stop["name"] for stop in stops if not stop["seen"]] == []

@@ -45,6 +45,8 @@ def quantized(tab):
     tab.locator("#quantize-bits").click()
     expect(tab.locator("#mixed-status")).to_contain_text("demo-vit · LRP-QViT · mixed bits")
     expect(tab.locator("#mixed-cards .vq-card")).to_have_count(6)
+    changed = re.search(r"\d+ of 256 answers changed", tab.locator("#mixed-cards").inner_text()).group()
+    expect(tab.locator("#relevance-note")).to_contain_text(changed)  # the pictures are this result's by now
     expect(tab.locator("#maps img")).to_have_count(3)
     return tab
 

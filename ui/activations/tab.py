@@ -72,7 +72,7 @@ class Page:
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_results()
-        self.run = Run(self.start, self.stop, self.status, self.measure, STOPPED, server=bench)
+        self.run = Run(self.start, self.stop, self.status, STOPPED, work=self.measure, server=bench)
 
     def _build_form(self) -> None:
         with gr.Group(elem_classes="vq-group"):

@@ -16,7 +16,7 @@ from ..parts import divider, overlay
 from ..parts.settings import RunSettings
 
 MAPS = ("patches", "pixels")
-GONE = "The quantized model is no longer in memory; press Quantize with these bits again."
+GONE = "The quantized model is no longer in memory; quantize again."
 
 
 @dataclass(frozen=True)

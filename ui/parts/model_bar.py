@@ -50,10 +50,8 @@ class ModelBar:
         with gr.Row(elem_classes="vq-bar", elem_id="model-bar"):
             with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
                 self._model(models)
-            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
-                self._pictures()
-            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
-                self._counts()
+            with gr.Column(scale=8, min_width=280):
+                self._data()
         self._explain()
 
     @property
@@ -81,6 +79,15 @@ class ModelBar:
     def _model(self, models: list[tuple[str, str]]) -> None:
         self.fields["model"] = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="model")
         self.model_note = gr.HTML(markup.note(model_sentence(models[0][1])), elem_classes="vq-noted")
+
+    def _data(self) -> None:
+        """Folded away on a phone, where it would stand above every page."""
+        folding = gr.Accordion("Pictures", open=True, elem_id="model-data", elem_classes="vq-secondary")
+        with folding, gr.Row():
+            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
+                self._pictures()
+            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
+                self._counts()
 
     def _pictures(self) -> None:
         """Where they come from."""

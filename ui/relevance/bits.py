@@ -37,8 +37,8 @@ class BitsSection(BitsView):
             self.start,
             self.stop,
             self.status,
-            self.allocate,
             STOPPED,
+            work=self.allocate,
             server=bench,
         )
 

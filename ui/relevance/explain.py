@@ -57,7 +57,7 @@ class ExplainSection:
                 self.divider = divider.divider("Where the models look", "maps-divider")
 
     def _build_choice(self) -> None:
-        self.note = gr.HTML(markup.note(UNQUANTIZED))
+        self.note = gr.HTML(markup.note(UNQUANTIZED), elem_id="relevance-note")
         self.gallery = gr.Gallery(
             columns=4, object_fit="cover", allow_preview=False, show_label=False, interactive=False,
             buttons=[], elem_id="relevance-gallery", elem_classes="vq-gallery",

@@ -12,7 +12,7 @@ from ..parts import markup, overlay, steps
 
 # Correlations of maps of patches from which a sentence says so. Single pixels of two models hardly correlate.
 ALIKE, DIFFERENT = 0.9, 0.5
-NOT_YET = "Quantize with a table of bits, and the quantized model's map appears here."
+NOT_YET = "Quantize it, and the quantized model's map appears here."
 FEATURES = "what its features depend on"
 NAMELESS = "This model names nothing: the map shows what its features depend on."
 KINDS = {"patches": "patch by patch", "pixels": "pixel by pixel"}

@@ -47,8 +47,8 @@ class ScoreSection:
             self.start,
             self.stop,
             self.status,
-            self.score,
             STOPPED,
+            work=self.score,
             server=bench,
         )
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -41,8 +42,8 @@ class Server(Protocol):
 
 
 @dataclass
-class Run:
-    """`work(data, progress, job)` returns what to show, the banner included, or raises.
+class LongRun(ABC):
+    """What a page has of a run, whoever makes it: itself (`Run`), or the server (`ServerRun`).
 
     Of a visitor it keeps their job (what ends it, and its progress log) and, until the form asks for another,
     what their last run was asked for. `failed`: shown too where the work did not end well. `live`: shows what
@@ -55,7 +56,6 @@ class Run:
     start: gr.Button
     stop: gr.Button
     status: gr.HTML
-    work: Work
     stopped: str
     failed: Updates = field(default_factory=dict)
     live: Live | None = None
@@ -110,25 +110,9 @@ class Run:
         """Called before the run has its turn."""
         self.jobs.start(request.session_hash)
 
-    def run(
-        self,
-        data: Data,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
-    ) -> Updates:
-        job = self.jobs.begun(request.session_hash)
-        if self.server is not None:
-            job.owner = self.server.visitors.owner(request.session_hash)
-        self._asked_for[request.session_hash] = dict(data)
-        try:
-            shown = self.work(data, lambda done, message: progress(done, desc=message), job)
-        except vq.Cancelled:
-            shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
-        except Exception as error:
-            shown = self._failed(data, sentence(error))
-        finally:
-            self.jobs.forget(request.session_hash, job)
-        return {**self.idle_buttons(), **shown}
+    @abstractmethod
+    def run(self, data: Data, request: gr.Request, progress: gr.Progress) -> Any:
+        """What to show when it has ended, the banner and the buttons included."""
 
     def _failed(self, data: Data, said: str) -> Updates:
         failed = f"{self._called(data)} did not work."
@@ -179,6 +163,33 @@ class Run:
 
     def idle_buttons(self) -> Updates:
         return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
+
+
+@dataclass
+class Run(LongRun):
+    """`work(data, progress, job)` returns what to show, the banner included, or raises."""
+
+    work: Work = field(kw_only=True)
+
+    def run(
+        self,
+        data: Data,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Updates:
+        job = self.jobs.begun(request.session_hash)
+        if self.server is not None:
+            job.owner = self.server.visitors.owner(request.session_hash)
+        self._asked_for[request.session_hash] = dict(data)
+        try:
+            shown = self.work(data, lambda done, message: progress(done, desc=message), job)
+        except vq.Cancelled:
+            shown = {**self.failed, self.status: self._stopped(data.get(self.kept))}
+        except Exception as error:
+            shown = self._failed(data, sentence(error))
+        finally:
+            self.jobs.forget(request.session_hash, job)
+        return {**self.idle_buttons(), **shown}
 
 
 def _title(settings: Any) -> str:

@@ -17,7 +17,7 @@ from vitq_core.experiment.runs import RUNNING, STOPPED, Plan
 from ..parts import markup
 from ..parts.forms import LIGHT
 from ..parts.visitors import seen_by
-from .runs import Data, Run, Updates, sentence
+from .runs import Data, LongRun, Updates, sentence
 from .sweeps import Sweep, Sweeps
 
 LOOK = 0.1  # seconds between two looks at a run
@@ -33,12 +33,11 @@ TO_ADDRESS = """(run) => {
 
 
 @dataclass(kw_only=True)
-class ServerRun(Run):
+class ServerRun(LongRun):
     """`wanted(data)`: what is to be made, as a plan has it; `show(sweep)`: what to show of what was made, the
     banner included. `kinds`: of the runs that a page goes on to follow which opens with their address.
     """
 
-    work: Any = None
     sweeps: Sweeps
     wanted: Callable[[Data], Mapping[str, Any]]
     show: Callable[[Sweep], Updates]

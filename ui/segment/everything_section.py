@@ -51,8 +51,8 @@ class EverythingSection:
             self.start,
             self.stop,
             self.status,
-            self.look,
             STOPPED,
+            work=self.look,
             server=bench.bench,
         )
 

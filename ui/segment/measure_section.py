@@ -52,8 +52,8 @@ class MeasureSection:
             self.start,
             self.stop,
             self.status,
-            self.measure,
             STOPPED,
+            work=self.measure,
             server=bench.bench,
         )
 

@@ -68,8 +68,8 @@ class Page:
         self.measuring = MeasureSection(bench, self.board)
         self.done = gr.State(None)  # the settings of the run that just ended
         self.run = Run(
-            self.form.start, self.form.stop, self.status, self.quantize, STOPPED, {self.done: None},
-            kept=self.board.shown, server=bench.bench,
+            self.form.start, self.form.stop, self.status, STOPPED, {self.done: None},
+            work=self.quantize, kept=self.board.shown, server=bench.bench,
         )  # fmt: skip
 
     def connect(self, tab: gr.Tab) -> None:

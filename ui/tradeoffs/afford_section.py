@@ -67,7 +67,7 @@ class AffordSection:
                 self._build_form()
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self._build_results()
-        self.run = Run(self.start, self.stop, self.status, self.measure, STOPPED, server=bench)
+        self.run = Run(self.start, self.stop, self.status, STOPPED, work=self.measure, server=bench)
 
     def _build_form(self) -> None:
         self.start, self.stop = start_and_stop("Measure the layers", "afford", "afford-cancel")

@@ -16,7 +16,7 @@ STOPPED = "stopped"
 
 
 def run_of(work) -> Run:
-    return Run(gr.Button(), gr.Button(), gr.HTML(), work, STOPPED)
+    return Run(gr.Button(), gr.Button(), gr.HTML(), STOPPED, work=work)
 
 
 def test_a_run_shows_what_its_work_returns_and_frees_the_buttons():
@@ -99,7 +99,7 @@ def test_an_earlier_result_is_named_and_dimmed_where_a_run_does_not_end_well(err
         raise error
 
     kept, settings = gr.State(None), RunSettings("demo-vit", "minmax")
-    run = Run(gr.Button(), gr.Button(), gr.HTML(), work, STOPPED, kept=kept)
+    run = Run(gr.Button(), gr.Button(), gr.HTML(), STOPPED, work=work, kept=kept)
     run.jobs.start("me")
     said = run.run({kept: settings}, ME)[run.status]
     assert f"Below: the earlier result, {settings.title}." in said
@@ -136,7 +136,7 @@ def test_what_a_run_said_at_its_end_is_not_talked_over_by_a_late_answer_about_th
 def begun(**settings):
     """A run on a page, and the handler of its button."""
     with gr.Blocks() as page:
-        run = Run(gr.Button(), gr.Button(), gr.HTML(), None, STOPPED, **settings)
+        run = Run(gr.Button(), gr.Button(), gr.HTML(), STOPPED, work=None, **settings)
         run.connect(set(), set(), lambda data: [], lambda data: "ViT")
     return run, next(event.fn for event in page.fns.values() if event.fn.__name__ == "begin")
 
