@@ -61,6 +61,46 @@ def test_options_change_what_is_kept(seen) -> None:
     assert many.effective_bits > few.effective_bits
 
 
+def test_scales_are_clipped_and_the_weights_behind_take_what_is_cut_off(seen) -> None:
+    """Against the formula of arXiv 2401.11243, written out."""
+    site = seen.sites["blocks.0.mlp.fc1:input"]
+    x, weight = seen.values(site), seen.values(seen.sites["blocks.0.mlp.fc1:weight"])
+    recipe = vq.recipe("crl", 4, 4, clip_k=0.5)
+    tried = attempt(seen, site, recipe, 4)
+    plain = module.make_quantizer(recipe, site, 4).fit(x)
+    scale, zero = plain.scale.flatten(), plain.zero_point.flatten()
+    mean, deviation = scale.mean(), scale.std(correction=0)
+    clipped = scale.clamp(mean - 0.5 * deviation, mean + 0.5 * deviation)
+    assert tried.clip_k == 0.5 and not torch.equal(clipped, scale)
+    assert torch.allclose(tried.quantizer.scale.flatten(), clipped)
+    low, high = (zero.mean() + sign * 0.5 * zero.std(correction=0) for sign in (-1, 1))
+    shift = scale * (zero - zero.clamp(low, high))
+    assert torch.allclose(tried.values, (x + shift) * clipped / scale, atol=1e-5)
+    rescaled = weight * scale / clipped
+    simulated = module.make_quantizer(recipe, seen.sites["blocks.0.mlp.fc1:weight"]).fit(rescaled)(rescaled)
+    found, expected = tried.simulated @ simulated.T - shift @ weight.T, x @ weight.T
+    lost = float((found - expected).square().sum() / expected.square().sum())
+    assert tried.output_error == pytest.approx(lost, rel=1e-4)
+
+
+def test_without_a_k_the_best_candidate_is_taken_and_elsewhere_there_is_none(seen) -> None:
+    site = seen.sites["blocks.0.attn.qkv:input"]
+    each = {
+        k: attempt(seen, site, vq.recipe("crl", 4, 4, clip_k=k), 4) for k in module.ClipOptions().candidates
+    }
+    best = attempt(seen, site, vq.recipe("crl", 4, 4), 4)
+    assert best.output_error == min(tried.output_error for tried in each.values())
+    assert each[best.clip_k].output_error == best.output_error
+    others = [
+        (site, "minmax"),
+        (seen.sites["head:input"], "crl"),
+        (seen.sites["blocks.0.mlp.fc2:input"], "crl"),
+    ]
+    for other, recipe in others:
+        tried = attempt(seen, other, vq.recipe(recipe, 4, 4), 4)
+        assert (tried.clip_k, tried.output_error) == (None, None)
+
+
 def test_a_layer_alone_is_quantized_and_everything_is_as_before(tiny_model, images) -> None:
     heard = []
     before = {name: value.clone() for name, value in tiny_model.module.state_dict().items()}

@@ -115,7 +115,7 @@ def test_collapse_leaves_one_scale(model, images, watched: list) -> None:
 
 def test_crl_picks_the_k_with_the_least_output_error(model, images, watched: list, monkeypatch) -> None:
     errors: dict[int, dict[float, float]] = {}
-    measure, clipped = reparameterize._output_error, reparameterize._clipped
+    measure, clipped = reparameterize._output_error, reparameterize.clipped
     ks: dict[int, float] = {}
 
     def note_k(current: Uniform, k: float, collapse: bool) -> Uniform:
@@ -132,7 +132,7 @@ def test_crl_picks_the_k_with_the_least_output_error(model, images, watched: lis
         assert tokens.values.shape[1] == 16 and 1 < len(tokens.values) <= 512
         return error
 
-    monkeypatch.setattr(reparameterize, "_clipped", note_k)
+    monkeypatch.setattr(reparameterize, "clipped", note_k)
     monkeypatch.setattr(reparameterize, "_output_error", note_error)
     vq.quantize(model, images, "crl")
     assert len(errors) == len(watched) == 4

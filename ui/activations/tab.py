@@ -47,6 +47,7 @@ SLIDERS = {
     "alpha": (0.0, 20.0, 0.05, "Values above α stay exact"),
     "alpha_ratio": (0.0, 0.05, 0.0005, "Share of values to keep exact"),
     "log_base": (1.05, 4.0, 0.01, "Base of the log codes"),
+    "clip_k": (0.0, 3.0, 0.05, "Clip the channels' scales at k deviations"),
 }
 
 
@@ -244,7 +245,7 @@ class Page:
         quantizer, has = tried.quantizer, offered(tried)
         now = {
             "alpha": getattr(quantizer, "alpha", None), "alpha_ratio": tried.kept,
-            "log_base": getattr(quantizer, "base", None),
+            "log_base": getattr(quantizer, "base", None), "clip_k": tried.clip_k,
         }  # fmt: skip
         return {
             slider: gr.update(
@@ -263,9 +264,8 @@ class Page:
             tried = {name: self._tried({**values, "site": name}, moved) for name in alike}
         except (ValueError, vq.VitqError):  # said where the tensor itself is drawn
             return gr.skip()
-        kept = any(each.kept for each in tried.values())
-        shares = {name: each.kept if kept else each.error for name, each in tried.items()}
-        drawn = figures.by_layer(shares, "kept exact" if kept else "rounding error", values["site"])
+        title, shares = view.shares(tried)
+        drawn = figures.by_layer(shares, title, values["site"])
         return gr.update(value=drawn, visible=len(shares) > 1)  # one bar compares nothing
 
     def settings(self, data: Data) -> RunSettings:
@@ -281,8 +281,9 @@ class Page:
 
 
 def offered(tried: Attempt) -> set[str]:
-    """The options with a slider that the tensor's quantizer has."""
-    return options_of(type(tried.quantizer)).keys() & SLIDERS.keys()
+    """The options with a slider that say how this tensor is quantized."""
+    clips = set() if tried.clip_k is None else {"clip_k"}
+    return options_of(type(tried.quantizer)).keys() & SLIDERS.keys() | clips
 
 
 def problems(values: Mapping[str, Any]) -> dict[str, str]:

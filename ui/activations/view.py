@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log10
 from typing import Any
 
@@ -28,7 +29,7 @@ def cards(tried: Attempt, share: float | None) -> str:
         markup.card(
             "Signal to noise", f"{decibels:.1f} dB", "20 dB: the error has a tenth of the values' size"
         ),
-        markup.card("Kept exact", f"{100 * tried.kept:.3g} %", "of the values stay in floating point"),
+        _traded(tried),
         markup.card("Bits", f"{tried.effective_bits:.2f}", "a value, counting what is kept exact"),
     ]
     if share is not None:
@@ -36,6 +37,24 @@ def cards(tried: Attempt, share: float | None) -> str:
             markup.card("Share of the damage", f"{100 * share:.1f} %", "with this layer alone quantized")
         )
     return f'<div class="vq-cards vq-four" aria-live="polite">{"".join(made)}</div>'
+
+
+def _traded(tried: Attempt) -> str:
+    """What the tensor's own option is about."""
+    if tried.output_error is None:
+        return markup.card("Kept exact", f"{100 * tried.kept:.3g} %", "of the values stay in floating point")
+    said = "of its size, squared: the weights take what the channels lose"
+    return markup.card("Error of the output", f"{100 * tried.output_error:.3g} %", said)
+
+
+def shares(tried: Mapping[str, Attempt]) -> tuple[str, dict[str, float]]:
+    """Of every tensor alike, with what it is: what is kept, the output's error, or its own."""
+    if any(each.kept for each in tried.values()):
+        return "kept exact", {name: each.kept for name, each in tried.items()}
+    outputs = {name: each.output_error for name, each in tried.items()}
+    if None not in outputs.values():
+        return "error of the output", outputs
+    return "rounding error", {name: each.error for name, each in tried.items()}
 
 
 def advice(role: str, tried: Attempt, share: float | None, offered: Any) -> str:
@@ -51,6 +70,11 @@ def advice(role: str, tried: Attempt, share: float | None, offered: Any) -> str:
     if "log_base" in offered:
         return (
             "Try a smaller log base: it spends its codes on large values, a larger one reaches further down."
+        )
+    if "clip_k" in offered:
+        return (
+            "A small k evens out the channels and leaves their spread to the weights: look for the k with "
+            "the least error of the output."
         )
     if role == "post_layernorm":
         return (

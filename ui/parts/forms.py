@@ -10,7 +10,7 @@ from gradio.components import Component
 import vitq_core as vq
 from vitq_core.experiment import Option
 
-from .method_options import AUTOMATIC, methods, methods_with
+from .method_options import AUTOMATIC, methods, methods_with, takes_numbers
 from .model_list import choices
 from .raw_inputs import RawSlider
 from .settings import NO_EFFORT, RunSettings
@@ -78,7 +78,8 @@ def option_field(option: Option, recipe: str) -> Component:
         "elem_id": option.name.replace("_", "-"),
     }  # fmt: skip
     if option.kind == "choice":
-        return gr.Dropdown([AUTOMATIC, *option.choices], value=AUTOMATIC, **common)
+        own_number = {"allow_custom_value": takes_numbers(option)}
+        return gr.Dropdown([AUTOMATIC, *option.choices], value=AUTOMATIC, **own_number, **common)
     if option.kind == "switch":
         return gr.Checkbox(getattr(own, option.name), **common)
     return gr.Textbox("", placeholder=AUTOMATIC, max_lines=1, **common)

@@ -42,11 +42,26 @@ def read(option: Option, said: Any) -> Any:
     if option.kind == "choice":
         if is_name(said, (AUTOMATIC,)):
             return None
-        return option.choices[said] if is_name(said, option.choices) else said
+        return option.choices[said] if is_name(said, option.choices) else number_in(said, float)
     if option.kind == "switch":
         return said
     number = number_in(said, int if option.kind == "whole" else float)
     return float(number) if option.kind == "number" and is_number(number) else number
+
+
+def said_as(option: Option, value: Any) -> Any:
+    """What the field of an option says for a value, so that `read` gives that again."""
+    if option.kind == "switch":
+        return value
+    for label, stands_for in (option.choices or {}).items():
+        if stands_for == value:
+            return label
+    return f"{value:.12g}" if is_number(value) else str(value)
+
+
+def takes_numbers(option: Option) -> bool:
+    """Whether a number that is none of its choices may be one."""
+    return any(is_number(value) for value in (option.choices or {}).values())
 
 
 def wrong(option: Option, said: Any) -> str:
@@ -54,8 +69,9 @@ def wrong(option: Option, said: Any) -> str:
     value = read(option, said)
     if value is None:
         return ""
-    if option.kind == "choice":
-        return one_of(said, (AUTOMATIC, *option.choices))
+    if option.kind == "choice" and not (takes_numbers(option) and is_number(value)):
+        refused = one_of(said, (AUTOMATIC, *option.choices))
+        return f"{refused[:-1]}, or type a number." if refused and takes_numbers(option) else refused
     try:
         option.check("it", value)
     except ValueError as error:

@@ -22,7 +22,7 @@ from ..parts.forms import (
     recipe_sentence,
     verdicts,
 )
-from ..parts.method_options import AUTOMATIC, applied, shown_options
+from ..parts.method_options import AUTOMATIC, applied, said_as, shown_options
 from ..parts.model_bar import ModelBar
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop
@@ -54,14 +54,15 @@ class Form:
 
     def filled(self, settings: RunSettings) -> dict[Component, Any]:
         """What every field holds for these settings; a table of bits has no field."""
-        own, recipe = dict(settings.options), vq.RECIPES[settings.recipe]
+        recipe, known = vq.RECIPES[settings.recipe], shown_options()
+        own = {name: said_as(known[name], value) for name, value in settings.options}
         values = {name: getattr(settings, name, None) for name in self.fields}
-        values |= {name: _unset(option, recipe) for name, option in shown_options().items()} | own
+        values |= {name: _unset(option, recipe) for name, option in known.items()} | own
         values["iterations"] = "" if settings.iterations is None else str(settings.iterations)
         values["uploads"] = list(settings.uploads) or None
         return {
             component: gr.update(value=values[name], visible=name in recipe.applies)
-            if name in shown_options()
+            if name in known
             else gr.update(value=values[name])
             for name, component in self.fields.items()
         } | {self.aim: aims.OWN}

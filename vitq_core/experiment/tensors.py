@@ -13,13 +13,15 @@ from ..common.hooks import hooked
 from ..common.monitor import Monitor, Progress
 from ..data.batches import streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
-from ..graph.site import WEIGHT, Site
+from ..graph.site import WEIGHT, NormPair, Site
 from ..models import Model
+from ..passes.reparameterize import ClipOptions, clipped, rescaling
 from ..quantized.simulation import make_quantizer
-from ..quantizers import Quantizer
+from ..quantizers import Quantizer, Uniform
 from ..recipes.recipe import Recipe
 
 PICTURES = 4  # whose tensors are kept
+CLIPS = "reparameterize_clip"  # the pass that moves clipped scales into weights
 MOST = 2**20  # values kept of a tensor; of large ones those of fewer pictures
 JUDGED = 16  # pictures that say how much of the final error a layer causes
 
@@ -42,6 +44,18 @@ class Tensors:
             return self.prepared.module.get_submodule(site.module).weight.detach()
         return self.inputs[site]
 
+    def pair_before(self, site: Site) -> NormPair | None:
+        """The LayerNorm whose output the tensor is, if its scales may be moved."""
+        layers, family = self.prepared.layers, self.prepared.family
+        for pair in family.pairs(self.prepared.module):
+            if (
+                pair.linears[0] in layers
+                and site == layers[site.module].inputs[0]
+                and site.module in pair.linears
+            ):
+                return pair
+        return None
+
     @property
     def bytes(self) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.inputs.values())
@@ -51,7 +65,9 @@ class Tensors:
 class Attempt:
     """A tensor through a quantizer. ``error``: ‖x − x̂‖² / ‖x‖²; ``kept``: share of values that stay exact.
 
-    ``levels``: what codes of the first group stand for, sorted.
+    ``levels``: what codes of the first group stand for, sorted. ``clip_k``: where the method moves the
+    channels' scales into the weights behind, clipped at so many deviations; ``values`` are then the rescaled
+    ones, and ``output_error`` is the layer's, ‖Wx − Ŵx̂‖² / ‖Wx‖². None elsewhere.
     """
 
     quantizer: Quantizer
@@ -61,6 +77,8 @@ class Attempt:
     kept: float
     effective_bits: float
     levels: Tensor
+    clip_k: float | None = None
+    output_error: float | None = None
 
 
 def tensors_of(model: Model, images: object, count: int = PICTURES) -> Tensors:
@@ -89,18 +107,49 @@ def tensors_of(model: Model, images: object, count: int = PICTURES) -> Tensors:
 
 
 def attempt(tensors: Tensors, site: Site, recipe: Recipe, bits: int | None = None) -> Attempt:
-    """The quantizer that ``recipe`` wants at ``site``, fitted to the tensor by its own squared error."""
+    """The quantizer that ``recipe`` wants at ``site``, fitted to the tensor by its own squared error.
+
+    Behind a LayerNorm whose scales ``recipe`` clips: the clipped one, with the k that it names, or the
+    candidate with the least error of the layer's output.
+    """
     quantizer = make_quantizer(recipe, site, bits)
-    values = tensors.values(site).float()
+    values, k, output_error = tensors.values(site).float(), None, None
     with torch.no_grad():
         quantizer.fit(values)
+        pair = tensors.pair_before(site) if CLIPS in recipe.passes else None
+        if pair is not None:
+            options = ClipOptions(**recipe.options.given_to(ClipOptions))
+            tried = {each: clipped(quantizer, each, options.collapse) for each in options.candidates}
+            judged = {
+                each: _output_error(tensors, pair.linears[0], recipe, quantizer, target)
+                for each, target in tried.items()
+            }
+            k = min(judged, key=judged.__getitem__)
+            output_error = _output_error(tensors, site.module, recipe, quantizer, tried[k])
+            divisor, shift = rescaling(quantizer, tried[k])
+            quantizer, values = tried[k], (values + shift) / divisor
         simulated = quantizer(values)
-        error = (values - simulated).square().sum() / values.square().sum().clamp_min(1e-30)
+        error = _lost(values, simulated)
         levels = quantizer.levels().detach().flatten().cpu()
     return Attempt(
-        quantizer, values, simulated, float(error), float(getattr(quantizer, "outlier_ratio", 0.0)),
-        float(quantizer.effective_bits), levels,
+        quantizer, values, simulated, error, float(getattr(quantizer, "outlier_ratio", 0.0)),
+        float(quantizer.effective_bits), levels, k, output_error,
     )  # fmt: skip
+
+
+def _output_error(tensors: Tensors, name: str, recipe: Recipe, current: Uniform, target: Uniform) -> float:
+    """Of the layer ``name``, whose weight takes over the scales that ``target`` does not have."""
+    layer = tensors.prepared.layers[name]
+    x, weight = tensors.values(layer.inputs[0]).float(), tensors.values(layer.weight).float()
+    divisor, shift = rescaling(current, target)
+    rescaled = weight * divisor
+    simulated = make_quantizer(recipe, layer.weight).fit(rescaled)(rescaled)
+    found = target((x + shift) / divisor) @ simulated.T - shift @ weight.T
+    return _lost(x @ weight.T, found)
+
+
+def _lost(exact: Tensor, found: Tensor) -> float:
+    return float((exact - found).square().sum() / exact.square().sum().clamp_min(1e-30))
 
 
 def errors_alone(

@@ -61,6 +61,11 @@ class ClipOptions:
     def __post_init__(self) -> None:
         check_given(self)
 
+    @property
+    def candidates(self) -> tuple[float, ...]:
+        """The k to try."""
+        return CLIP_CANDIDATES if self.clip_k is None else (self.clip_k,)
+
 
 @add_pass("reparameterize_mean", check=_check_shared_bits, **TRAITS)
 def to_layer_scale(run: Run) -> None:
@@ -81,9 +86,8 @@ def to_clipped_scales(run: Run) -> None:
     calibration pictures. With ``collapse`` the clipped parameters are averaged: one scale per layer.
     """
     simulation, options = run.simulation, run.options(ClipOptions)
-    candidates = CLIP_CANDIDATES if options.clip_k is None else (options.clip_k,)
     for pair, site in _progress(run):
-        targets = [_clipped(simulation.quantizer(site), k, options.collapse) for k in candidates]
+        targets = [clipped(simulation.quantizer(site), k, options.collapse) for k in options.candidates]
         if len(targets) > 1:
             targets.sort(key=lambda target: _output_error(simulation, site, target, run.rows[site]))
         _apply(run, pair, targets[0])
@@ -106,13 +110,13 @@ def to_scales_that_help(run: Run) -> None:
         errors: dict[float, float] = {}
         for candidates, gain in ((PROBES, LEAST_GAIN / 2), (CLIP_CANDIDATES, LEAST_GAIN)):
             for k in sorted(set(candidates) - errors.keys()):
-                target = _clipped(current, k, collapse=False)
+                target = clipped(current, k, collapse=False)
                 errors[k] = _output_error(simulation, site, target, run.rows[site])
             best = min(errors, key=errors.__getitem__)
             if errors[best] >= (1 - gain) * as_it_is:
                 break
         else:
-            _apply(run, pair, _clipped(current, best, collapse=False))
+            _apply(run, pair, clipped(current, best, collapse=False))
 
 
 def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:
@@ -129,7 +133,8 @@ def _progress(run: Run) -> Iterator[tuple[NormPair, Site]]:
             yield pair, site
 
 
-def _clipped(current: Uniform, k: float, collapse: bool) -> Uniform:
+def clipped(current: Uniform, k: float, collapse: bool) -> Uniform:
+    """The parameters of a quantizer of channels, clipped at k deviations from their mean."""
     scale, zero_point = (_clip(values, k) for values in (current.scale, current.zero_point))
     target = Uniform(current.bits, axis=None if collapse else -1)
     target.set_parameters(*(values.mean() if collapse else values for values in (scale, zero_point)))

@@ -101,6 +101,21 @@ def test_dragging_a_threshold_changes_what_is_kept_here_and_in_all_layers(page, 
     assert seen[page.moved] == {"alpha_ratio": 0.01}
 
 
+def test_dragging_the_clip_width_shows_what_the_layer_behind_loses(page, held):
+    held = {**held, page.fields["method"]: "crl"}
+    seen = page.choose(held)
+    assert seen[page.sliders["clip_k"]]["visible"] and not seen[page.sliders["alpha"]]["visible"]
+    said = []
+    for k in (0.0, 3.0):
+        seen = page.move("clip_k", {**held, page.sliders["clip_k"]: k})
+        said.append(seen[page.cards])
+        assert "Error of the output" in said[-1] and "least error of the output" in seen[page.advice]
+        bars = page.all_layers({**held, page.moved: seen[page.moved]})["value"]
+        assert "error of the output" in bars.layout.yaxis.title.text
+    assert said[0] != said[1]
+    assert page.settings({**held, page.moved: {"clip_k": 3.0}}).options == (("clip_k", 3.0),)
+
+
 def test_a_redraw_takes_less_than_a_third_of_a_second(page, held):
     page.choose(held)
     begin = time.perf_counter()

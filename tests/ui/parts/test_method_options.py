@@ -68,7 +68,8 @@ def test_layers_are_ranked_by_what_the_form_says(recipe, source):
         ({"alpha": "-1"}, "alpha", "It must be a number above 0, got -1.0."),
         ({"alpha": "much"}, "alpha", "It must be a number above 0, got 'much'."),
         ({"alpha_ratio": "50"}, "alpha_ratio", "It must be a number above 0 and below 0.5, got 50.0."),
-        ({"log_base": "7"}, "log_base", "Choose one of automatic, √2, 2, fitted."),
+        ({"log_base": "x"}, "log_base", "Choose one of automatic, √2, 2, fitted, or type a number."),
+        ({"log_base": "0.5"}, "log_base", "It must be a number above 1 and below 16, got 0.5."),
     ],
 )
 def test_a_wrong_value_is_refused_in_its_owners_words_where_the_method_has_the_option(
@@ -85,6 +86,19 @@ def test_numbers_are_whole_where_their_owner_says_so():
     }
     alpha = dict(from_form({**ADFQ, "alpha": "3"}).options)["alpha"]
     assert alpha == 3 and isinstance(alpha, float)
+
+
+@pytest.mark.parametrize("name", shown_options())
+def test_a_field_filled_with_a_value_is_read_as_that_value(name):
+    """Of a stored run, or of what was tried elsewhere: a number that is none of the choices too."""
+    option = shown_options()[name]
+    values = {"choice": [*(option.choices or {}).values()], "switch": [True, False], "whole": [3]}
+    for value in values.get(option.kind, [0.03125, 0.1]):
+        said = method_options.said_as(option, value)
+        assert method_options.read(option, said) == value and not method_options.wrong(option, said)
+    if option.kind == "choice" and method_options.takes_numbers(option):
+        said = method_options.said_as(option, 1.35)
+        assert method_options.read(option, said) == 1.35 and not method_options.wrong(option, said)
 
 
 def test_options_that_contradict_each_other_are_said_once():

@@ -56,6 +56,25 @@ def somebody_elses(monkeypatch: pytest.MonkeyPatch) -> str:
     return "theirs"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("adfq", (("alpha", 1.55),)), ("adfq", (("log_base", 1.37),)), ("adfq", (("log_base", "sqrt2"),)),
+        ("crl", (("clip_k", 2.0), ("collapse", True))), ("crl", (("clip_k", 0.35),)),
+        ("lrp", (("first_blocks", 3), ("importance", "fisher"))),
+    ],
+)  # fmt: skip
+def test_a_form_filled_with_a_runs_settings_asks_for_them(recipe, options):
+    filled = form()
+    settings = replace(from_form({**GOOD, "recipe": recipe}), options=options)
+    values = {
+        component: change["value"]
+        for component, change in filled.filled(settings).items()
+        if isinstance(change, dict)
+    }
+    assert from_form(filled.values(values | {filled.aim: None})) == settings
+
+
 def form() -> Form:
     with gr.Blocks():
         return build_form(ModelBar())
