@@ -76,6 +76,14 @@ def open_tab(page, name: str) -> None:
                 raise
 
 
+def unfold_pictures(page) -> None:
+    """On a phone the page's script folds them away as soon as it has met them."""
+    page.locator("#model-data[data-met]").wait_for()
+    folded = page.locator("#model-data .label-wrap:not(.open)")
+    if folded.count():
+        folded.click()
+
+
 @contextmanager
 def started(command: list[str], home: Path, log: Path) -> Iterator[str]:
     """The address of a studio that runs meanwhile; what it prints is in `log`."""

@@ -20,6 +20,7 @@ def word_and_box(page):
     word = page.locator(".vq-form:visible .vq-word", has_text="weights").first
     expect(word).to_have_accessible_description(WEIGHTS)
     box = page.locator(".vq-meaning")
+    expect(box).to_have_count(1)  # the page's script listens by now
     expect(box).to_be_hidden()
     return word, box
 

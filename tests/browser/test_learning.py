@@ -9,6 +9,8 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
+from .conftest import unfold_pictures
+
 PATIENCE = 240_000  # milliseconds: a machine with other work takes minutes to learn all modules
 TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
 ENOUGH = "16"  # pictures for quick effort
@@ -117,6 +119,7 @@ def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, refused, wron
 
 def test_a_phone_is_shown_what_was_refused(page):
     page.set_viewport_size({"width": 390, "height": 844})
+    unfold_pictures(page)
     page.locator("#effort").get_by_label("Quick", exact=True).check()
     expect(page.locator("#calibration input")).to_have_value("128")
     page.locator("#calibration input").fill("7")
@@ -136,6 +139,7 @@ def test_too_few_pictures_for_the_effort_are_explained(page):
 
 def test_a_phone_shows_that_it_works_and_needs_no_sideways_scrolling(page):
     page.set_viewport_size({"width": 390, "height": 844})
+    unfold_pictures(page)
     prepare(page, "2")
     page.evaluate("scrollTo(0, 0)")
     expect(page.locator("#status")).not_to_be_in_viewport()
