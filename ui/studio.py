@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio import utils
 
+from vitq_core.experiment import readable
+
 from .activations import tab as activations_tab
 from .api import add_endpoints
 from .parts import glossary, markup
@@ -57,6 +59,11 @@ class Studio(gr.Blocks):
             log.info("a request could not be read: %s: %s", type(error).__name__, error)
             raise gr.Error(UNREADABLE, print_exception=False) from error
 
+    async def postprocess_data(self, event: Any, answer: Any, *given: Any) -> list[Any]:
+        """Text that is no Unicode would end the stream of a page's events, and freeze it: in what a handler
+        answers, and in captions that Gradio has unpacked."""
+        return _readable(await super().postprocess_data(event, _readable(answer), *given))
+
     async def call_function(
         self,
         block_fn: Any,
@@ -73,6 +80,16 @@ class Studio(gr.Blocks):
         return await super().call_function(
             block_fn, processed_input, iterator, requests, event_id, event_data, *given, **options
         )
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_readable(name): _readable(each) for name, each in value.items()}
+    if type(value) in (list, tuple):  # not a named one
+        return type(value)(_readable(each) for each in value)
+    return value
 
 
 def _has_its_event(handler: Any, event: gr.EventData | None) -> bool:

@@ -136,3 +136,17 @@ def test_unreadable_pictures_are_left_out(tiny_model, tmp_path):
     assert [sample.name for sample in usable(samples).samples] == ["good.png"]
     with pytest.raises(ValueError, match=r"bad\.png"):
         usable([sample for sample in samples if sample.name == "bad.png"])
+
+
+def test_a_name_that_is_no_text_is_shown_with_question_marks(tiny_model, tmp_path):
+    """As an old disk has them; the picture is read all the same."""
+    for name in (b"bee/caf\xe9.png", b"bee/2.png", b"fox/1.png", b"fox/2.png"):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            Image.new("RGB", (9, 9)).save(file, "PNG")
+    source = folder_source(tiny_model, tmp_path)
+    samples = [*source.held_out(9), *source.calibration(9, 0)]
+    (old,) = {sample.name for sample in samples if "caf" in sample.name}
+    assert old == "bee/caf?.png"
+    assert len(usable(samples).samples) == len(samples)

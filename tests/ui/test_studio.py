@@ -1,5 +1,7 @@
 """The page as Gradio sees it."""
 
+import json
+
 import gradio as gr
 import pytest
 from fastapi import FastAPI
@@ -61,14 +63,29 @@ def asked():
         gallery, said = gr.Gallery(), gr.Textbox()
         choice.change(lambda *values: str(values), [choice, number], said, queue=False)
         gallery.select(chosen, None, said, queue=False)
+        echo = [gr.Textbox(), gr.JSON()]
+        said.change(lambda text: (text, {text: [text]}), said, echo, queue=False)
     with TestClient(gr.mount_gradio_app(FastAPI(), page, "/")) as client:
-        yield lambda body: client.post("/gradio_api/run/predict", json={"session_hash": "me", **body}).json()
+        json_type = {"Content-Type": "application/json"}
+
+        def ask(body: dict) -> dict:
+            sent = json.dumps(
+                {"session_hash": "me", **body}
+            )  # escaped: a client of Python's sends no half letters
+            return client.post("/gradio_api/run/predict", content=sent, headers=json_type).json()
+
+        yield ask
 
 
 def test_what_the_page_sends_is_answered(asked):
     assert asked({"fn_index": 0, "data": ["b", 2]})["data"] == ["('b', 2)"]
     click = {"index": 3, "value": None}
     assert asked({"fn_index": 1, "data": [], "event_data": click})["data"] == ["3"]
+
+
+def test_half_a_letter_ends_no_stream_of_events(asked):
+    """A name of a file that is no text, as Python reads it and JSON carries it."""
+    assert asked({"fn_index": 2, "data": ["caf\udce9"]})["data"] == ["caf?", {"caf?": ["caf?"]}]
 
 
 @pytest.mark.parametrize("data", [[], ["b"], [["b"], 1], [{"path": "/etc/passwd"}, 1], ["c", 1]])

@@ -5,7 +5,7 @@ from ..common.checks import is_name, is_number
 from ..common.files import given_path
 from ..common.home import vitq_home
 from ..common.options import Option, options_of
-from ..common.words import counted
+from ..common.words import counted, readable
 from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
@@ -33,6 +33,7 @@ __all__ = [
     "options_of",
     "prepare",
     "private_copy",
+    "readable",
     "scenes",
     "spoken",
     "vitq_home",

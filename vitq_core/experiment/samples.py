@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from ..common.words import readable
 from ..models import list_models
 from ..pictures import open_picture
 
@@ -29,6 +30,9 @@ class Sample:
     name: str
     label: int | None
     read: Callable[[], Image.Image]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", readable(self.name))
 
 
 class Source(Protocol):

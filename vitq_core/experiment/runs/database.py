@@ -10,6 +10,7 @@ from typing import Any
 
 from ...common.errors import StorageError
 from ...common.home import vitq_home
+from ...common.words import readable
 
 FILE = "runs.sqlite"
 FORMAT = 1
@@ -61,11 +62,9 @@ class _Connection(sqlite3.Connection):
     """Names of files and addresses may hold characters that are no text, which SQLite does not take."""
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return super().execute(statement, [_unicode(value) for value in values])
-
-
-def _unicode(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        return super().execute(
+            statement, [readable(value) if isinstance(value, str) else value for value in values]
+        )
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
