@@ -14,6 +14,7 @@ import vitq_core as vq
 from vitq_core.experiment import counted
 from vitq_core.experiment.runs import RUNNING, STOPPED, Plan
 
+from ..learning.effort import spoken
 from ..parts import markup
 from ..parts.forms import LIGHT
 from ..parts.visitors import seen_by
@@ -152,9 +153,13 @@ class ServerRun(LongRun):
         self.jobs.start(request.session_hash, sweep.job)
 
     def _waiting(self, sweep: Sweep) -> str:
-        """Who is before it; empty where it is being made."""
+        """Who is before it, and for how long; empty where it is being made."""
         before = self.sweeps.before(sweep.plan.id)
-        return f"Waiting: {counted(before, 'run')} before yours" if before else ""
+        if not before:
+            return ""
+        seconds = self.sweeps.seconds_before(sweep.plan.id)
+        about = "" if seconds is None else f", about {spoken(seconds)}"
+        return f"Waiting: {counted(before, 'run')} before yours{about}"
 
     def _ended(self, sweep: Sweep | None, data: Data) -> Updates:
         if sweep is None or sweep.state == STOPPED:

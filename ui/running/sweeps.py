@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import mean
 from threading import Condition, Thread
 from typing import Any
 
@@ -19,6 +22,8 @@ from .runs import sentence
 log = logging.getLogger(__name__)
 WAITING, BEGINNING = "Waiting", "Beginning"
 KEPT = 256  # sweeps that are over and still known
+LAST, AT_ONCE = 16, 0.5  # runs whose seconds say how long the next one takes; fewer: it was there already
+TELLING = 0.05  # share of a run after which its own pace says when it ends
 
 Make = Callable[[Mapping[str, Any], str, Callable[[float, str], None], Job], Any]
 
@@ -36,6 +41,7 @@ class Sweep:
     said: str = WAITING
     failed: list[tuple[Mapping[str, Any], str]] = field(default_factory=list)
     job: Job = field(default_factory=Job)
+    begun: float = 0.0  # the run under way, on the clock of `time.monotonic`
 
     def __post_init__(self) -> None:
         self.job.owner = self.plan.owner
@@ -69,6 +75,7 @@ class Sweeps:
         self._sweeps: dict[str, Sweep] = {}
         self._waiting: list[Sweep] = []
         self._now: Sweep | None = None
+        self._took: deque[float] = deque(maxlen=LAST)
         self._changed = Condition()
         self._worker: Thread | None = None
 
@@ -131,6 +138,14 @@ class Sweeps:
                 return 0
             return self._waiting.index(sweep) + (self._now is not None)
 
+    def seconds_before(self, plan_id: str) -> float | None:
+        """About how long until it is this plan's turn; None where no run has ended yet that would say so."""
+        usual = mean(self._took) if self._took else None
+        seconds, now = [usual] * self.before(plan_id), self._now
+        if seconds and now is not None:
+            seconds[0] = _rest(now, usual)
+        return None if None in seconds else sum(seconds)
+
     def under_way(self) -> int:
         """How many of everybody's are not at their end."""
         return sum(sweep.state == RUNNING for sweep in list(self._sweeps.values()))
@@ -180,7 +195,7 @@ class Sweeps:
         """The next run of a plan, which has ended with its last one."""
         wanted = sweep.plan.wanted[sweep.ended] if sweep.ended < sweep.total else None
         if wanted is not None:
-            sweep.share, sweep.said = 0.0, BEGINNING
+            sweep.share, sweep.said, sweep.begun = 0.0, BEGINNING, time.monotonic()
             try:
                 made = self.make(wanted, sweep.plan.owner, partial(_hear, sweep), sweep.job)
             except vq.Cancelled:
@@ -190,6 +205,9 @@ class Sweeps:
                 sweep.failed.append((wanted, sentence(error)))
             else:
                 sweep.made.append(made)
+                took = time.monotonic() - sweep.begun
+                if took > AT_ONCE:
+                    self._took.append(took)
         if sweep.state == RUNNING and sweep.ended == sweep.total:
             self._ends(sweep, DONE)
 
@@ -200,6 +218,14 @@ class Sweeps:
         except vq.StorageError as error:
             log.warning("the end of a sweep was not kept: %s", error)
         sweep.state = state
+
+
+def _rest(sweep: Sweep, usual: float | None) -> float | None:
+    """Seconds that its run still takes: by its own pace, and before that shows as others took."""
+    elapsed, share = time.monotonic() - sweep.begun, sweep.share
+    if share > TELLING:
+        return elapsed * (1 - share) / share
+    return None if usual is None else max(0.0, usual - elapsed)
 
 
 def _hear(sweep: Sweep, done: float, said: str) -> None:

@@ -151,12 +151,15 @@ def test_what_cannot_be_begun_or_made_is_a_sentence(run, maker, monkeypatch):
     assert ended(run, YOU)[run.status] == "stopped"  # a program that began nothing
 
 
-def test_who_waits_is_told_how_many_are_before(run, maker, sweeps):
+def test_who_waits_is_told_how_many_are_before_and_how_long(run, maker, sweeps, monkeypatch):
     sweeps.start(Plan("long", ({"kind": "x"}, {"kind": "x"}), "they"))
     assert maker.begun.wait(SOON)
     run.start_job({}, ME)
     sweep = sweeps.sweep(run._id(ME))
+    monkeypatch.setattr(sweeps, "seconds_before", lambda plan_id: None)
     assert run._waiting(sweep) == "Waiting: 1 run before yours"
+    monkeypatch.setattr(sweeps, "seconds_before", lambda plan_id: 62.0)
+    assert run._waiting(sweep) == "Waiting: 1 run before yours, about 60 s"
     maker.go.set()
     assert ended(run)["made"] == 7 and sweeps.wait(SOON)
     assert run._waiting(sweep) == ""

@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 import vitq_core as vq
+from ui.running import sweeps as module
 from ui.running.sweeps import Sweeps
 from vitq_core.experiment.runs import DONE, RUNNING, STOPPED, Plan, PlanStore
 
@@ -119,6 +120,25 @@ def test_one_run_goes_before_the_next_of_many(maker, plans) -> None:
     assert (sweeps.before(long), sweeps.before(alone), sweeps.before(other)) == (0, 1, 2)
     maker.go.set()
     assert sweeps.wait(SOON) and maker.made[:2] == [99, 1] and sorted(maker.made) == [1, 2, 3, 4, 5, 99]
+
+
+def test_how_long_one_waits_is_told_by_what_was_made(maker, plans, monkeypatch) -> None:
+    sweeps, clock = Sweeps(maker, plans), [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    sweeps.start(plan(99, 1))
+    assert maker.begun.wait(SOON)
+    sweep, mine = sweeps.newest("me", ["numbers"]), sweeps.start(plan(2, owner="you"))
+    clock[0] = 30.0
+    assert sweeps.seconds_before(mine) == 30.0  # half of the run was made in as much
+    sweep.share = 0.0
+    assert sweeps.seconds_before(mine) is None  # nothing says how long a run takes
+    sweeps._took.append(50.0)
+    assert sweeps.seconds_before(mine) == 20.0
+    next_one = sweeps.start(plan(3, owner="you"))
+    assert sweeps.before(next_one) == 2 and sweeps.seconds_before(next_one) == 70.0
+    maker.go.set()
+    assert sweeps.wait(SOON) and sweeps.seconds_before(mine) == 0.0
+    assert list(sweeps._took) == [50.0, 30.0]  # what was there at once says nothing
 
 
 def test_what_is_long_over_is_forgotten(maker, plans, monkeypatch) -> None:
