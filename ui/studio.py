@@ -53,7 +53,7 @@ class Studio(gr.Blocks):
         try:
             return await super().preprocess_data(*given, **options)
         except gr.Error as error:  # a choice that is none: said, and nothing the log need hold
-            error.print_exception = False
+            error.print_exception, error.message = False, _readable(error.message)
             raise
         except Exception as error:  # Gradio's own, of many kinds: files it does not know, lists for numbers
             log.info("a request could not be read: %s: %s", type(error).__name__, error)

@@ -47,7 +47,8 @@ def check(problems: dict[str, str], known: Any) -> None:
 def values_of(field: str) -> list[Any]:
     """All nasty values but those that may well be meant there."""
     typed = dict.fromkeys(("alpha", "alpha_ratio", "first_blocks", "iterations"), ("", "   "))
-    fine = typed | {"alpha": ("", "   ", 3.7), "folder": tuple(nasty.TEXTS.values())}
+    numbers = dict.fromkeys(("alpha", "clip_k", "log_base"), ("", "   ", 3.7))
+    fine = typed | numbers | {"folder": tuple(nasty.TEXTS.values())}
     return [value for value in nasty.SENT.values() if not any(_same(value, ok) for ok in fine.get(field, ()))]
 
 

@@ -65,6 +65,8 @@ def asked():
         gallery.select(chosen, None, said, queue=False)
         echo = [gr.Textbox(), gr.JSON()]
         said.change(lambda text: (text, {text: [text]}), said, echo, queue=False)
+        listed = gr.Dropdown(["a"])
+        listed.change(lambda name: name, listed, said, queue=False)
     with TestClient(gr.mount_gradio_app(FastAPI(), page, "/")) as client:
         json_type = {"Content-Type": "application/json"}
 
@@ -86,6 +88,7 @@ def test_what_the_page_sends_is_answered(asked):
 def test_half_a_letter_ends_no_stream_of_events(asked):
     """A name of a file that is no text, as Python reads it and JSON carries it."""
     assert asked({"fn_index": 2, "data": ["caf\udce9"]})["data"] == ["caf?", {"caf?": ["caf?"]}]
+    assert "caf? is not in the list" in asked({"fn_index": 3, "data": ["caf\udce9"]})["error"]
 
 
 @pytest.mark.parametrize("data", [[], ["b"], [["b"], 1], [{"path": "/etc/passwd"}, 1], ["c", 1]])
