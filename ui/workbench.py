@@ -30,6 +30,7 @@ from .explaining.layers import RelevanceBench
 from .explaining.looking import Looking
 from .model_store import ModelStore, megabytes
 from .parts.cache import Cache
+from .parts.examples import EXAMPLES, examples
 from .parts.forms import opening_settings
 from .parts.jobs import Job
 from .parts.memory import Memory, give_back, tensors_mb
@@ -122,8 +123,19 @@ class Workbench(ModelStore):
         return self.runs.find(settings.asked().key(weights, source.key), (owner,))
 
     def runs_of(self, owner: str) -> list[RunRecord]:
-        """Newest first, those that this owner may see. Raises StorageError."""
-        return self.runs.all(seen_by(owner))
+        """Newest first, those that this owner may see, and examples of what is not among them. Raises
+        StorageError.
+        """
+        own = self.runs.all(seen_by(owner))
+        known = {record.key for record in own}
+        return [*own, *(example for example in examples() if example.key not in known)]
+
+    def run(self, run_id: Any, owner: str) -> RunRecord | None:
+        """One of those that this owner may see. Raises StorageError."""
+        if not isinstance(run_id, str):
+            return None
+        record = next((each for each in examples() if each.id == run_id), None) or self.runs.get(run_id)
+        return record if record and record.owner in (EXAMPLES, *seen_by(owner)) else None
 
     def weights_of(self, model_id: str) -> str:
         """SHA-256 of a model's weights."""

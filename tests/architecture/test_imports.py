@@ -37,7 +37,7 @@ STUDIO = (
     ("explaining",),
     ("workbench",),
     ("quantize", "tradeoffs", "activations", "relevance", "segment"),
-    ("api", "opening", "warm_up"),
+    ("api", "examples", "opening", "warm_up"),
     ("studio",),
 )
 

@@ -20,6 +20,9 @@ ARGS = (
 )
 PATIENCE = 120_000  # milliseconds an assertion or a click keeps trying: test machines can be slow
 FEW_SECONDS = 5_000  # milliseconds until something else is tried
+SETTLED = """() => !document.querySelector('.pending, .generating')
+    && document.getAnimations().every(
+        (each) => each.playState !== 'running' || each.effect.getComputedTiming().iterations === Infinity)"""
 LISTEN = """([box, sentence]) => {
     window.wasSaid = false
     const place = document.querySelector(box)
@@ -74,6 +77,11 @@ def open_tab(page, name: str) -> None:
         except TooLate:
             if time.monotonic() > expected:
                 raise
+
+
+def settle(page) -> None:
+    """Wait until nothing on it is awaited or moves: what moves under a click is not clicked."""
+    page.wait_for_function(SETTLED)
 
 
 def unfold_pictures(page) -> None:

@@ -16,7 +16,7 @@ try:
 except ImportError:
     Axe = None
 
-from .conftest import FEW_SECONDS, missing, open_tab, visited
+from .conftest import FEW_SECONDS, missing, open_tab, settle, visited
 
 TABS = ("Quantize", "Trade-offs", "Activations", "Relevance & bits", "Segment")
 READY = {  # what is there once a tab has been filled
@@ -39,9 +39,6 @@ TALLEST = {  # pixels of a tab on a phone
 }  # fmt: skip
 # On top of axe's own choice: who speaks to a computer presses what is written on a button.
 RULES = {"label-content-name-mismatch": {"enabled": True}}
-SETTLED = """() => !document.querySelector('.pending, .generating')
-    && document.getAnimations().every(
-        (each) => each.playState !== 'running' || each.effect.getComputedTiming().iterations === Infinity)"""
 # What has the focus: the radios it belongs to, and what covers it, if anything does.
 FOCUSED = """() => {
     const focused = document.activeElement, box = focused.getBoundingClientRect()
@@ -102,7 +99,7 @@ def assert_usable(page) -> None:
     """Nothing that axe calls serious or critical."""
     if Axe is None:
         missing("axe-playwright-python is not installed")
-    page.wait_for_function(SETTLED)
+    settle(page)
     found = Axe().run(page, options={"resultTypes": ["violations"], "rules": RULES}).response["violations"]
     said = [
         f"{rule['id']}: {node['target']} {node['failureSummary']}"

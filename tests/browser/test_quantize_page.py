@@ -11,6 +11,8 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
+from .conftest import settle
+
 PERCENT = re.compile(r"\d+\.\d %")
 
 
@@ -19,6 +21,7 @@ def quantize(page) -> None:
     page.locator("#quantize").click()
     expect(page.locator("#status .vq-done")).to_contain_text("demo-vit · ADFQ-ViT · W4/A4")
     expect(page.locator("#cards")).to_be_visible()
+    settle(page)
 
 
 def choose(page, label: str) -> None:
@@ -132,13 +135,15 @@ def test_a_drawing_of_noise_is_said_to_be_unlike_the_scenes(quantized, tmp_path,
 
 def test_the_classes_of_the_model_are_listed_and_searched(quantized):
     quantized.get_by_text("Everything this model can answer").click()
-    listed = quantized.locator(".vq-classes li")
+    listed, said = quantized.locator(".vq-classes li:visible"), quantized.locator("#classes .vq-note")
     expect(listed).to_have_count(20)
     quantized.locator("#class-search input, #class-search textarea").fill("umbr")
     expect(listed).to_have_text(["umbrella"])
+    expect(said).to_have_text("1 of 20 classes")
     box = quantized.locator("#class-search input, #class-search textarea")
     box.fill("")
     expect(listed).to_have_count(20)
+    expect(said).to_have_text("20 classes")
     box.focus()
     quantized.keyboard.insert_text("umbr")  # as pasting does: no key is pressed
     expect(listed).to_have_text(["umbrella"])

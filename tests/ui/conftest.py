@@ -27,6 +27,12 @@ def tiny_model() -> vq.Model:
     return vq.wrap_model(module, LABELS)
 
 
+@pytest.fixture(autouse=True)
+def no_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of models that these tests replace by a small one."""
+    monkeypatch.setattr("ui.workbench.examples", tuple)
+
+
 @pytest.fixture
 def bench(tiny_model: vq.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workbench:
     monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))

@@ -173,19 +173,28 @@ def verdict_line(kind: str, said: str, detail: str, unlike: bool | None = None) 
     return f'<div class="vq-verdict vq-{kind}">{words}</div>'
 
 
-def classes(model: Any, wanted: str = "") -> str:
-    """What `model` (of `load_model`) can answer, by the alphabet; `wanted`: only names with this in them."""
+def classes(model: Any) -> str:
+    """What `model` (of `load_model`) can answer, by the alphabet; `FIND_CLASS` shows a part of it."""
     if model.info.task == "features":
         return note("This model describes pictures and names nothing, so it has no classes.")
     if not model.labels:
         count = counted(model.classes, "class", "classes") if model.classes else "classes"
         return note(f"This model came without names for its {count}: its answers are numbers.")
-    names = [name for name in model.labels if wanted.strip().casefold() in name.casefold()]
-    items = "".join(f"<li>{escape(name)}</li>" for name in sorted(names, key=str.casefold))
-    all_classes = counted(len(model.labels), "class", "classes")
-    said = f"{len(names)} of {all_classes}" if wanted.strip() else all_classes
+    items = "".join(f"<li>{escape(name)}</li>" for name in sorted(model.labels, key=str.casefold))
+    count = counted(len(model.labels), "class", "classes")
+    said = f'<p class="vq-note" aria-live="polite"><span class="vq-found"></span>{count}</p>'
     # Reached by the keyboard, so that it can be scrolled without a mouse.
-    return f'{note(said)}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
+    return f'{said}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
+
+
+# In the browser: a word that is typed is followed at once, and nobody's server is asked.
+FIND_CLASS = """(wanted) => {
+    const sought = wanted.trim().toLowerCase();
+    const names = [...document.querySelectorAll('.vq-classes li')];
+    for (const name of names) name.hidden = !name.textContent.toLowerCase().includes(sought);
+    const found = document.querySelector('.vq-found');
+    if (found) found.textContent = sought ? `${names.filter((name) => !name.hidden).length} of ` : '';
+}"""
 
 
 def bars(heading: str, best: Sequence[tuple[str, float]], kind: str, truth: str | None = None) -> str:

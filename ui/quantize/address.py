@@ -33,9 +33,8 @@ def asked_for(bench: Workbench, given: Mapping[str, Any], owner: str) -> RunSett
 
 def _settings_of(bench: Workbench, run_id: str, owner: str) -> RunSettings:
     """Of a kept run, or of one that the server was asked for. ValueError where this owner has no such."""
-    record, plan = bench.runs.get(run_id), bench.sweeps.plans.get(run_id)
-    found = record or plan
-    if found is None or found.owner not in seen_by(owner):
+    record, plan = bench.run(run_id, owner), bench.sweeps.plans.get(run_id)
+    if record is None and (plan is None or plan.owner not in seen_by(owner)):
         raise ValueError(NO_RUN)
     sweep = bench.sweeps.sweep(run_id)
     if sweep is not None and sweep.made and isinstance(sweep.made[-1], Reached):

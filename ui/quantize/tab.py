@@ -123,10 +123,8 @@ class Page:
         results.looked.change(
             self.look, results.looked, results.divider, trigger_mode="always_last", **LOOKING
         )
-        results.class_search.change(  # not input, which a pasted word does not always raise
-            self.find_classes, [self.shown, results.class_search], results.classes,
-            trigger_mode="always_last", **LIGHT,
-        )  # fmt: skip
+        # not input, which a pasted word does not always raise
+        results.class_search.change(None, results.class_search, js=markup.FIND_CLASS)
         results.picture.upload(
             self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
         )
@@ -234,9 +232,6 @@ class Page:
 
     def try_upload(self, path: str | None, shown: RunSettings | None) -> Updates:
         return self._classify(Path(path), shown) if path else gr.skip()
-
-    def find_classes(self, shown: RunSettings | None, wanted: Any) -> str:
-        return markup.classes(self._outcome(shown).model, str(wanted or ""))
 
     def _classify(self, path: Path, shown: RunSettings | None) -> Updates:
         outcome = self._outcome(shown)

@@ -21,7 +21,7 @@ from ..parts.checks import one_of, refuse
 from ..parts.forms import first_recipe
 from ..parts.model_list import SHOWN, offered_ids
 from ..parts.settings import NO_EFFORT, RunSettings, from_form
-from ..parts.visitors import NOBODY, is_token, new_token, owner_of, public, seen_by
+from ..parts.visitors import NOBODY, is_token, new_token, owner_of, public
 from ..running.programs import AT_ONCE, PUBLIC, or_error
 from ..running.sweeps import Sweep
 from ..workbench import MASKS, Workbench, planned
@@ -243,8 +243,8 @@ def _run_details(bench: Workbench) -> Callable[..., dict]:
 
 
 def _whole(bench: Workbench, run_id: Any, visitor: Any) -> dict:
-    record = bench.runs.get(run_id) if isinstance(run_id, str) else None
-    if record is None or record.owner not in seen_by(owner_of(visitor)):
+    record = bench.run(run_id, owner_of(visitor))
+    if record is None:
         raise ValueError(NO_RUN)
     asked = record.asked  # without where a visitor's pictures lie on this machine
     counts = {"calibration": asked.calibration, "judged": asked.judged, "seed": asked.seed}

@@ -18,7 +18,6 @@ from ..parts.model_bar import ModelBar
 from ..parts.model_list import SHOWN
 from ..parts.settings import RunSettings
 from ..parts.stored_outcome import run_settings
-from ..parts.visitors import seen_by
 from ..running.run_parts import connect_file, status_line
 from ..running.runs import Data, Updates, check_settings, sentence
 from ..running.sweeps import Sweep
@@ -35,7 +34,7 @@ MIXED = (
     "This run has bits of its own for every layer, which that form cannot show, and its result is no longer "
     "in memory: make it again, and open it then."
 )
-NOT_YOURS = "There is no such run of yours any more."
+NOT_YOURS = "There is no such run of yours any more; examples stay as they are."
 NOTHING_CHOSEN = "Click on a row of the table first."
 IN_SWEEPS = (ANSWERS, MASKS)  # kinds of runs
 NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
@@ -266,8 +265,8 @@ class RunsSection:
     def opened(self, data: Data, request: gr.Request) -> RunSettings:
         """Of the run that was clicked on last. Raises ValueError where there is none to open."""
         chosen = data[self.chosen]
-        record = self.bench.runs.get(chosen[-1]) if chosen else None
-        if record is None or record.owner not in seen_by(self.owner(request)):
+        record = self.bench.run(chosen[-1], self.owner(request)) if chosen else None
+        if record is None:
             raise ValueError(NOTHING_CHOSEN)
         if record.task not in SHOWN:
             raise ValueError(NO_MASKS)

@@ -8,9 +8,11 @@ from html import escape
 from typing import Any
 
 from vitq_core.experiment import counted
+from vitq_core.experiment.runs import RunRecord
 
 from ..explaining.affording import Affordable
 from ..parts import markup, steps
+from ..parts.examples import EXAMPLES
 from ..running.sweeps import Sweep
 from .points import Point
 
@@ -108,9 +110,15 @@ def _facts(point: Point) -> list[tuple[str, str]]:
             ", ".join(f"{name} {version}" for name, version in record.made_of.get("versions", {}).items()),
         ),
         ("Address", f"?run={record.id}, behind the studio's own, opens it"),
-        ("Run it again", f"python -m vitq_core.experiment.runs.rerun {record.id}"),
+        _again(record),
         *measured,
     ]
+
+
+def _again(record: RunRecord) -> tuple[str, str]:
+    if record.owner == EXAMPLES:
+        return "Where it is from", "it came with the studio"
+    return "Run it again", f"python -m vitq_core.experiment.runs.rerun {record.id}"
 
 
 def _number(value: Any) -> str:

@@ -12,7 +12,6 @@ from tests.shown import text_of
 from ui.parts import markup
 from ui.parts.outcome import Pair
 from ui.parts.settings import RunSettings
-from ui.quantize.tab import Page
 
 SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
 
@@ -25,14 +24,6 @@ def test_all_classes_are_listed_by_the_alphabet_and_escaped():
     shown = markup.classes(model(["zebra", "<b>ant", "Bee"]))
     assert "3 classes" in shown and "<b>" not in shown
     assert shown.index("&lt;b&gt;ant") < shown.index("Bee") < shown.index("zebra")
-
-
-def test_a_class_is_found_by_a_part_of_its_name():
-    thousand = model([f"class {number:03}" for number in range(1000)])
-    shown = markup.classes(thousand, " CLASS 993 ")
-    assert shown.count("<li>") == 1 and "1 of 1000 classes" in shown
-    assert markup.classes(thousand, "99").count("<li>") == 19
-    assert markup.classes(thousand).count("<li>") == 1000
 
 
 @pytest.mark.parametrize(
@@ -105,11 +96,3 @@ def test_arithmetic_has_full_precisions_beside_it(bench, settings):
     macs = {row.layer: row.macs for row in report.sites}
     assert report.fp32_gbops == pytest.approx(sum(macs.values()) * 1024 / 1e9)
     assert f"against {report.fp32_gbops:.1f} in full precision" in text_of(markup.cards(outcome))
-
-
-def test_the_page_finds_classes_of_the_result_on_it(bench, settings):
-    bench.quantize(settings)
-    page = SimpleNamespace(_outcome=bench.outcome)
-    assert "<li>fox</li>" in Page.find_classes(page, settings, "ox")
-    assert "<li>bee" not in Page.find_classes(page, settings, "ox")
-    assert Page.find_classes(page, settings, None).count("<li>") == 6

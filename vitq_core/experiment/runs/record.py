@@ -48,6 +48,15 @@ class RunRecord(Record):
     def model(self) -> str:
         return self.asked.model
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; :meth:`from_json` gives an equal one back."""
+        return {**dict(self), "asked": self.asked.as_dict()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> RunRecord:
+        """ValueError for what a program of another time has written: a recipe means something else there."""
+        return cls(**{**stored, "asked": Asked.from_dict(stored["asked"])})
+
     def for_owner(self, owner: str) -> RunRecord:
         """The same as somebody else's run."""
         return replace(self, owner=owner, id=secrets.token_hex(6), made=time.time())

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .asked import Asked
 from .database import Database
 from .record import RunRecord
 from .results import BITS
@@ -89,7 +88,7 @@ def _record(row: Sequence[Any]) -> RunRecord | None:
     found = dict(zip((*PLAIN, *AS_JSON), row, strict=True))
     try:
         content = {name: json.loads(found[name]) for name in AS_JSON}
-        return RunRecord(**{**found, **content, "asked": Asked.from_dict(content["asked"])})
+        return RunRecord.from_json({**found, **content})
     except ValueError:
         return None
 
