@@ -11,11 +11,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 CHROMIUM = os.environ.get("VITQ_CHROMIUM", "/usr/bin/chromium")
 PATIENCE = 120_000  # milliseconds
 WIDE = {"viewport": {"width": 1440, "height": 1000}}
-SHOTS = {
-    "studio": WIDE,
-    "studio-dark": {**WIDE, "color_scheme": "dark"},
-    "studio-phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
-}
 MODEL = "Demo ViT with outliers"
 # Other people's photographs, and the button that floats over the form of a page taller than the window.
 HIDING = (
@@ -23,7 +18,6 @@ HIDING = (
     ".vq-actions { position: static !important }"
 )
 TILES = 6  # modules done when a run that learns is photographed
-SWEPT = ("Min–max", "RepQ-ViT")
 HURT = "ADFQ-ViT"  # its quantizers have something to move
 TENSOR, BLOCKS = "after GELU", 8
 POINTED = (0.42, 0.6)  # as shares of the picture
@@ -34,8 +28,8 @@ def choose_model(page: Page, elem_id: str) -> None:
     page.get_by_role("option", name=MODEL, exact=True).click()
 
 
-def quantize(page: Page, address: str, dark: bool) -> None:
-    page.goto(address + ("?__theme=dark" if dark else ""))
+def quantize(page: Page, address: str) -> None:
+    page.goto(address)
     choose_model(page, "model")
     page.get_by_label("RepQ-ViT", exact=True).check()
     expect(page.locator(".vq-form").first).to_contain_text("Evens out the channels")
@@ -45,16 +39,12 @@ def quantize(page: Page, address: str, dark: bool) -> None:
     page.locator("#gallery img").last.wait_for()
 
 
-def shoot(browser: Browser, address: str, name: str, options: dict) -> None:
-    page = browser.new_context(**options).new_page()
-    quantize(page, address, options.get("color_scheme") == "dark")
+def shoot_studio(browser: Browser, address: str) -> None:
+    """The first page with a result."""
+    page = browser.new_context(**WIDE).new_page()
+    quantize(page, address)
     page.add_style_tag(content=HIDING)
-    phone = options["viewport"]["width"] < 500
-    if phone:
-        page.evaluate(
-            "scrollTo(0, document.querySelector('#gallery').getBoundingClientRect().top + scrollY - 60)"
-        )
-    save(opened(page.screenshot(full_page=not phone)), name)
+    save(opened(page.screenshot(full_page=True)), "studio")
 
 
 def explain(page: Page, address: str) -> None:
@@ -62,11 +52,11 @@ def explain(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("tab", name="Relevance & bits").click()
     choose_model(page, "model")
-    expect(page.locator("#bits-status")).to_contain_text("demo-vit-outliers · uniform")
+    expect(page.locator("#bits-status")).to_contain_text("demo-vit-outliers · Same everywhere")
     page.locator("#score").click()
     expect(page.locator("#importance-map .js-plotly-plot")).to_be_visible()
     page.locator("#allocate").click()
-    expect(page.locator("#bits-status")).to_contain_text("demo-vit-outliers · paper")
+    expect(page.locator("#bits-status")).to_contain_text("demo-vit-outliers · As in LRP-QViT")
     page.locator("#quantize-bits").click()
     expect(page.locator("#mixed-download")).to_be_enabled()
     expect(page.locator("#maps img")).to_have_count(3)
@@ -99,16 +89,9 @@ def choose(page: Page, elem_id: str, name: str) -> None:
 
 
 def shoot_tradeoffs(browser: Browser, address: str) -> None:
-    """All bits of some methods, one run looked at, and what a budget buys."""
+    """The runs that come with the studio, and what a budget buys."""
     page = opened_tab(browser, address, "Trade-offs")
-    for method in SWEPT:
-        choose(page, "tradeoffs-method", method)
-        page.locator("#tradeoffs-bits-sweep").click()
-        expect(page.locator("#tradeoffs-table")).to_contain_text(method, timeout=3 * PATIENCE)
-        expect(page.locator("#tradeoffs-status .vq-done")).to_contain_text(
-            "5 of 5 runs done", timeout=3 * PATIENCE
-        )
-        expect(page.locator("#tradeoffs-plot .legend")).to_contain_text(method)
+    expect(page.locator("#tradeoffs-table")).to_contain_text("example")
     page.locator("#afford").click()
     expect(page.locator("#afford-status")).to_contain_text("the layers are measured")
     expect(page.locator("#afford-weights .js-plotly-plot")).to_be_visible()
@@ -197,6 +180,7 @@ def save(picture: Image.Image, name: str, kind: str = "jpg") -> None:
 
 
 PAGES = {
+    "studio": shoot_studio,
     "tradeoffs": shoot_tradeoffs,
     "activations": shoot_activations,
     "relevance": shoot_relevance,
@@ -206,13 +190,10 @@ PAGES = {
 
 
 def main(address: str, *names: str) -> None:
-    """All pictures, or those named: one of SHOTS or of PAGES."""
+    """All pictures, or those named."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        for name, options in SHOTS.items():
-            if not names or name in names:
-                shoot(browser, address, name, options)
         for name, shoot_it in PAGES.items():
             if not names or name in names:
                 shoot_it(browser, address)
