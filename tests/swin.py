@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import RmsNorm
 from timm.models.swin_transformer import SwinTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 TINY = {
     "img_size": 16, "patch_size": 2, "embed_dim": 12, "depths": (2, 2), "num_heads": (2, 4),
@@ -19,7 +21,7 @@ TINY = {
 VARIANTS: dict[str, tuple[dict[str, Any], tuple[int, int] | None]] = {
     "plain": ({}, None),
     "window larger than the last map": ({"window_size": 6}, None),
-    "windows that fill nothing up": ({"img_size": 24, "window_size": (3, 4)}, None),
+    "windows that are not square": ({"img_size": 24, "window_size": (3, 6)}, None),
     "a window for each stage": ({"window_size": ((2, 4), (3, 3))}, None),
     "sides that nothing divides": ({"img_size": (18, 26), "window_size": 4}, None),
     "odd sides to merge": ({"img_size": (14, 22), "depths": (1, 2, 1), "num_heads": (1, 2, 4)}, None),
@@ -33,7 +35,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], tuple[int, int] | None]] = {
     "head width": ({"head_dim": 5}, None),
     "max pooled": ({"global_pool": "max"}, None),
     "one stage": ({"depths": (2,), "num_heads": (3,)}, None),
-    "plain norm": ({"norm_layer": lambda size: nn.LayerNorm(size, elementwise_affine=False)}, None),
+    "rms norm": ({"norm_layer": partial(RmsNorm, eps=1e-5)}, None),
     "no head": ({"num_classes": 0}, None),
     "not pooled": ({"num_classes": 0, "global_pool": ""}, None),
     "one channel": ({"in_chans": 1}, None),
