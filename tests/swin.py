@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from timm.layers import RmsNorm
-from timm.models.swin_transformer import SwinTransformer
-from torch import Tensor
+from timm.models.swin_transformer import PatchMerging, SwinTransformer, SwinTransformerBlock
+from torch import Tensor, nn
 
 TINY = {
     "img_size": 16, "patch_size": 2, "embed_dim": 12, "depths": (2, 2), "num_heads": (2, 4),
@@ -69,6 +69,29 @@ def variant(name: str) -> tuple[SwinTransformer, Tensor]:
 def pictures(model: SwinTransformer, count: int = 6, size: tuple[int, int] | None = None) -> Tensor:
     shape = (count, model.in_chans, *(size or model.patch_embed.img_size))
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def traits(name: str) -> set[str]:
+    """What happens in a forward of the variant."""
+    model, images = variant(name)
+    found: set[str] = set()
+
+    def in_block(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sides = zip(inputs[0].shape[1:3], block.window_size, strict=True)
+        found.update({"filled up"} if any(length % side for length, side in sides) else ())
+        found.update({"shifted"} if any(block.shift_size) else ())
+
+    def in_merging(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found.update({"odd"} if any(length % 2 for length in inputs[0].shape[1:3]) else ())
+
+    for _, part in model.layers.named_modules():
+        if isinstance(part, SwinTransformerBlock):
+            part.register_forward_pre_hook(in_block)
+        elif isinstance(part, PatchMerging):
+            part.register_forward_pre_hook(in_merging)
+    with torch.no_grad():
+        model(images)
+    return found
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

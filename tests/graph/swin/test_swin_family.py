@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import timm
 import torch
-from timm.models.swin_transformer import PatchMerging, SwinTransformer, SwinTransformerBlock
+from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 from vitq_core.common.errors import VitqError
@@ -14,7 +14,7 @@ from vitq_core.graph.prepared import prepare
 from vitq_core.graph.rescaling import rescale_linear, rescale_norm
 from vitq_core.graph.site import WEIGHT
 
-from ...swin import TINY, VARIANTS, distance, pictures, tiny_swin, variant
+from ...swin import TINY, VARIANTS, distance, pictures, tiny_swin, traits, variant
 
 FAMILY = FAMILIES["swin"]
 
@@ -53,28 +53,6 @@ def test_rewriting_keeps_outputs_and_names(name: str, fused: bool) -> None:
     before = [id(module) for module in copy.modules()]
     FAMILY.rewrite(copy)
     assert [id(module) for module in copy.modules()] == before
-
-
-def traits(name: str) -> set[str]:
-    """What happens in a forward of the variant."""
-    model, images = variant(name)
-    found: set[str] = set()
-
-    def in_block(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sides = zip(inputs[0].shape[1:3], block.window_size, strict=True)
-        found.update({"filled up"} if any(length % side for length, side in sides) else ())
-        found.update({"shifted"} if any(block.shift_size) else ())
-
-    def in_merging(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found.update({"odd"} if any(length % 2 for length in inputs[0].shape[1:3]) else ())
-
-    for _, part in model.layers.named_modules():
-        if isinstance(part, SwinTransformerBlock):
-            part.register_forward_pre_hook(in_block)
-        elif isinstance(part, PatchMerging):
-            part.register_forward_pre_hook(in_merging)
-    answered(model, images)
-    return found
 
 
 def test_variants_are_what_they_are_called() -> None:
