@@ -113,6 +113,17 @@ def test_pad_first_is_kept_in_a_file(tmp_path: Path) -> None:
     assert torch.equal(answered(loaded, images), answered(result, images))
 
 
+def test_ranges_belong_to_heads_and_positions_to_the_picture(model, images, calibrating) -> None:
+    """Not to windows, which are many."""
+    ours = vq.quantize(model, images, calibrating("vitq", 6, 6)).model
+    for stage, heads in zip(ours.layers, (2, 4), strict=True):
+        for quantizer in stage.blocks[1].attn.matmul1.input_quantizers:
+            assert quantizer.scale.shape == (1, heads, 1, 1)
+    published = vq.quantize(model, images, calibrating("adfq", 6, 6)).model.layers[0].blocks[1]
+    assert published.attn.qkv.input_quantizers[0].scale.shape == (1, 4, 16, 1)
+    assert published.mlp.fc1.input_quantizers[0].scale.shape == (1, 64, 1)
+
+
 def test_the_same_numbers_whether_fitted_layers_run_once_or_again(images, model, calibrating, monkeypatch):
     monkeypatch.setattr(Task, "chunk", 4)
     states = []

@@ -8,8 +8,10 @@ import torch
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
+from vitq_core.common.batch import Batch
 from vitq_core.common.errors import VitqError
 from vitq_core.graph import FAMILIES, family_of
+from vitq_core.graph.heads import centre_heads, rotate_heads
 from vitq_core.graph.prepared import prepare
 from vitq_core.graph.rescaling import rescale_linear, rescale_norm
 from vitq_core.graph.site import WEIGHT
@@ -316,3 +318,23 @@ def test_timms_own_sizes_are_of_the_family() -> None:
     FAMILY.rewrite(model)
     assert len(FAMILY.blocks(model)) == 12 and len(FAMILY.sites(model)) == 2 + 12 * 12 + 3 * 2 + 2
     assert TINY["window_size"] == 4
+
+
+@pytest.mark.parametrize("step", ["centred", "rotated"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_centred_and_rotated_heads_answer_as_before(name: str, step: str) -> None:
+    """Position biases and masks are added to the scores, which stay, or move alike for all keys."""
+    model, images = variant(name)
+    copy, changed = rewritten(model), rewritten(model).requires_grad_(False)
+    if step == "rotated":
+        rotate_heads(changed, FAMILY)
+    else:
+        centre_heads(changed, FAMILY, [Batch((images,))])
+    assert distance(answered(changed, images), answered(copy, images)) < 1e-4
+    attentions = [f"{block}.attn" for block in FAMILY.blocks(copy)]
+    moved = [(part, copy.get_submodule(part), changed.get_submodule(part)) for part in attentions]
+    what = "bias" if step == "centred" else "weight"
+    if name == "no qkv bias" and step == "centred":
+        assert all(torch.equal(old.proj.bias, new.proj.bias) for _, old, new in moved)
+    else:
+        assert all(not torch.allclose(getattr(o.qkv, what), getattr(n.qkv, what)) for _, o, n in moved)
