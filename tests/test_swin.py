@@ -17,6 +17,7 @@ import vitq_core as vq
 from tests.pairs import in_turn
 from vitq_core.common.batch import Batch
 from vitq_core.common.hooks import hooked
+from vitq_core.experiment.tensors import attempt, errors_alone, tensors_of
 from vitq_core.graph import FAMILIES
 from vitq_core.graph.prepared import prepare
 from vitq_core.graph.site import Unit
@@ -323,6 +324,27 @@ def test_a_budget_is_kept(model, images) -> None:
     assert report.avg_weight_bits == pytest.approx(cost.avg_weight_bits)
     assert report.avg_act_bits == pytest.approx(cost.avg_act_bits)
     assert report.gbops == pytest.approx(cost.gbops)
+
+
+# -- looked at, wrapped ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("recipe", ["minmax", "crl", "adfq", "vitq"])
+def test_a_quantizer_is_tried_on_every_tensor(model, images, recipe: str) -> None:
+    seen = tensors_of(vq.wrap_model(model), images)
+    assert {site.role for site in seen.sites.values()} >= {"query", "post_softmax", "post_gelu", "features"}
+    for site in seen.sites.values():
+        tried = attempt(seen, site, vq.recipe(recipe), 6)
+        assert 0 <= tried.error < 0.1, site
+        assert torch.equal(tried.simulated, tried.quantizer.decode(tried.quantizer.encode(tried.values)))
+    alone = errors_alone(vq.wrap_model(model), images, vq.recipe(recipe, 4, 4))
+    assert list(alone) == list(seen.prepared.layers) and all(0 < value < 1 for value in alone.values())
+
+
+def test_labels_and_preprocessing_survive(model, images, tmp_path: Path) -> None:
+    wrapped = vq.wrap_model(model, labels=list("abcde"))
+    assert wrapped.preprocess.size == (16, 16)
+    vq.save_quantized(vq.quantize(wrapped, images, "repq"), tmp_path / "saved")
+    loaded = vq.load_quantized(tmp_path / "saved").source
+    assert loaded.labels == wrapped.labels and loaded.preprocessing == wrapped.preprocessing
 
 
 # -- without classes, and what it cannot do --------------------------------------------------------------

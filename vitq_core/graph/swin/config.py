@@ -58,7 +58,18 @@ def construct(config: dict[str, Any]) -> swin.SwinTransformer:
     arguments = {name: value for name, value in config.items() if name != PAD_FIRST}
     cls = resolve(arguments.pop("class"), swin.SwinTransformer, SOURCES)
     norm, fc = arguments.pop("norm"), arguments.pop("fc", None)
-    module = cls(**arguments, norm_layer=norm_layer(norm, SOURCES), drop_path_rate=0.0, weight_init="skip")
+    windows = arguments.pop("window_size")
+    if windows.count(windows[0]) == len(
+        windows
+    ):  # of two stages timm 1.0.26 takes two for a height and a width
+        windows = windows[0]
+    module = cls(
+        **arguments,
+        window_size=windows,
+        norm_layer=norm_layer(norm, SOURCES),
+        drop_path_rate=0.0,
+        weight_init="skip",
+    )
     if fc is not None:
         module.head.fc = build_head(fc)
         linears = [part for part in module.head.fc.modules() if isinstance(part, nn.Linear)]
