@@ -14,6 +14,7 @@ from vitq_core.graph import FAMILIES, family_of
 from vitq_core.graph.heads import centre_heads, rotate_heads
 from vitq_core.graph.prepared import prepare
 from vitq_core.graph.rescaling import rescale_linear, rescale_norm
+from vitq_core.graph.segments import segments
 from vitq_core.graph.site import WEIGHT
 
 from ...swin import TINY, VARIANTS, distance, pictures, tiny_swin, traits, variant
@@ -338,3 +339,16 @@ def test_centred_and_rotated_heads_answer_as_before(name: str, step: str) -> Non
         assert all(torch.equal(old.proj.bias, new.proj.bias) for _, old, new in moved)
     else:
         assert all(not torch.allclose(getattr(o.qkv, what), getattr(n.qkv, what)) for _, o, n in moved)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_blocks_run_one_after_the_other_though_maps_are_merged_between_them(name: str) -> None:
+    model, images = variant(name)
+    copy, batch = rewritten(model).requires_grad_(False), Batch((images,))
+    found = segments(copy, FAMILY.blocks(copy), batch[:1])
+    assert len(found) == len(FAMILY.blocks(copy)) + 2
+    stream = None
+    with torch.no_grad():
+        for segment in found:
+            stream = segment.run(copy, batch, stream)
+    assert torch.equal(stream, answered(copy, images))
