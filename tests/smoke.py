@@ -71,6 +71,22 @@ def test_segment_anything_is_quantized_and_answers(tmp_path: Path):
     assert measure_prompts(loaded, drawn_scenes(2, 64), sam).box_agreement.mean > 0.8
 
 
+def test_a_swin_is_quantized_explained_and_saved(tmp_path: Path):
+    from timm.models.swin_transformer import SwinTransformer
+
+    torch.manual_seed(0)
+    swin = SwinTransformer(
+        img_size=36, patch_size=2, embed_dim=12, depths=(2, 2, 1), num_heads=(1, 2, 4), window_size=4,
+        num_classes=5,
+    ).eval()  # fmt: skip
+    images = torch.randn(4, 3, 36, 36)
+    made = vq.quantize(swin, images, vq.recipe("vitq", 8, 8, effort="none"))
+    assert vq.evaluate(made, [images], reference=swin).agreement == 1
+    assert vq.relevance(swin, images).pixel_maps.shape == (4, 36, 36)
+    loaded = vq.load_quantized(vq.save_quantized(made, tmp_path / "swin"))
+    assert torch.equal(loaded(images), made(images))
+
+
 def test_a_model_that_cannot_be_downloaded_is_a_sentence(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("VITQ_HOME", str(tmp_path))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there

@@ -15,6 +15,7 @@ from vitq_core.tasks import TASKS
 
 from ..conftest import build, random_pictures
 from ..sam import records, tiny_sam
+from ..swin import variant
 
 
 class Trainer(nn.Module):
@@ -52,6 +53,7 @@ def test_every_entry_says_it(model: nn.Module, images) -> None:
 # A tiny model of every family, and what it is called with.
 EXAMPLES = {
     "vit": lambda: (vit := build(depth=2), Batch((random_pictures(vit, 2),))),
+    "swin": lambda: (lambda swin, images: (swin, Batch((images,))))(*variant("sides that nothing divides")),
     "sam": lambda: (tiny_sam().requires_grad_(False), TASKS["segmentation"].collate(records(2))),
 }
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitq_core import VitqError
+from vitq_core.graph.ops import add_bias
 from vitq_core.lrp import rules
-from vitq_core.lrp.mode import COSTLY, IDENTITIES, MOVES, RULES, Recording, RelevanceMode, Result
+from vitq_core.lrp.mode import BIASES, COSTLY, IDENTITIES, MOVES, RULES, Recording, RelevanceMode, Result
 
 
 def draw(*shapes: tuple[int, ...], seed: int = 0) -> list[Tensor]:
@@ -641,3 +642,29 @@ def test_what_carries_nothing_is_computed_as_ever() -> None:
         in_place.add_(1).mul_(2)
     assert product.grad_fn is None and silent.grad_fn is None
     assert torch.equal(product, a @ b) and torch.equal(in_place, (a + 1) * 2)
+
+
+# What is added to an attention's scores
+
+(ADDED,) = draw((3, 1, 4), seed=5)
+
+
+def test_a_bias_of_scores_is_passed_by_or_has_its_share() -> None:
+    (scores, relevance) = draw((2, 3, 5, 4), (2, 3, 5, 4))
+    for biases in BIASES:
+        leaf = scores.clone().requires_grad_()
+        with RelevanceMode(biases=biases):
+            output = add_bias(leaf, ADDED)
+        torch.testing.assert_close(output.detach(), scores + ADDED)
+        (found,) = torch.autograd.grad(output, leaf, relevance)
+        if biases == "identity":
+            assert torch.equal(found, relevance)
+        else:
+            (expected,) = by_rule(lambda x: rules.Add.apply(x, ADDED), [scores], relevance)
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+            assert not torch.allclose(found, relevance)
+
+
+def test_an_unknown_rule_of_biases_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown rule of biases 'sum'; available: identity, add"):
+        RelevanceMode(biases="sum")

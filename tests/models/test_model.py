@@ -11,8 +11,9 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
+from vitq_core import quantize
 from vitq_core.common.errors import VitqError
 from vitq_core.common.home import vitq_home
 from vitq_core.models import catalogue as catalog
@@ -155,7 +156,10 @@ def test_names_no_repository_can_have() -> None:
 
 def test_hub_models_are_listed_with_their_real_size() -> None:
     rows = [info for info in list_models() if not info.bundled and info.task == "classification"]
-    assert {info.id for info in rows} == {"vit-small", "vit-base", "deit-tiny", "deit-small", "deit-base"}
+    assert {info.id for info in rows} == {
+        *("vit-small", "vit-base", "deit-tiny", "deit-small", "deit-base"),
+        *("swin-tiny", "swin-small", "swin-base"),
+    }
     for info in rows:
         name = info.source.removeprefix("timm/")
         with torch.device("meta"):
@@ -285,6 +289,27 @@ def test_downloads_what_was_picked_and_only_once(hub: Hub, home: Path) -> None:
     hub.requests.clear()
     again = load_model("hf-hub:user/tiny")
     assert hub.requests == [] and torch.equal(again.module.head.weight, model.module.head.weight)
+
+
+def test_a_swin_is_downloaded_and_quantized(hub: Hub) -> None:
+    """In timm's format, whose classifier is ``head.fc``."""
+    size = {"img_size": 16, "patch_size": 2, "embed_dim": 12, "depths": [2, 2], "num_heads": [2, 4]}
+    arguments = {**size, "window_size": 4}
+    module = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3, **arguments)
+    described = config(architecture="swin_tiny_patch4_window7_224", model_args=arguments)
+    described["pretrained_cfg"]["classifier"] = "head.fc"
+    hub.files = {
+        "config.json": json.dumps(described).encode(), "model.safetensors": save(module.state_dict())
+    }  # fmt: skip
+    model = load_model("hf-hub:user/tiny")
+    assert model.labels == NAMES and model.info.task == "classification"
+    assert model.info.params == sum(parameter.numel() for parameter in module.parameters())
+    images = model.preprocess(Image.new("RGB", (40, 30), "teal"))[None]
+    with torch.no_grad():
+        expected = module.eval()(images)
+        assert torch.equal(model.module(images), expected)
+        found = quantize(model, images, "repq")(images)
+    assert 0 < (found - expected).norm() < 0.5 * expected.norm()
 
 
 FAULTS = {

@@ -36,6 +36,10 @@ class Family(ABC):
     def matches(self, module: nn.Module) -> bool:
         """Whether ``module`` (rewritten or not) is of this family."""
 
+    def refused(self, module: nn.Module) -> str | None:
+        """Why ``module``, which is like those of this family, is none of them; None where it is not."""
+        return None
+
     @abstractmethod
     def rewrite(self, module: nn.Module) -> None:
         """In place: every matmul, softmax and residual add becomes a named module; outputs stay within 1e-5.
@@ -106,6 +110,9 @@ def family_of(module: nn.Module) -> Family:
     for family in FAMILIES.values():
         if family.matches(module):
             return family
+    for family in FAMILIES.values():
+        if reason := family.refused(module):
+            raise VitqError(reason)
     for name, part in module.named_modules():
         if any(family.matches(part) for family in FAMILIES.values()):
             raise VitqError(
@@ -114,7 +121,7 @@ def family_of(module: nn.Module) -> Family:
             )
     raise VitqError(
         f"no model family knows {type(module).__name__}; known: {', '.join(sorted(FAMILIES))} "
-        "(timm's VisionTransformer, segment-anything's Sam)"
+        "(timm's VisionTransformer and SwinTransformer, segment-anything's Sam)"
     )
 
 

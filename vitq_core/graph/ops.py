@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 
 class MatMul(nn.Module):
@@ -28,6 +29,18 @@ class Add(nn.Module):
 
     def forward(self, residual: Tensor, branch: Tensor) -> Tensor:
         return residual + branch
+
+
+def add_bias(x: Tensor, bias: Tensor) -> Tensor:
+    """``x + bias``, where no picture has a part in ``bias``; written over ``x`` where gradients are off.
+
+    An operation of its own to torch's modes, so that relevance can tell it from the sum of two activations.
+    """
+    if has_torch_function((x, bias)):
+        return handle_torch_function(add_bias, (x, bias), x, bias)
+    if torch.is_grad_enabled() or x.dtype != bias.dtype:
+        return x + bias
+    return x.add_(bias)
 
 
 def adopt(target: nn.Module, source: nn.Module) -> None:

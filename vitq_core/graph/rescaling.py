@@ -8,6 +8,17 @@ from torch import Tensor, nn
 PADDING = "padding"  # a norm's buffer [C]: what stands for tokens that are missing behind it
 
 
+def filled_up(x: Tensor, rows: int, columns: int, padding: Tensor) -> Tensor:
+    """``x`` [B, H, W, C] made ``rows`` × ``columns`` large at its lower and right edge, with ``padding`` [C];
+    itself where it is so already."""
+    batch, height, width, channels = x.shape
+    if columns > width:
+        x = torch.cat((x, padding.expand(batch, height, columns - width, channels)), 2)
+    if rows > height:
+        x = torch.cat((x, padding.expand(batch, rows - height, columns, channels)), 1)
+    return x
+
+
 def rescale_norm(norm: nn.LayerNorm, divisor: Tensor, shift: Tensor) -> None:
     """``γ̃ = γ/r1``, ``β̃ = (β + shift)/r1``; a norm without bias gets one. What fills up windows behind it is
     rescaled alike."""

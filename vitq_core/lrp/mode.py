@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..common.checks import check_name
 from ..common.errors import VitqError
 from . import rules
 
@@ -53,6 +54,12 @@ MOVES = frozenset(
 COSTLY = frozenset(("linear", "matmul", "bmm", "mm", "softmax", "gelu", "layer_norm"))
 
 
+BIASES = (
+    "identity",
+    "add",
+)  # relevance passes by what is added to an attention's scores, or it has its share
+
+
 class Result(NamedTuple):
     """A tensor with its version, which an in-place operation moves on, and some values of the operand."""
 
@@ -81,11 +88,13 @@ class RelevanceMode(TorchFunctionMode):
     """Rules in place of gradients for every operation on a tensor that carries relevance.
 
     A tensor carries it if it requires grad: set that on the pictures, and on no parameter. ``results``: of
-    the same forward pass under :class:`Recording`, so that none is worked out twice.
+    the same forward pass under :class:`Recording`, so that none is worked out twice. ``biases``: the rule of
+    ``add_bias``, one of :data:`BIASES`.
     """
 
-    def __init__(self, results: list[Result] | None = None) -> None:
+    def __init__(self, results: list[Result] | None = None, biases: str = "identity") -> None:
         super().__init__()
+        self.biases = check_name("rule of biases", biases, BIASES)
         self.embedded = False  # the first convolution reads the picture, whose pixels have bounds
         self._results = iter(results or ())
 
@@ -215,6 +224,12 @@ def _add(mode: RelevanceMode, a: Any, b: Any, alpha: float = 1) -> Tensor:
     return _shifted(a, b) if isinstance(a, Tensor) else _shifted(b, a)
 
 
+def _add_bias(mode: RelevanceMode, x: Tensor, bias: Tensor) -> Tensor:
+    """Of attention's scores (relative positions, shift mask): as of a linear layer's it is passed over, so
+    that nothing is lost; by the rule of sums it keeps its share."""
+    return rules.Add.apply(x, bias) if mode.biases == "add" else _shifted(x, bias)
+
+
 def _shifted(x: Tensor, number: Any) -> Tensor:
     return rules.Identity.apply(x, x.detach() + number)
 
@@ -270,6 +285,7 @@ RULES: dict[str, Callable] = {
     "add": _add,
     "iadd": _add,
     "radd": _add,
+    "add_bias": _add_bias,
     "mul": _mul,
     "imul": _mul,
     "rmul": _mul,

@@ -72,12 +72,14 @@ def propagate(
     to_pixels: bool = False,
     keep: Collection[str] | None = None,
     task: Task | None = None,
+    biases: str = "identity",
 ) -> Propagated:
     """Explain the objective of the module's task for ``batch``: a class's logit, the features.
 
     ``targets`` [B]: which class; the predictions by default. ``names``: the submodules at whose outputs to
     look; of those not in ``keep`` (all) only the scores stay, which takes far less memory. ``task``: what the
-    module's build shows by default. The module must not require grad anywhere.
+    module's build shows by default. ``biases``: what position biases and masks get that are added to scores,
+    ``"identity"``: nothing, or ``"add"``: their share. The module must not require grad anywhere.
     """
     task = task_of(module) if task is None else task
     with Recording() as recording:
@@ -86,7 +88,7 @@ def propagate(
     del passed
     pictures = [pixels.detach().requires_grad_() for pixels in batch.pictures]
     with torch.enable_grad(), _in_place_as_a_sentence():
-        with captured(module, names) as outputs, RelevanceMode(recording.results):
+        with captured(module, names) as outputs, RelevanceMode(recording.results, biases):
             answer = task.run(module, batch.with_pictures(pictures))
         start = task.shares(expected, targets)
         ends = [answer[name] for name in start]

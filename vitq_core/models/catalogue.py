@@ -50,6 +50,9 @@ _HUB = (
     ("deit-base", "DeiT-Base", 86_567_656, "timm/deit_base_patch16_224.fb_in1k"),
     ("vit-small", "ViT-Small", 22_050_664, "timm/vit_small_patch16_224.augreg_in21k_ft_in1k"),
     ("vit-base", "ViT-Base", 86_567_656, "timm/vit_base_patch16_224.augreg_in21k_ft_in1k"),
+    ("swin-tiny", "Swin-Tiny", 28_288_354, "timm/swin_tiny_patch4_window7_224.ms_in1k"),
+    ("swin-small", "Swin-Small", 49_606_258, "timm/swin_small_patch4_window7_224.ms_in1k"),
+    ("swin-base", "Swin-Base", 87_768_224, "timm/swin_base_patch4_window7_224.ms_in22k_ft_in1k"),
 )
 
 

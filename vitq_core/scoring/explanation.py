@@ -23,13 +23,15 @@ from .scores import Importance, Tally
 @dataclass(frozen=True, eq=False)
 class Relevance:
     """``heatmaps`` [N, h, w]: one value for each patch; ``pixel_maps`` [N, H, W]: summed over the colours.
-    Segment Anything has no heat maps (None), and a map for each picture in a list.
-    Only the former, which weigh attention by its gradient, tell one class from another: the rules that lead
+    Segment Anything and Swin have no heat maps (None); pixel maps of Segment Anything are a list, one for
+    each picture.
+    Only heat maps, which weigh attention by its gradient, tell one class from another: the rules that lead
     to the pixels forget which class they started from (transformer attribution's own finding for plain LRP).
 
     ``targets`` [N]: the classes explained; None for a model without classes, whose features are explained.
     ``importance``: the layers' scores with their standard errors.
-    ``tensors``: {layer, or ``….attn.softmax``: (relevance, gradient)}, each [N, …], if they were asked for.
+    ``tensors``: {layer, or ``….attn.softmax``: (relevance, gradient)}, each [N, …], if they were asked for;
+    in windows products have N times as many rows as a picture has windows.
     """
 
     importance: Importance

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..ops import Add, MatMul, Softmax, adopt
-from ..rescaling import PADDING
+from ..rescaling import PADDING, filled_up
 
 
 class PositionedMatMul(nn.Module):
@@ -94,10 +94,7 @@ class ExplicitEncoderBlock(nn.Module):
     def _in_windows(self, x: Tensor) -> Tensor:
         side, (batch, height, width, channels) = self.window_size, x.shape
         rows, columns = (-(-length // side) * side for length in (height, width))
-        padded = x
-        if (rows, columns) != (height, width):
-            padded = self.norm1.padding.expand(batch, rows, columns, channels).clone()
-            padded[:, :height, :width] = x
+        padded = filled_up(x, rows, columns, self.norm1.padding)
         windows = padded.view(batch, rows // side, side, columns // side, side, channels)
         windows = windows.permute(0, 1, 3, 2, 4, 5).reshape(-1, side, side, channels)
         return window_unpartition(self.attn(windows), side, (rows, columns), (height, width))

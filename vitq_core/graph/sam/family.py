@@ -6,7 +6,6 @@ upscaling of masks, what filters them and what predicts their IoU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from segment_anything.modeling import Sam
@@ -20,6 +19,7 @@ from torch import nn
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
 from ..base import FAMILIES, AttentionMaps, Family
+from ..listing import linear_sites, product_sites
 from ..site import HEAD, HEAD_WEIGHT, WEIGHT, Heads, NormPair, ScoredAttention, Site, Unit
 from .blocks import (
     ExplicitDecoderAttention,
@@ -62,22 +62,22 @@ class SegmentAnything(Family):
             module.__class__ = ExplicitSam
 
     def sites(self, module: Sam) -> list[Site]:
-        found = _linear(f"{ENCODER}.patch_embed.proj", "image")
+        found = linear_sites(f"{ENCODER}.patch_embed.proj", "image")
         for name in _encoder_blocks(module):
             found += [
-                *_linear(f"{name}.attn.qkv", "post_layernorm"),
-                *_products(f"{name}.attn"),
-                *_linear(f"{name}.attn.proj", "attention_output"),
-                *_linear(f"{name}.mlp.lin1", "post_layernorm"),
-                *_linear(f"{name}.mlp.lin2", "post_gelu"),
+                *linear_sites(f"{name}.attn.qkv", "post_layernorm"),
+                *product_sites(f"{name}.attn"),
+                *linear_sites(f"{name}.attn.proj", "attention_output"),
+                *linear_sites(f"{name}.mlp.lin1", "post_layernorm"),
+                *linear_sites(f"{name}.mlp.lin2", "post_gelu"),
             ]
-        found += [site for place in (0, 2) for site in _linear(f"{ENCODER}.neck.{place}", "neck")]
+        found += [site for place in (0, 2) for site in linear_sites(f"{ENCODER}.neck.{place}", "neck")]
         for name in _decoder_layers(module):
             before, after = ATTENTIONS[:2], ATTENTIONS[2:]
             found += [site for part in before for site in _decoder_attention(f"{name}.{part}")]
             found += [
-                *_linear(f"{name}.mlp.lin1", "decoder_stream"),
-                *_linear(f"{name}.mlp.lin2", "post_relu"),
+                *linear_sites(f"{name}.mlp.lin1", "decoder_stream"),
+                *linear_sites(f"{name}.mlp.lin2", "post_relu"),
             ]
             found += [site for part in after for site in _decoder_attention(f"{name}.{part}")]
         return found + _decoder_attention(FINAL)
@@ -184,27 +184,16 @@ def _decoder_layers(module: Sam) -> list[str]:
     return [f"{TRANSFORMER}.layers.{index}" for index in range(len(module.mask_decoder.transformer.layers))]
 
 
-def _linear(name: str, role: str) -> list[Site]:
-    return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
-
-
 def _head(name: str) -> list[Site]:
     return [Site(name, "input", HEAD), Site(name, WEIGHT, HEAD_WEIGHT)]
 
 
-def _products(name: str, key: str = "key") -> Iterator[Site]:
-    yield Site(f"{name}.matmul1", "input", "query")
-    yield Site(f"{name}.matmul1", "input2", key)
-    yield Site(f"{name}.matmul2", "input", "post_softmax")
-    yield Site(f"{name}.matmul2", "input2", "value")
-
-
 def _decoder_attention(name: str) -> list[Site]:
-    projections = [site for part in "qkv" for site in _linear(f"{name}.{part}_proj", "decoder_stream")]
+    projections = [site for part in "qkv" for site in linear_sites(f"{name}.{part}_proj", "decoder_stream")]
     return [
         *projections,
-        *_products(name, key="decoder_key"),
-        *_linear(f"{name}.out_proj", "attention_output"),
+        *product_sites(name, key="decoder_key"),
+        *linear_sites(f"{name}.out_proj", "attention_output"),
     ]
 
 

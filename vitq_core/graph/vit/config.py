@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import timm.layers
 import timm.models.deit
 import timm.models.vision_transformer as vit
-import torch
 from torch import nn
 
-from ...common.errors import VitqError
-from .head import build_head, describe_head
+from .. import description
+from ..classifiers import build_head, describe_head
+from ..description import check_rebuilt, class_name, describe_norm, mlp_ratio, norm_layer
 
-# Where a class named in a saved file may come from: a file can name architectures, never arbitrary code.
 SOURCES = (timm.layers, nn, vit, timm.models.deit)
+resolve = partial(description.resolve, sources=SOURCES)
 
 
 def describe(module: vit.VisionTransformer) -> dict[str, Any]:
     """JSON-ready. Raises VitqError where an instance was altered beyond what its constructor can make."""
     block = module.blocks[0]
     config = {
-        "class": _class_name(module),
+        "class": class_name(module, SOURCES),
         "depth": len(module.blocks),
         **_embedding(module),
         **_pooling(module),
@@ -31,7 +30,7 @@ def describe(module: vit.VisionTransformer) -> dict[str, Any]:
         "block": _block_class(block),
         **_head(module),
     }
-    _verify(module, config)
+    check_rebuilt(module, lambda: construct(config))
     return config
 
 
@@ -48,8 +47,8 @@ def construct(config: dict[str, Any]) -> vit.VisionTransformer:
         **arguments,
         act_layer=resolve(mlp["act"], nn.Module),
         mlp_layer=partial(resolve(mlp["name"], nn.Module), **mlp["options"]),
-        norm_layer=_norm_layer(norm),
-        embed_norm_layer=_norm_layer(embed_norm) if embed_norm else None,
+        norm_layer=norm_layer(norm, SOURCES),
+        embed_norm_layer=norm_layer(embed_norm, SOURCES) if embed_norm else None,
         block_fn=partial(block_fn, **block["options"]) if block["options"] else block_fn,
         weight_init="skip",
     )
@@ -59,17 +58,6 @@ def construct(config: dict[str, Any]) -> vit.VisionTransformer:
         linears = [part for part in module.head.modules() if isinstance(part, nn.Linear)]
         module.num_classes = linears[-1].out_features if linears else 0
     return module
-
-
-def resolve(name: str, kind: type) -> type:
-    """The timm or torch class of that name and kind."""
-    for source in SOURCES:
-        found = getattr(source, name, None)
-        if isinstance(found, type) and issubclass(found, kind):
-            return found
-    raise VitqError(
-        f"timm and torch have no {kind.__name__} class {name!r}; is timm older than the saved model?"
-    )
 
 
 def _embedding(module: vit.VisionTransformer) -> dict[str, Any]:
@@ -86,7 +74,7 @@ def _embedding(module: vit.VisionTransformer) -> dict[str, Any]:
         "dynamic_img_size": module.dynamic_img_size,
         "dynamic_img_pad": embed.dynamic_img_pad,
         "pre_norm": not isinstance(module.norm_pre, nn.Identity),
-        "embed_norm": None if isinstance(embed.norm, nn.Identity) else _norm(embed.norm),
+        "embed_norm": None if isinstance(embed.norm, nn.Identity) else describe_norm(embed.norm),
     }
 
 
@@ -122,42 +110,15 @@ def _block(block: nn.Module) -> dict[str, Any]:
         "scale_attn_norm": not isinstance(attn.norm, nn.Identity),
         "scale_mlp_norm": not isinstance(mlp.norm, nn.Identity),
         "init_values": None if isinstance(scale, nn.Identity) else 1e-5,
-        "mlp_ratio": _mlp_ratio(mlp),
-        "norm": _norm(norm),
+        "mlp_ratio": mlp_ratio(mlp.fc1_g if hasattr(mlp, "fc1_g") else mlp.fc1),
+        "norm": describe_norm(norm),
         "mlp": _mlp(mlp),
     }
-
-
-def _mlp_ratio(mlp: nn.Module) -> float:
-    first = mlp.fc1_g if hasattr(mlp, "fc1_g") else mlp.fc1
-    return (first.out_features + 0.5) / first.in_features  # the constructor truncates: half a unit of room
 
 
 def _mlp(mlp: nn.Module) -> dict[str, Any]:
     options = {"gate_last": mlp.gate_last} if hasattr(mlp, "gate_last") else {}
     return {"name": type(mlp).__name__, "act": type(mlp.act).__name__, "options": options}
-
-
-def _norm(norm: nn.Module) -> dict[str, Any]:
-    affine = getattr(norm, "weight", None) is not None
-    return {"name": type(norm).__name__, "eps": getattr(norm, "eps", None), "affine": affine}
-
-
-def _norm_layer(norm: dict[str, Any]) -> Any:
-    cls = resolve(norm["name"], nn.Module)
-    options = {} if norm["eps"] is None else {"eps": norm["eps"]}
-    if not norm["affine"]:  # timm's word, else torch's
-        options["affine" if "affine" in signature(cls).parameters else "elementwise_affine"] = False
-    return partial(cls, **options)
-
-
-def _class_name(module: nn.Module) -> str:
-    """timm's class that it is, or is derived from; saving checks that the two compute the same."""
-    return next(
-        cls.__name__
-        for cls in type(module).__mro__
-        if any(getattr(source, cls.__name__, None) is cls for source in SOURCES)
-    )
 
 
 def _block_class(block: nn.Module) -> dict[str, Any]:
@@ -166,22 +127,3 @@ def _block_class(block: nn.Module) -> dict[str, Any]:
         "name": type(block).__name__.removeprefix("Explicit").replace("ParallelBlock", "ParallelThingsBlock"),
         "options": options,
     }
-
-
-def _verify(module: nn.Module, config: dict[str, Any]) -> None:
-    with torch.device("meta"):
-        rebuilt = {name: tuple(p.shape) for name, p in construct(config).named_parameters()}
-    own = {name: tuple(p.shape) for name, p in module.named_parameters()}
-    own = {
-        name.replace(".parametrizations", "").removesuffix(".original"): shape for name, shape in own.items()
-    }
-    # Reparameterization gives a bias to layers and norms without one; loading does so too.
-    different = sorted(
-        name
-        for name, _ in set(rebuilt.items()) ^ set(own.items())
-        if name in rebuilt or f"{name.removesuffix('.bias')}.weight" not in rebuilt
-    )
-    if different:
-        raise VitqError(
-            f"this model was altered after it was built ({different[0]} differs), so it cannot be saved"
-        )

@@ -10,15 +10,11 @@ from torch import nn
 
 from ...common.errors import VitqError
 from ..base import FAMILIES, AttentionMaps, Family
-from ..site import WEIGHT, Heads, NormPair, Site, Unit
+from ..classifiers import linears_of
+from ..listing import linear_sites, mlp_sites, norm_role, product_sites, rescalable
+from ..site import Heads, NormPair, Site, Unit
 from . import config as vit_config
 from .blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
-from .head import is_known
-
-GELUS = ("GELU", "GELUTanh", "QuickGELU", "GeluTanh", "QuickGelu")
-
-
-MLP_LINEARS = ("fc1", "fc1_g", "fc1_x", "fc2")
 
 
 class ViT(Family):
@@ -45,7 +41,7 @@ class ViT(Family):
         found = _patch_embedding(module)
         for name, block in _named_blocks(module):
             found += _block_sites(name, block)
-        return found + [site for head in _classifiers(module) for site in _linear(head, "features")]
+        return found + [site for head in _classifiers(module) for site in linear_sites(head, "features")]
 
     def pairs(self, module: VisionTransformer) -> list[NormPair]:
         found = []
@@ -53,7 +49,7 @@ class ViT(Family):
             if isinstance(block, (ResPostBlock, ExplicitResPostBlock)):
                 continue  # its norms feed the residual stream, which nothing can rescale
             for norm, part, readers in _norms_and_readers(name, block):
-                if _rescalable(norm):
+                if rescalable(norm):
                     found.append(
                         NormPair(_name_of(module, norm), tuple(f"{part}.{reader}" for reader in readers))
                     )
@@ -135,26 +131,16 @@ def _heads(name: str, attention: ExplicitAttention) -> Heads:
     return Heads(f"{name}.qkv", f"{name}.proj", attention.num_heads, size, scores, values)
 
 
-def _linear(name: str, role: str) -> list[Site]:
-    return [Site(name, "input", role), Site(name, WEIGHT, "weight")]
-
-
 def _classifiers(module: VisionTransformer) -> list[str]:
-    """The linear layers that make the answer: heads, or those of a head that is a sequence of known parts."""
-    found = []
-    for name in ("head", "head_dist"):
-        head = getattr(module, name, None)
-        if isinstance(head, nn.Linear):
-            found.append(name)
-        elif isinstance(head, nn.Sequential) and is_known(head):
-            parts = head.named_modules(prefix=name)
-            found += [inner for inner, part in parts if isinstance(part, nn.Linear)]
-    return found
+    """The linear layers that make the answer."""
+    return [
+        inner for name in ("head", "head_dist") for inner in linears_of(name, getattr(module, name, None))
+    ]
 
 
 def _patch_embedding(module: VisionTransformer) -> list[Site]:
     projection = getattr(module.patch_embed, "proj", nn.Identity())
-    return [] if isinstance(projection, nn.Identity) else _linear("patch_embed.proj", "image")
+    return [] if isinstance(projection, nn.Identity) else linear_sites("patch_embed.proj", "image")
 
 
 def _parts(name: str, block: nn.Module) -> list[tuple[str, nn.Module, nn.Module]]:
@@ -168,51 +154,22 @@ def _parts(name: str, block: nn.Module) -> list[tuple[str, nn.Module, nn.Module]
 def _block_sites(name: str, block: nn.Module) -> list[Site]:
     sites = []
     for part, norm, module in _parts(name, block):
-        entry = "residual_stream" if isinstance(block, ExplicitResPostBlock) else _norm_role(norm)
+        entry = "residual_stream" if isinstance(block, ExplicitResPostBlock) else norm_role(norm)
         if isinstance(module, ExplicitAttention):
             sites += _attention_sites(part, module, entry)
         else:
-            sites += _mlp_sites(part, module, entry)
+            sites += mlp_sites(part, module, entry, "ViT")
     return sites
 
 
 def _attention_sites(name: str, attention: ExplicitAttention, entry: str) -> list[Site]:
-    gate = _linear(f"{name}.gate", entry) if attention.gate is not None else []
+    gate = linear_sites(f"{name}.gate", entry) if attention.gate is not None else []
     return [
         *gate,
-        *_linear(f"{name}.qkv", entry),
-        Site(f"{name}.matmul1", "input", "query"),
-        Site(f"{name}.matmul1", "input2", "key"),
-        Site(f"{name}.matmul2", "input", "post_softmax"),
-        Site(f"{name}.matmul2", "input2", "value"),
-        *_linear(f"{name}.proj", "attention_output"),
+        *linear_sites(f"{name}.qkv", entry),
+        *product_sites(name),
+        *linear_sites(f"{name}.proj", "attention_output"),
     ]
-
-
-def _mlp_sites(name: str, mlp: nn.Module, entry: str) -> list[Site]:
-    """Mlp, GluMlp and SwiGLU: every linear but the last (``fc2``) reads the entry."""
-    linears = [child for child, _ in mlp.named_children() if child in MLP_LINEARS]
-    if "fc2" not in linears:
-        raise VitqError(f"MLP class {type(mlp).__name__} of {name} is not one the ViT family knows")
-    sites = [site for linear in linears if linear != "fc2" for site in _linear(f"{name}.{linear}", entry)]
-    return sites + _linear(f"{name}.fc2", _hidden_role(mlp))
-
-
-def _hidden_role(mlp: nn.Module) -> str:
-    plain = not hasattr(mlp, "gate_last") and not hasattr(mlp, "fc1_g")
-    if plain and isinstance(mlp.norm, nn.Identity) and type(mlp.act).__name__ in GELUS:
-        return "post_gelu"
-    return "mlp_hidden"
-
-
-def _norm_role(norm: nn.Module) -> str:
-    if isinstance(norm, nn.Identity):
-        return "residual_stream"
-    return "post_layernorm" if _rescalable(norm) else "post_norm"
-
-
-def _rescalable(norm: nn.Module) -> bool:
-    return isinstance(norm, nn.LayerNorm) and norm.weight is not None
 
 
 def _norms_and_readers(name: str, block: nn.Module) -> list[tuple[nn.Module, str, list[str]]]:

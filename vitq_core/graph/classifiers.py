@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ...common.errors import VitqError
+from ..common.errors import VitqError
 
 # What a head may be made of: class → the attributes that its constructor takes.
 PARTS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -29,6 +29,16 @@ def is_known(head: nn.Module) -> bool:
     if type(head) is nn.Sequential:
         return all(map(is_known, head))
     return _class(head) in PARTS
+
+
+def linears_of(name: str, head: nn.Module | None) -> list[str]:
+    """The names of the linear layers in ``head``, called ``name``, that make the answer; none in a head of
+    parts that are not known."""
+    if isinstance(head, nn.Linear):
+        return [name]
+    if not isinstance(head, nn.Sequential) or not is_known(head):
+        return []
+    return [inner for inner, part in head.named_modules(prefix=name) if isinstance(part, nn.Linear)]
 
 
 def describe_head(head: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""Swin: timm's SwinTransformer."""
+
+from . import family  # registers "swin"
+
+__all__ = ["family"]
