@@ -44,15 +44,16 @@ class Question:
 class View:
     """One model's answer and reasons: `patches` [h, w], at least 0; `pixels` [H, W], of both signs.
 
+    Attention within windows makes no map of patches (None).
     A model without classes gives no answer: its reasons are those of the size of its features.
     """
 
     answer: tuple[str, float] | None
     target: tuple[str, float] | None
-    patches: Tensor
+    patches: Tensor | None
     pixels: Tensor
 
-    def map(self, kind: str) -> Tensor:
+    def map(self, kind: str) -> Tensor | None:
         return getattr(self, kind)
 
 
@@ -72,7 +73,12 @@ class Explained:
     def tensors(self) -> list[Tensor]:
         """All that it holds."""
         views = [self.full] if self.quantized is None else [self.full, self.quantized]
-        return [self.picture, *(view.map(kind) for view in views for kind in MAPS)]
+        maps = [view.map(kind) for view in views for kind in MAPS]
+        return [self.picture, *(each for each in maps if each is not None)]
+
+    def drawn(self, kind: str) -> str:
+        """The kind of map that is shown where this one is asked for."""
+        return next(each for each in (kind, *MAPS) if self.full.map(each) is not None)
 
     def similarity(self, kind: str) -> float | None:
         """Pearson's correlation of the two maps; None without a second one, or where one is flat."""
@@ -99,7 +105,8 @@ def view(model: Any, module: Any, image: Tensor, target: int | None, labels: Seq
             logits = module(image)[0].float()
         chosen = int(found.targets[0])
         answers = top(logits, labels, 1)[0], (name_of(chosen, labels), float(logits.softmax(-1)[chosen]))
-    return View(*answers, found.heatmaps[0], found.pixel_maps[0])
+    patches = None if found.heatmaps is None else found.heatmaps[0]
+    return View(*answers, patches, found.pixel_maps[0])
 
 
 def as_seen(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -28,12 +28,19 @@ LAYERS = {
     "mlp.fc2": "second MLP layer",
     "patch_embed.proj": "patch embedding",
     "head": "head",
+    "head.fc": "head",
+    "downsample.reduction": "patch merging",
 }
 BLOCK = re.compile(r"(?:.*\.)?blocks\.(\d+)\.(.+)")
+STAGE = re.compile(r"layers\.(\d+)\.((?:blocks|downsample)\..+)")
 
 
 def layer_name(dotted: str) -> str:
     """``block 4, attention scores`` of ``blocks.3.attn.matmul1``; what has no such name as it is."""
+    staged = STAGE.fullmatch(dotted)
+    if staged is not None:
+        number, rest = staged.groups()
+        return f"stage {int(number) + 1}, {layer_name(rest)}"
     inside = BLOCK.fullmatch(dotted)
     if inside is None:
         return LAYERS.get(dotted, dotted)

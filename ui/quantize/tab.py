@@ -255,7 +255,8 @@ class Page:
             picture = (
                 open_picture(which[0]) if where == "file" else outcome.reference.samples[which[1]].read()
             )
-            return over_each_other(self.bench.relevance.explain(question, picture), MAPS[0])
+            explained = self.bench.relevance.explain(question, picture)
+            return over_each_other(explained, explained.drawn(MAPS[0]))
         except Exception as error:  # the answers stand above all the same
             log.info("a picture could not be explained: %s", sentence(error))
             return divider.nothing()

@@ -220,6 +220,7 @@ class ExplainSection:
         return open_picture(which[0]) if where == "file" else self.pictures.sample(*which, cancel).read()
 
     def _shown(self, explained: Explained, kind: str, question: Question) -> Updates:
+        kind = explained.drawn(kind)
         return {
             self.verdict: relevance_html.comparison(explained, kind, question.name, question.truth),
             self.maps: relevance_html.maps(explained, kind),

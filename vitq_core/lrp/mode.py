@@ -54,10 +54,8 @@ MOVES = frozenset(
 COSTLY = frozenset(("linear", "matmul", "bmm", "mm", "softmax", "gelu", "layer_norm"))
 
 
-BIASES = (
-    "identity",
-    "add",
-)  # relevance passes by what is added to an attention's scores, or it has its share
+# Relevance passes by what is added to an attention's scores, or that has its share.
+BIASES = ("identity", "add")
 
 
 class Result(NamedTuple):

@@ -161,6 +161,8 @@ def test_a_cancelled_measuring_ends(page, held):
 def test_names_that_people_can_read() -> None:
     assert layer_name("blocks.3.attn.matmul1") == "block 4, attention scores"
     assert layer_name("image_encoder.blocks.0.mlp.lin1") == "block 1, mlp lin1"
+    assert layer_name("layers.1.blocks.0.mlp.fc1") == "stage 2, block 1, first MLP layer"
+    assert layer_name("layers.1.downsample.reduction") == "stage 2, patch merging"
     assert layer_name("head") == "head" and layer_name("stem.conv") == "stem.conv"
     assert tensor_name("post_softmax") == "attention probabilities"
     assert tensor_name("some_role") == "some role"
