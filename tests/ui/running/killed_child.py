@@ -47,7 +47,8 @@ def server(given: dict[str, Any]) -> None:
     os.dup2(log, 2)
     tiny = torch.load(given["model"], weights_only=False)
     vq.load_model = lambda model_id: tiny
-    workbench.OPENING = Path("nowhere")  # the stored result is of another model
+    workbench.OPENING = Path("nowhere")  # the stored result is of another model, as the examples are
+    workbench.examples = tuple
     http_server.INITIAL_PORT_VALUE = int(given["port"])  # Gradio read the environment long ago
     make = Workbench.make
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Nursery:
         assert self.ended() == -signal.SIGKILL
 
     def ended(self) -> int:
+        self.child = 0
         return int(self.process.stdout.readline())
 
 
@@ -84,8 +85,12 @@ def nursery() -> Iterator[Nursery]:
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        yield Nursery(process)
+        nursery = Nursery(process)
+        yield nursery
         process.stdin.close()
+        if nursery.child:  # of a test that has failed; the nursery waits for it
+            with suppress(ProcessLookupError):
+                os.kill(nursery.child, signal.SIGKILL)
 
 
 def test_a_server_killed_in_a_sweep_goes_on_with_it(nursery, home, model, tmp_path):
