@@ -41,7 +41,7 @@ REDRAWN = """([act, at, watched]) => new Promise(done => {
 PICK = "document.querySelectorAll('#gallery .thumbnail-item, #gallery button.thumbnail-lg')[at].click()"
 SLIDE = """
 const slider = document.querySelector('#look-alpha input[type=range]');
-slider.value = 2 + at;
+slider.value = 0.5 + at / 4;  // where values are: above them nothing changes
 slider.dispatchEvent(new Event('input', {bubbles: true}));
 """
 AXIS = "document.querySelectorAll('#tradeoffs-cost input')[1 - at % 2].click()"

@@ -200,9 +200,9 @@ class Page:
     def move(self, name: str, data: Data) -> Updates:
         """A slider was dragged: the tensor is quantized with that."""
         moved = {key: value for key, value in (data[self.moved] or {}).items() if key != APART.get(name)}
-        return self._drawn(data, {**moved, name: data[self.sliders[name]]}, lambda tried: {})
+        return self._drawn(data, {**moved, name: data[self.sliders[name]]}, self._rescaled)
 
-    def _drawn(self, data: Data, moved: dict[str, Any], place: Callable[[Attempt], Updates]) -> Updates:
+    def _drawn(self, data: Data, moved: dict[str, Any], also: Callable[[Attempt, str], Updates]) -> Updates:
         values = self.values(data)
         try:
             refuse(problems(values))
@@ -212,17 +212,26 @@ class Page:
             return {self.cards: markup.banner("error", "This cannot be.", sentence(error))}
         shares = self.shares(values)
         share = shares and shares[site.module]
-        magnitudes = figures.magnitudes(tried.values, site.role)
         return {
             self.where: view.where(str(site), site.role),
             self.cards: view.cards(tried, share),
             self.advice: markup.note(view.advice(site.role, tried, share, offered(tried))),
             self.histogram: figures.histogram(tried.values, tried.simulated, tried.levels, site.role),
-            self.magnitudes: gr.update(value=magnitudes, visible=magnitudes is not None),
-            self.ranges: figures.ranges(tried.values, site.role),
             self.moved: moved or None,
-            **place(tried),
+            **also(tried, site.role),
         }
+
+    def _values_drawn(self, tried: Attempt, role: str) -> Updates:
+        """The tensor itself, whatever rounds it."""
+        magnitudes = figures.magnitudes(tried.values, role)
+        return {
+            self.magnitudes: gr.update(value=magnitudes, visible=magnitudes is not None),
+            self.ranges: figures.ranges(tried.values, role),
+        }
+
+    def _rescaled(self, tried: Attempt, role: str) -> Updates:
+        """A slider changes the tensor itself only where it moves its scales into weights."""
+        return {} if tried.clip_k is None else self._values_drawn(tried, role)
 
     def _site(self, values: Mapping[str, Any]) -> Any:
         """The tensor on the page. Raises ValueError for what is none of the model."""
@@ -240,19 +249,20 @@ class Page:
             pictured(values), values["site"], values["method"], int(values["bits"]), checked
         )
 
-    def _placed(self, tried: Attempt) -> Updates:
+    def _placed(self, tried: Attempt, role: str) -> Updates:
         """Each slider shown where the quantizer has that option, at the value it has."""
         quantizer, has = tried.quantizer, offered(tried)
         now = {
             "alpha": getattr(quantizer, "alpha", None), "alpha_ratio": tried.kept,
             "log_base": getattr(quantizer, "base", None), "clip_k": tried.clip_k,
         }  # fmt: skip
-        return {
+        placed = {
             slider: gr.update(
                 visible=name in has, **({"value": round(float(now[name]), 4)} if name in has else {})
             )
             for name, slider in self.sliders.items()
         }
+        return {**self._values_drawn(tried, role), **placed}
 
     def all_layers(self, data: Data) -> Any:
         """Behind the redraw: the same options in every layer that reads such a tensor."""
