@@ -1,9 +1,9 @@
 """How far the studio's predictions of lost points are off, over stored runs; written to docs/prediction.json.
 
-    python -m tests.benchmarks.prediction --make
+    python -m tests.benchmarks.prediction --models demo-vit demo-vit-outliers
 
 Each run is predicted from the others of its model that were judged by the same pictures, as on the page. The
-runs are those in VITQ_HOME; with ``--make`` those that a sweep makes are made first where they are missing: 8
+runs are those in VITQ_HOME and those that come with the studio; with ``--make`` those that a sweep makes are made first where they are missing: 8
 to 2 bits everywhere, and bits by the budget between.
 """
 
@@ -50,7 +50,8 @@ def measured(bench: Workbench, model: str) -> dict:
     runs = learned_from(points)
     prediction = prediction_for(bench.affording.measure(Scoring(model)), runs)
     off = None if prediction is None else prediction.error
-    return {"runs": len(runs), "lost": sorted(lost for _, lost in runs), "off": off, "judged": JUDGED}
+    judged = points[0].record.asked.judged if points else 0
+    return {"runs": len(runs), "lost": sorted(lost for _, lost in runs), "off": off, "judged": judged}
 
 
 def main() -> None:
