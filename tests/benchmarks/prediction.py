@@ -3,8 +3,8 @@
     python -m tests.benchmarks.prediction --models demo-vit demo-vit-outliers
 
 Each run is predicted from the others of its model that were judged by the same pictures, as on the page. The
-runs are those in VITQ_HOME and those that come with the studio; with ``--make`` those that a sweep makes are made first where they are missing: 8
-to 2 bits everywhere, and bits by the budget between.
+runs are those in VITQ_HOME and those that come with the studio; with ``--make`` those that a sweep makes are
+made first where they are missing: 8 to 2 bits everywhere, and bits by the budget between.
 """
 
 from __future__ import annotations
