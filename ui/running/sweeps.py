@@ -140,10 +140,11 @@ class Sweeps:
 
     def seconds_before(self, plan_id: str) -> float | None:
         """About how long until it is this plan's turn; None where no run has ended yet that would say so."""
-        usual = mean(self._took) if self._took else None
-        seconds, now = [usual] * self.before(plan_id), self._now
-        if seconds and now is not None:
-            seconds[0] = _rest(now, usual)
+        with self._changed:
+            usual = mean(self._took) if self._took else None
+            seconds, now = [usual] * self.before(plan_id), self._now
+            if seconds and now is not None:
+                seconds[0] = _rest(now, usual)
         return None if None in seconds else sum(seconds)
 
     def under_way(self) -> int:
@@ -207,7 +208,8 @@ class Sweeps:
                 sweep.made.append(made)
                 took = time.monotonic() - sweep.begun
                 if took > AT_ONCE:
-                    self._took.append(took)
+                    with self._changed:
+                        self._took.append(took)
         if sweep.state == RUNNING and sweep.ended == sweep.total:
             self._ends(sweep, DONE)
 
