@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import gradio as gr
 import pytest
 import torch
 
@@ -12,8 +13,10 @@ from ui.activations import figures
 from ui.explaining.explained import MAPS, Question, over_each_other
 from ui.explaining.scoring import Scoring
 from ui.parts import bits_table, layer_maps
+from ui.parts.model_bar import ModelBar
 from ui.parts.settings import RunSettings
 from ui.relevance import markup
+from ui.relevance.tab import Page
 from ui.workbench import Workbench
 
 MODEL = "demo-vit"  # the name that the small model stands in for
@@ -51,6 +54,11 @@ def test_its_map_of_pixels_is_shown_whatever_is_asked_for(bench):
     assert "Likeness pixel by pixel" in text_of(markup.comparison(explained, "pixels", "a", None))
     assert markup.maps(explained, "pixels").count("<img") == 3
     assert over_each_other(explained, "pixels")["visible"]
+    with gr.Blocks():
+        explain = Page(bench, ModelBar()).explain
+    for kind in MAPS:
+        shown = explain._shown(explained, kind, Question(MODEL, ()))[explain.maps]
+        assert (markup.NO_PATCHES in text_of(shown)) == (kind == "patches")
 
 
 def test_its_layers_have_scores_bits_and_maps(bench, scores):

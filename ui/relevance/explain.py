@@ -220,10 +220,11 @@ class ExplainSection:
         return open_picture(which[0]) if where == "file" else self.pictures.sample(*which, cancel).read()
 
     def _shown(self, explained: Explained, kind: str, question: Question) -> Updates:
-        kind = explained.drawn(kind)
+        asked, kind = kind, explained.drawn(kind)
+        instead = "" if kind == asked else markup.note(relevance_html.NO_PATCHES)
         return {
             self.verdict: relevance_html.comparison(explained, kind, question.name, question.truth),
-            self.maps: relevance_html.maps(explained, kind),
+            self.maps: instead + relevance_html.maps(explained, kind),
             self.divider: over_each_other(explained, kind),
         }
 

@@ -13,6 +13,7 @@ from ..parts import markup, overlay, steps
 # Correlations of maps of patches from which a sentence says so. Single pixels of two models hardly correlate.
 ALIKE, DIFFERENT = 0.9, 0.5
 NOT_YET = "Quantize it, and the quantized model's map appears here."
+NO_PATCHES = "Attention within windows makes no map of patches, so this is the map of pixels."
 FEATURES = "what its features depend on"
 NAMELESS = "This model names nothing: the map shows what its features depend on."
 KINDS = {"patches": "patch by patch", "pixels": "pixel by pixel"}
