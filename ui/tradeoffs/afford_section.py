@@ -108,7 +108,10 @@ class AffordSection:
         self.run.connect(self.asked, self.outputs, self._validate, lambda data: str(data[model]))
         bar = self.runs.bar
         tab.select(self.open, self.asked, self.outputs, **LIGHT)
-        model.change(bar.while_open(tab, self.forget), self.asked | {bar.tab}, self.outputs, **LIGHT)
+        gr.on(
+            bar.changes, bar.while_open(tab, self.forget), self.asked | {bar.tab}, self.outputs,
+            trigger_mode="always_last", **LIGHT,
+        )  # fmt: skip
         for slider, handler in ((self.size, self.by_size), (self.loss, self.by_loss)):
             slider.input(handler, self.asked, self.outputs, trigger_mode="always_last", **LIGHT)
         gr.on(
@@ -139,7 +142,7 @@ class AffordSection:
         return gr.skip() if same else self.forget(data, request)
 
     def forget(self, data: Data, request: gr.Request) -> Updates:
-        """Another model was chosen: what was measured of it before is there at once."""
+        """Another model or other pictures were chosen: what was measured of it before is there at once."""
         values = self.runs.values(data)
         if not data_problems(values) and self.bench.affording.known(pictured(values)) is not None:
             return self._opened(data, self.runs.owner(request))

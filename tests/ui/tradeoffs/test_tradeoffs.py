@@ -223,6 +223,22 @@ def test_a_check_of_what_cannot_be_is_a_sentence(page, held, field):
             handler({**ready, runs.fields[field]: value}, ME)
 
 
+def test_a_budget_is_about_the_pictures_that_the_bar_names(bench, held):
+    with gr.Blocks() as studio, gr.Tab("Trade-offs") as tab:
+        page = Page(bench, ModelBar())
+        page.connect(tab)
+    afford, fields = page.afford, page.runs.fields
+    followed = [event for event in studio.fns.values() if {*afford.outputs} == {*event.outputs}]
+    heard = {(component, name) for event in followed for component, name in event.targets}
+    for field in ("model", "pictures", "uploads", "seed"):
+        assert (fields[field]._id, "change") in heard
+    mine = {component: GOOD[name] for name, component in fields.items()} | {afford.budget: [4.0, []]}
+    mine |= {page.runs.guess: None, page.runs.cost: "size", afford.pinned: [], afford.pin_bits: 8}
+    afford.measure(mine, lambda done, said: None, Job())
+    assert afford.forget(mine, ME)[afford.sliders]["visible"]
+    assert not afford.forget({**mine, fields["seed"]: 5}, ME)[afford.sliders]["visible"]
+
+
 def test_the_sizes_slider_follows_the_loss_that_was_asked_for(page, bench, swept):
     afford = page.afford
     afford.measure(swept, lambda done, said: None, Job())
