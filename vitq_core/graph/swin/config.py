@@ -59,10 +59,8 @@ def construct(config: dict[str, Any]) -> swin.SwinTransformer:
     cls = resolve(arguments.pop("class"), swin.SwinTransformer, SOURCES)
     norm, fc = arguments.pop("norm"), arguments.pop("fc", None)
     windows = arguments.pop("window_size")
-    if windows.count(windows[0]) == len(
-        windows
-    ):  # of two stages timm 1.0.26 takes two for a height and a width
-        windows = windows[0]
+    if all(window == windows[0] for window in windows):
+        windows = windows[0]  # of two stages timm 1.0.26 takes two for a height and a width
     module = cls(
         **arguments,
         window_size=windows,
