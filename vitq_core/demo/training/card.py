@@ -17,7 +17,7 @@ CARD = """# {model}
 
 {about}
 
-- **Architecture**: timm `{architecture}` with {model_args}; class token; {names} classes.
+- **Architecture**: timm `{architecture}` with {model_args}; {pooled}; {names} classes.
 - **Held-out accuracy**: {accuracy:.2%} top-1 on {held_out:,} pictures that training never saw, measured after
   rounding the weights to fp16 (95 % confidence: ±{margin:.2%}).
 - **Training**: {train:,} pictures, {epochs:.1f} epochs in {minutes:.0f} minutes on {threads} CPU thread(s),
@@ -56,6 +56,7 @@ def write_card(folder: Path, config: TrainConfig, result: Result) -> None:
         about=task.about,
         architecture=task.architecture,
         model_args=", ".join(f"{k} {v}" for k, v in task.model_args.items()),
+        pooled=task.pooled,
         names=task.num_classes,
         margin=1.96 * (result.accuracy * (1 - result.accuracy) / result.held_out) ** 0.5,
         threads=config.threads,

@@ -18,18 +18,20 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     half = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
-    config = _config(architecture, model_args, names, norm)
+    config = _config(model, architecture, model_args, names, norm)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _config(architecture: str, model_args: dict, names: tuple[str, ...], norm: tuple) -> dict:
+def _config(
+    model: nn.Module, architecture: str, model_args: dict, names: tuple[str, ...], norm: tuple
+) -> dict:
     mean, std = norm
     size = model_args["img_size"]
     return {
         "architecture": architecture,
         "num_classes": len(names),
-        "num_features": model_args["embed_dim"],
-        "global_pool": "token",
+        "num_features": model.num_features,
+        "global_pool": model.global_pool,
         "model_args": model_args,
         "label_names": list(names),
         "pretrained_cfg": {
@@ -43,8 +45,8 @@ def _config(architecture: str, model_args: dict, names: tuple[str, ...], norm: t
             "std": list(std),
             "num_classes": len(names),
             "pool_size": None,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
+            "first_conv": model.pretrained_cfg["first_conv"],
+            "classifier": model.pretrained_cfg["classifier"],
         },
     }
 

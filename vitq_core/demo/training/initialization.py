@@ -1,4 +1,4 @@
-"""Initialization that lets a small ViT learn fast from few pictures.
+"""Initialization that lets a small ViT or Swin learn fast from few pictures.
 
 Attention starts the way trained transformers look (mimetic initialization, Trockman & Kolter, arXiv
 2305.09828): queries times keys close to a multiple of the identity, values times projection close to minus
@@ -8,18 +8,21 @@ attends to those near it.
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def initialize(model: VisionTransformer) -> None:
-    """Set the position embedding and all attention weights of `model` in place, from torch's random state."""
-    grid_h, grid_w = model.patch_embed.grid_size
+def initialize(model: nn.Module) -> None:
+    """Set the position embedding, where there is one, and all attention weights of a ViT or Swin in place,
+    from torch's random state.
+    """
     with torch.no_grad():
-        prefix = model.num_prefix_tokens
-        model.pos_embed[:, :prefix] = 0
-        model.pos_embed[:, prefix:] = sincos_positions(grid_h, grid_w, model.embed_dim)
-        for block in model.blocks:
-            _initialize_attention(block.attn)
+        if isinstance(model, VisionTransformer):
+            prefix = model.num_prefix_tokens
+            model.pos_embed[:, :prefix] = 0
+            model.pos_embed[:, prefix:] = sincos_positions(*model.patch_embed.grid_size, model.embed_dim)
+        for module in model.modules():
+            if hasattr(module, "qkv"):
+                _initialize_attention(module)
 
 
 def sincos_positions(height: int, width: int, dim: int) -> Tensor:
@@ -32,11 +35,11 @@ def sincos_positions(height: int, width: int, dim: int) -> Tensor:
     return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
 
 
-def _initialize_attention(attn: torch.nn.Module) -> None:
+def _initialize_attention(attn: nn.Module) -> None:
     dim = attn.proj.in_features
     queries, keys = [], []
     for _ in range(attn.num_heads):
-        query, key = _factors(_noisy_identity(dim, 0.7, 0.7), attn.head_dim)
+        query, key = _factors(_noisy_identity(dim, 0.7, 0.7), dim // attn.num_heads)
         queries.append(query)
         keys.append(key)
     value, projection = _factors(_noisy_identity(dim, 0.4, -0.4), dim)

@@ -74,4 +74,4 @@ def optimizers(
 
 
 def _is_embedding(name: str) -> bool:
-    return any(word in name for word in ("embed", "token", "rel_pos"))
+    return any(word in name for word in ("embed", "token", "rel_pos", "relative_position"))

@@ -1,4 +1,4 @@
-"""The two things a bundled model can be trained for, as data."""
+"""What a bundled model can be trained for, as data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ Pair = tuple[PictureSet, PictureSet]
 class Task:
     """What to learn and with which model: a registered timm architecture and the arguments that reshape it.
 
-    `about` introduces the model to its users. `norm` is (mean, std) of pixels in 0..1; `shift` the
+    `about` introduces the model to its users, `pooled` says what its head reads. Where all blocks need the
+    whole map, it cannot learn with `drops_patches`. `norm` is (mean, std) of pixels in 0..1; `shift` the
     augmentation's largest shift in pixels; `load(out, data)` gives the training and the held-out pictures.
     """
 
@@ -32,6 +33,8 @@ class Task:
     norm: tuple
     shift: int
     load: Callable[[Path, str | None], Pair]
+    pooled: str = "class token"
+    drops_patches: bool = True
 
 
 def _load_cifar10(out: Path, data: str | None) -> Pair:
@@ -79,6 +82,32 @@ TASKS = {
         norm=((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         shift=6,
         load=_load_scenes,
+    ),
+    "scenes-swin": Task(
+        model="demo-swin",
+        about=(
+            "A small Swin with the four stages of the large ones: windows of 4×4, every second block\n"
+            "shifted, heads of 32 channels, and a last stage whose map is one window. It names the main\n"
+            "object of a synthetic scene (64×64, drawn by `vitq_core.demo.scenes`). Trained from scratch for\n"
+            "VitQ Studio, on no photographs and from no other weights; its scenes are those of seed 1, the\n"
+            "held-out ones those of seed 2."
+        ),
+        num_classes=len(LABELS),
+        architecture="swin_tiny_patch4_window7_224",
+        model_args={
+            "img_size": 64,
+            "patch_size": 2,
+            "window_size": 4,
+            "embed_dim": 32,
+            "depths": [2, 2, 4, 2],
+            "num_heads": [1, 2, 4, 8],
+            "drop_path_rate": 0.0,
+        },
+        norm=((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        shift=6,
+        load=_load_scenes,
+        pooled="mean of the last map",
+        drops_patches=False,
     ),
     "cifar10": Task(
         model="cifar10-vit",

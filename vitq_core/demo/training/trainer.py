@@ -49,6 +49,8 @@ class TrainConfig(LoopConfig):
             self.check_share(name)
         if self.patch_labels and self.patch_drop:
             raise ValueError("patch_labels needs all patches; set patch_drop to 0")
+        if self.patch_drop and not TASKS[self.task].drops_patches:
+            raise ValueError(f"{self.task} needs all patches; set patch_drop to 0")
 
 
 class Trainer(Loop):
@@ -64,11 +66,9 @@ class Trainer(Loop):
         initialize(self.model)
         if config.start:
             self.model.load_state_dict(load(Path(config.start)).state_dict())
-        self.patch_head = nn.Linear(self.model.embed_dim, len(train.names) + 1)
+        self.patch_head = nn.Linear(self.model.num_features, len(train.names) + 1)
         parts = {"model": self.model, "patch_head": self.patch_head}
-        blocks = self.model.blocks.named_parameters(prefix="model.blocks")
-        matrices = [name for name, parameter in blocks if parameter.ndim == 2]
-        learning = optimizers(parts, matrices, config.lr, config.weight_decay)
+        learning = optimizers(parts, _matrices(self.model), config.lr, config.weight_decay)
         super().__init__(config, parts, learning, out)
         self._indices = self._batches()
 
@@ -119,11 +119,15 @@ class Trainer(Loop):
         return augment(torch.cat(layers, 1), self.task.shift, generator).split([3, len(layers) - 1], 1)
 
     def _patch_loss(self, tokens: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of naming patches: the label where the mask covers 40 % of one, else background."""
-        covered = F.avg_pool2d(masks.float() / 255, self.model.patch_embed.patch_size).flatten(1) > 0.4
+        """Cross-entropy of naming the cells of the last map [B, H, W, C], or of tokens [B, N, C] in the order
+        of patches: the label where the mask covers 40 % of one, else background.
+        """
+        is_map = tokens.ndim == 4
+        grid = tokens.shape[1:3] if is_map else self.model.patch_embed.grid_size
+        cells = tokens.flatten(1, 2) if is_map else tokens[:, self.model.num_prefix_tokens :]
+        covered = F.adaptive_avg_pool2d(masks.float() / 255, grid).flatten(1) > 0.4
         target = torch.where(covered, labels[:, None], len(self.train.names))
-        logits = self.patch_head(tokens[:, self.model.num_prefix_tokens :])
-        return F.cross_entropy(logits.flatten(0, 1).float(), target.flatten())
+        return F.cross_entropy(self.patch_head(cells).flatten(0, 1).float(), target.flatten())
 
     def follow_schedule(self) -> None:
         """Also set the patches kept."""
@@ -141,6 +145,11 @@ class Trainer(Loop):
 
 def build(task: Task, num_classes: int, patch_drop: float = 0.0) -> nn.Module:
     """An untrained model of the task's shape."""
-    return timm.create_model(
-        task.architecture, num_classes=num_classes, patch_drop_rate=patch_drop, **task.model_args
-    )
+    dropping = {"patch_drop_rate": patch_drop} if task.drops_patches else {}
+    return timm.create_model(task.architecture, num_classes=num_classes, **dropping, **task.model_args)
+
+
+def _matrices(model: nn.Module) -> list[str]:
+    """The weights of the linear layers before the head, as parts of `model`."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [f"model.{name}.weight" for name in linear if not name.startswith("head")]
