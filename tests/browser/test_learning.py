@@ -98,6 +98,32 @@ def test_results_compare_every_module_before_and_after(learned):
     expect(table).to_contain_text(re.compile("reconstructed|kept as it was"))
 
 
+def test_the_number_of_pictures_follows_the_effort_unless_a_person_chose_it(page):
+    count, effort = page.locator("#calibration input"), page.locator("#effort")
+    for name, asked in (("Quick", "128"), ("Standard", "512"), ("None", "32"), ("Quick", "128")):
+        effort.get_by_label(name, exact=True).check()
+        expect(count).to_have_value(asked)
+    count.fill("100")
+    effort.get_by_label("Standard", exact=True).check()
+    expect(page.locator(".vq-chosen").first).to_contain_text("Standard")
+    expect(count).to_have_value("100")
+
+
+def test_a_number_typed_while_the_server_is_busy_stays(page):
+    open_options(page)
+    held = []
+    page.route("**/gradio_api/**", lambda request: held.append(request))
+    page.locator("#effort").get_by_label("Quick", exact=True).check()
+    expect(page.locator("#calibration input")).to_have_value("128")
+    expect(page.locator("#iterations textarea, #iterations input")).to_be_enabled()
+    page.locator("#calibration input").fill(ENOUGH)
+    page.unroute("**/gradio_api/**")
+    for request in held:
+        request.continue_()
+    expect(page.locator(".vq-chosen").first).to_contain_text("Quick")
+    expect(page.locator("#calibration input")).to_have_value(ENOUGH)
+
+
 def test_another_effort_makes_the_result_stale(learned):
     learned.locator("#effort").get_by_label("None", exact=True).check()
     expect(learned.locator("#status")).to_contain_text("The settings changed.")

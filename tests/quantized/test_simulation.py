@@ -1,6 +1,7 @@
 """Quantizers hang on the model and come down again; weights are quantized once; gradients pass."""
 
 from copy import deepcopy
+from io import BytesIO
 
 import pytest
 import torch
@@ -152,3 +153,19 @@ def test_macs_and_params_are_counted_by_hand(model, images) -> None:
     for name, (macs, params) in expected.items():
         assert (layers[name].macs, layers[name].params) == (macs, params), name
     assert len(layers) == 2 + 2 * 6
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        lambda module, x: torch.export.export(module, (x,)),
+        torch.jit.trace,
+        lambda module, x: torch.onnx.export(module, (x,), BytesIO(), dynamo=False),
+    ],
+    ids=["export", "trace", "onnx"],
+)
+def test_what_records_it_as_float_arithmetic_is_told_so(model, images, export) -> None:
+    result = vq.quantize(model, images, "minmax")
+    with pytest.raises(vq.VitqError, match="cannot be exported yet"):
+        export(result.model, images[:1])
+    result.model(images)  # and it still runs

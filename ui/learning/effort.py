@@ -1,5 +1,6 @@
 """How much a run learns after calibrating: the choice, what it means, and how long it may take."""
 
+import json
 from html import escape
 from typing import Any
 
@@ -56,15 +57,21 @@ def follow_effort(fields: Fields, note: gr.HTML) -> None:
         [model.change, effort.change, iterations.change],
         efforts_list, [model, effort, iterations], note, trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
-    counted = [iterations, fields["calibration"]]
-    effort.change(_effort_chosen, [effort, fields["calibration"]], counted, **LIGHT)
+    count = fields["calibration"]
+    effort.change(None, [effort, count], [iterations, count], js=_follow_script(), **LIGHT)
 
 
-def _effort_chosen(effort: Any, calibration: Any) -> tuple[Any, Any]:
-    """A number of pictures that some effort asks for follows the effort; one that a person chose stays."""
-    follows = calibration in [pictures_for(name) for name in EFFORT_NAMES]
-    count = pictures_for(effort) if follows else gr.skip()
-    return gr.update(interactive=effort != NO_EFFORT), count
+def _follow_script() -> str:
+    """A number of pictures that some effort asks for follows the effort; one that a person chose stays.
+
+    In the browser: a server's answer could arrive after another number was typed, and would undo it.
+    """
+    asked = json.dumps({name: pictures_for(name) for name in EFFORT_NAMES})
+    return f"""(effort, count) => {{
+        const asked = {asked}
+        const steps = {{__type__: 'update', interactive: effort !== {json.dumps(NO_EFFORT)}}}
+        return [steps, Object.values(asked).includes(count) ? asked[effort] : count]
+    }}"""
 
 
 def pictures_for(effort: Any) -> int:

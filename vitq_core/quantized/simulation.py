@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..common.errors import VitqError
 from ..graph.base import Family
 from ..graph.prepared import PreparedModel
 from ..graph.site import WEIGHT, Layer, Site
@@ -61,13 +62,25 @@ class InputQuantizers(nn.ModuleList):
 
 
 def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Forward pre-hook: every input through its quantizer, once that is fitted."""
+    """Forward pre-hook: every input through its quantizer, once that is fitted. VitqError where torch records
+    what is computed, to export it."""
+    refuse_recording()
     quantizers = layer.input_quantizers
     simulated = [
         quantizer(x, overwrite) if quantizer.fitted else x
         for quantizer, x, overwrite in zip(quantizers, inputs, quantizers.overwrite, strict=False)
     ]
     return (*simulated, *inputs[len(quantizers) :])
+
+
+def refuse_recording() -> None:
+    """Rounding that is recorded as float arithmetic would pass for an integer model, and be none."""
+    exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # not in the oldest torch
+    if torch.jit.is_tracing() or exporting():
+        raise VitqError(
+            "a quantized model cannot be exported yet, by torch.export, torch.jit or torch.onnx; "
+            "save_quantized writes it to a folder that load_quantized reads"
+        )
 
 
 @dataclass

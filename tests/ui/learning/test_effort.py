@@ -34,18 +34,6 @@ def test_guesses_are_spoken_roughly(seconds, said):
     assert effort.spoken(seconds) == said
 
 
-@pytest.mark.parametrize("before", [32, 128, 512])
-def test_the_number_of_pictures_follows_the_effort(before):
-    usable, count = effort._effort_chosen("standard", before)
-    assert usable["interactive"]
-    assert count == EFFORTS["standard"].pictures
-    assert effort._effort_chosen("none", before)[1] == effort.FEW_PICTURES
-
-
-def test_a_number_of_pictures_that_a_person_chose_stays():
-    assert effort._effort_chosen("standard", 100)[1] != EFFORTS["standard"].pictures
-
-
 @pytest.mark.parametrize("name", list(vq.RECIPES))
 def test_a_method_published_with_learning_says_when_it_lacks_it(name):
     lacks = "only a part of this method" in recipe_sentence(name, "none")

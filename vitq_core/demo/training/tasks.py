@@ -88,9 +88,9 @@ TASKS = {
         about=(
             "A small Swin with the four stages of the large ones: windows of 4×4, every second block\n"
             "shifted, heads of 32 channels, and a last stage whose map is one window. It names the main\n"
-            "object of a synthetic scene (64×64, drawn by `vitq_core.demo.scenes`). Trained from scratch for\n"
-            "VitQ Studio, on no photographs and from no other weights; its scenes are those of seed 1, the\n"
-            "held-out ones those of seed 2."
+            "object of a synthetic scene (64×64, drawn by `vitq_core.demo.scenes`). Trained from scratch\n"
+            "for VitQ Studio, on no photographs and from no other weights; its scenes are those of seed 1,\n"
+            "the held-out ones those of seed 2."
         ),
         num_classes=len(LABELS),
         architecture="swin_tiny_patch4_window7_224",
