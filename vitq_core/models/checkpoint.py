@@ -18,6 +18,8 @@ from .checkpoints.positions import size_of_positions
 from .checkpoints.timm_config import Described, described, read_config
 from .checkpoints.timm_weights import filled
 from .hub import CONFIG, PICKLED, WEIGHTS
+from .huggingface.config import is_of_transformers
+from .huggingface.load import read_transformers
 from .model import check_size, checked_labels, fixed_size, wrap_model
 
 FILES = (WEIGHTS, PICKLED, "pytorch_model.bin")  # of a folder's weights, the first that is there
@@ -48,6 +50,8 @@ def read_checkpoint(folder: Path, name: str, given: Given, file: Path | None = N
         return _undescribed(file or weights_in(folder, name), name, given)
     config = read_config(folder, name)
     path = file or weights_in(folder, name)
+    if is_of_transformers(config):
+        return _of_transformers(config, path, name, given)
     return _of_timm(config, path, name, given)
 
 
@@ -77,6 +81,11 @@ def _of_timm(config: Mapping[str, Any], path: Path, name: str, given: Given) -> 
     except (ValueError, TypeError, KeyError) as error:
         raise VitqError(f"the {CONFIG} of {name} cannot be used: {error}") from error
     return completed(module, preprocessing, labels, given, found.notes)
+
+
+def _of_transformers(config: Mapping[str, Any], path: Path, name: str, given: Given) -> Checkpoint:
+    module, preprocessing, labels, notes = read_transformers(config, path, name, where(path, name), given)
+    return completed(module, preprocessing, labels, given, notes)
 
 
 def completed(

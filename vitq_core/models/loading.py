@@ -71,8 +71,8 @@ def _load(model_id: str | Path, given: Given, monitor: Monitor) -> Model:
     info, published = find_model(str(model_id)), published_as(str(model_id))
     if info is not None and given.named():
         raise ValueError(
-            f"{info.id} says itself what it is; leave out {', '.join(given.named())}, which are for files and "
-            "folders of your own"
+            f"{info.id} says itself what it is; leave out {', '.join(given.named())}, which are for files "
+            "and folders of your own"
         )
     if published is not None:
         return _load_published(published, info, monitor)

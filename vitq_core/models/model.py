@@ -119,9 +119,7 @@ def sam_model(module: Sam, info: ModelInfo) -> Model:
 def refuse_for_sam(**given: Any) -> None:
     """ValueError for what is `given` beside its defaults, or None, and does not apply to a `Sam`."""
     # By identity: what was given may be an array, whose == is no yes or no.
-    unused = [
-        name for name, value in given.items() if value is not None and value is not DEFAULTS.get(name)
-    ]
+    unused = [name for name, value in given.items() if value is not None and value is not DEFAULTS.get(name)]
     if unused:
         raise ValueError(
             f"Segment Anything has no classes and prepares pictures itself; leave out {', '.join(unused)}"
@@ -170,8 +168,8 @@ def _check_channels(module: nn.Module) -> None:
     channels = getattr(module, "in_chans", 3)
     if channels != 3:
         raise ValueError(
-            f"the model takes pictures of {channels} channels, and a Model prepares RGB pictures (3 channels); "
-            f"quantize the module itself with tensors [N, {channels}, height, width]"
+            f"the model takes pictures of {channels} channels, and a Model prepares RGB pictures (3 channels);"
+            f" quantize the module itself with tensors [N, {channels}, height, width]"
         )
 
 

@@ -1,1 +1,1 @@
-"""Files of classifiers and feature models: which tensors they hold, and whether all of them are the model's."""
+"""Files of classifiers and feature models: which tensors they hold, and whether all are the model's."""

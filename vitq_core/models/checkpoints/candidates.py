@@ -18,7 +18,7 @@ _MODULES = {"vit": ("vision_transformer", "deit"), "swin": ("swin_transformer",)
 
 
 def candidates(guess: Guess, table: Table) -> tuple[str, ...]:
-    """Architectures that `table` fits, at its own picture size and number of classes; the plainest name first.
+    """Architectures that `table` fits at its own picture size and number of classes, the plainest name first.
 
     Shapes show neither how many heads there are nor which activation: the name must be the right one.
     """
@@ -35,7 +35,9 @@ def _alike(guess: Guess) -> list[str]:
     """Of that patch size and width."""
     part = f"patch{guess.patch_size}"
     names = (name for module in _MODULES[guess.family] for name in timm.list_models(module=module))
-    ranked = sorted((name for name in names if part in name.split("_")), key=lambda name: name.split("_patch")[0])
+    ranked = sorted(
+        (name for name in names if part in name.split("_")), key=lambda name: name.split("_patch")[0]
+    )
     groups = (sorted(group, key=lambda name: _rank(name, guess)) for _, group in _by_size(ranked))
     members = [name for group in groups if _width(group[0]) == guess.width for name in group]
     return sorted(members, key=lambda name: _rank(name, guess))
@@ -57,7 +59,9 @@ def _width(name: str) -> int | None:
     """Of one block, which takes a tenth of the time; None where it cannot be built so."""
     shorter = {"depths": (1, 1)} if name.startswith("swin") else {"depth": 1}
     try:
-        return outlined(Described(name, shorter, None, None, name).build(), name).patch_embed.proj.out_channels
+        return outlined(
+            Described(name, shorter, None, None, name).build(), name
+        ).patch_embed.proj.out_channels
     except (VitqError, AttributeError):
         return None
 

@@ -58,16 +58,20 @@ def best_fit(tables: Iterable[Table], outline: nn.Module) -> Fit:
 
 
 def _fits(table: Table, outline: nn.Module) -> Iterable[Fit]:
-    """As it is, and then as timm's filter turns an original's names and another grid's positions into its own."""
+    """As it is, then as timm's filter makes an original's names and another grid's positions its own."""
     for prefix in prefixes(table.tensors, outline.state_dict().keys()):
         inside = {k.removeprefix(prefix): v for k, v in table.tensors.items() if k.startswith(prefix)}
         outside = [key for key in table.tensors if not key.startswith(prefix)]
         for tensors in (inside, _as_timm_names(inside, outline)):
             if tensors is not None:
-                yield _compared(Fit(table, prefix, tensors, (), (), (), ()), inside, outside, outline)
+                yield compared(Fit(table, prefix, tensors, (), (), (), ()), inside, outside, outline)
 
 
-def _compared(fit: Fit, inside: Tensors, outside: list[str], outline: nn.Module) -> Fit:
+def compared(fit: Fit, inside: Tensors, outside: list[str], outline: nn.Module) -> Fit:
+    """`fit` with what is wrong with its tensors for `outline`.
+
+    `inside`: the tensors before a conversion, `outside`: names that were not looked at.
+    """
     expected = {name: tuple(value.shape) for name, value in outline.state_dict().items()}
     known = {name: value for name, value in fit.tensors.items() if name in expected}
     beside = [*_lost(inside, fit.tensors), *(name for name in fit.tensors if name not in expected), *outside]

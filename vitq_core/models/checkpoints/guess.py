@@ -13,8 +13,10 @@ _HEADS = ("head.weight", "head.fc.weight")
 
 @dataclass(frozen=True)
 class Guess:
-    """`family` is "vit" or "swin"; `depth` in blocks, of a Swin by stage; `size` (height, width) in pixels, where
-    positions show it; `classes` is 0 without a head. `prefix` stands before every name."""
+    """`family` is "vit" or "swin"; `depth` in blocks, of a Swin by stage; `classes` is 0 without a head.
+
+    `size` is (height, width) in pixels, where positions show it. `prefix` stands before every name.
+    """
 
     family: str
     prefix: str
@@ -30,7 +32,9 @@ class Guess:
         kind = {"vit": "a vision transformer", "swin": "a Swin transformer"}[self.family]
         blocks = " + ".join(map(str, self.depth))
         head = f"{self.classes:,} classes" if self.classes else "no head"
-        return f"{kind} with patches of {self.patch_size} pixels, width {self.width}, {blocks} blocks and {head}"
+        return (
+            f"{kind} with patches of {self.patch_size} pixels, width {self.width}, {blocks} blocks and {head}"
+        )
 
 
 def guessed(tensors: Mapping[str, Tensor]) -> Guess | None:

@@ -9,9 +9,12 @@ TRIED = 4  # prefixes
 _ALWAYS = r"(^|\.)(relative_position_index|relative_coords_table|attn_mask|mask_token)$|^decoder(_\w+)?(\.|$)"
 # (a name that shows it, names that are then left out)
 _THEN = (
-    (r"visual\.", r"^(text|transformer|token_embedding|positional_embedding|ln_final|text_\w+|logit_\w+)(\.|$)"),
+    (
+        r"visual\.",
+        r"^(text|transformer|token_embedding|positional_embedding|ln_final|text_\w+|logit_\w+)(\.|$)",
+    ),
     (r"last_layer\.weight_[gv]$", r"^(dino_|ibot_)?head\.(mlp|last_layer)\."),
-)  # fmt: skip
+)
 
 
 def prefixes(names: Iterable[str], expected: Collection[str]) -> list[str]:

@@ -14,7 +14,7 @@ from .timm_config import Described
 
 
 def size_of_positions(path: Path, name: str, asked: Described) -> Described:
-    """`asked` with the picture size that the position embeddings at `path` are for, and pooled as its norms say.
+    """`asked` with the picture size that the positions at `path` are for, and pooled as its norms say.
 
     A norm called `fc_norm` in place of `norm` is what timm makes for the average of the patches. Raises
     VitqError for a file without tensors.

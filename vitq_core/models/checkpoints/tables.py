@@ -11,7 +11,12 @@ from ...common.errors import VitqError
 
 DEPTH = 3  # tables within tables: {"ema": {"module": {…}}}
 TRAINING = re.compile(r"optim|sched|scaler|loss|callback")  # what only going on with a training needs
-AVERAGED = {"ema", "teacher", "swa", "averaged"}  # copies kept beside the trained weights, and used in their place
+AVERAGED = {
+    "ema",
+    "teacher",
+    "swa",
+    "averaged",
+}  # copies kept beside the trained weights, and used in their place
 USUAL = ("", "model", "state_dict", "model_state_dict", "module")
 
 

@@ -30,6 +30,13 @@ class Described:
     classes: int | None
     source: str
 
+    @property
+    def what(self) -> str:
+        """The model in words."""
+        return (
+            f"{self.architecture} as {'timm builds it' if self.pretrained is None else f'its {CONFIG} says'}"
+        )
+
     def build(self, **changes: Any) -> Build:
         """What makes the model, without its weights; `changes` replace arguments."""
         arguments = {**self.arguments, **changes}
@@ -75,9 +82,13 @@ def _pretrained(config: Mapping[str, Any], arguments: dict[str, Any], name: str)
     nested = "pretrained_cfg" in config
     found = {"label_names": config["labels"]} if "labels" in config and not nested else {}
     found |= _table(config, "pretrained_cfg", name) if nested else config
-    found |= {key: config[key] for key in ("num_classes", "label_names", "label_descriptions") if key in config}
+    found |= {
+        key: config[key] for key in ("num_classes", "label_names", "label_descriptions") if key in config
+    }
     found = {key: value for key, value in found.items() if key in _FIELDS}
-    if any(arguments.get(key) == value for key, value in (("dynamic_img_size", True), ("strict_img_size", False))):
+    if any(
+        arguments.get(key) == value for key, value in (("dynamic_img_size", True), ("strict_img_size", False))
+    ):
         found["fixed_input_size"] = False  # older exports keep what the weights they began with had
     return found
 

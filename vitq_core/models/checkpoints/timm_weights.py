@@ -47,7 +47,7 @@ def matched(tables: list[Table], where: str, described: Described) -> tuple[Fit,
         fit = best_fit([fit.table], outline)
     check_kinds(fit, where)
     if fit.faults:
-        refuse(fit, where, f"{described.architecture} as {described.source} describes it")
+        refuse(fit, where, described.what)
     return fit, changes
 
 
@@ -100,5 +100,3 @@ def _notes(fit: Fit) -> tuple[str, ...]:
 def _resampled(name: str, value: object, fit: Fit) -> bool:
     stored = fit.table.tensors.get(fit.prefix + name)
     return stored is not None and stored.numel() != value.numel()
-
-
