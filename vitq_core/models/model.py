@@ -168,8 +168,8 @@ def _check_channels(module: nn.Module) -> None:
     channels = getattr(module, "in_chans", 3)
     if channels != 3:
         raise ValueError(
-            f"the model takes pictures of {channels} channels, and a Model prepares RGB pictures (3 channels);"
-            f" quantize the module itself with tensors [N, {channels}, height, width]"
+            f"the model takes pictures of {channels} channels, but a Model prepares RGB ones (3 channels); "
+            f"quantize the module itself with tensors [N, {channels}, height, width]"
         )
 
 

@@ -43,6 +43,7 @@ def read_transformers(
     classes = _classes(config, kind, tensors, name, where)
     build = _builder(config, kind, classes, preprocessing.size, name)
     outline = outlined(build, f"the {CONFIG} of {name}")
+    _check_windows(outline, name)
     tensors = _positions_for(outline, tensors, kind)
     fit = compared(Fit(table, "", tensors, (), (), (), tuple(unused)), tensors, [], outline)
     check_kinds(fit, where)
@@ -62,6 +63,23 @@ def _builder(config: Mapping[str, Any], kind: Kind, classes: int, size: tuple[in
         raise VitqError(f"the {CONFIG} of {name} lacks or misstates {brief(error)}") from error
     except VitqError as error:
         raise VitqError(f"{name} cannot be computed by timm's modules: {error}") from error
+
+
+def _check_windows(outline: nn.Module, name: str) -> None:
+    """timm rolls a map and then fills it up to whole windows, the library does so the other way round.
+
+    Where a map is no multiple of its windows the two answer differently, so it is refused with VitqError.
+    """
+    for block in outline.modules():
+        if any(getattr(block, "shift_size", ())):
+            height, width = block.input_resolution
+            rows, columns = block.window_size
+            if height % rows or width % columns:
+                raise VitqError(
+                    f"{name} has a map of {height}×{width} patches, which windows of {rows}×{columns} do not "
+                    "divide: timm's Swin would answer differently from transformers'; give a size= "
+                    "that they divide"
+                )
 
 
 def _preprocessing(
@@ -98,14 +116,21 @@ def _classes(config: Mapping[str, Any], kind: Kind, tensors: Tensors, name: str,
 
 def _labels(config: Mapping[str, Any], classes: int) -> list[str] | None:
     """In the order of their numbers; None, or ImageNet's, where they are only numbered."""
+    labels = named_classes(config)
+    if labels is None or not classes:
+        return None
+    return checkpoint_labels({}, classes) if all(label.startswith(UNNAMED) for label in labels) else labels
+
+
+def named_classes(config: Mapping[str, Any]) -> list[str] | None:
+    """id2label in the order of its numbers, None where there is none; VitqError where it does not number."""
     named = config.get("id2label")
-    if not isinstance(named, Mapping) or not classes:
+    if not isinstance(named, Mapping):
         return None
     try:
-        labels = [str(named[key]) for key in sorted(named, key=int)]
+        return [str(named[key]) for key in sorted(named, key=int)]
     except ValueError as error:
         raise VitqError(f"id2label in the {CONFIG} must number the classes: {brief(error)}") from error
-    return checkpoint_labels({}, classes) if all(label.startswith(UNNAMED) for label in labels) else labels
 
 
 def _positions_for(outline: nn.Module, tensors: Tensors, kind: Kind) -> Tensors:
