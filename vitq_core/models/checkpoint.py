@@ -119,9 +119,19 @@ def _undescribed(path: Path, name: str, given: Given) -> Checkpoint:
     if given.size is None:
         asked = size_of_positions(path, name, asked)
     found = filled(path, name, where(path, name), asked)
+    _check_patches(found.module)
     model = wrap_model(found.module, given.labels, **given.pictures())
     labels = model.labels or checkpoint_labels({}, model.classes)
     return Checkpoint(found.module, model.preprocessing, labels, found.notes)
+
+
+def _check_patches(module: nn.Module) -> None:
+    size = fixed_size(module)
+    patch = getattr(module.patch_embed, "patch_size", (1, 1)) if size else (1, 1)
+    if size and any(side % length for side, length in zip(size, patch, strict=True)):
+        raise ValueError(
+            f"size is {size[0]}×{size[1]}, which patches of {patch[0]}×{patch[1]} pixels do not fill"
+        )
 
 
 def _check_known(architecture: str) -> None:

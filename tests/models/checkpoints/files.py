@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 SHAPE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
-SWIN, SWIN_SHAPE = (
-    "swin_tiny_patch4_window7_224",
-    {"img_size": 32, "patch_size": 2, "embed_dim": 12, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4},
-)  # fmt: skip
+SWIN = "swin_tiny_patch4_window7_224"
+SWIN_SHAPE = {
+    "img_size": 32, "patch_size": 2, "embed_dim": 12, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4,
+}  # fmt: skip
 
 
 def net(architecture: str = ARCHITECTURE, seed: int = 0, **arguments: object) -> nn.Module:

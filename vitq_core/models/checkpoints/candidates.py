@@ -13,7 +13,7 @@ from .guess import Guess
 from .tables import Table
 from .timm_config import Described
 
-FOUND, TRIED = 4, 12  # at most: each that is tried is built
+FOUND, TRIED = 3, 8  # at most: each that is tried is built
 _MODULES = {"vit": ("vision_transformer", "deit"), "swin": ("swin_transformer",)}
 
 

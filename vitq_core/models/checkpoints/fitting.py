@@ -73,7 +73,7 @@ def compared(fit: Fit, inside: Tensors, outside: list[str], outline: nn.Module) 
     `inside`: the tensors before a conversion, `outside`: names that were not looked at.
     """
     expected = {name: tuple(value.shape) for name, value in outline.state_dict().items()}
-    known = {name: value for name, value in fit.tensors.items() if name in expected}
+    known = {name: fit.tensors[name] for name in expected if name in fit.tensors}
     beside = [*_lost(inside, fit.tensors), *(name for name in fit.tensors if name not in expected), *outside]
     unused = left_out([*beside, *known]) & set(beside)
     shapes = ((name, tuple(value.shape), expected[name]) for name, value in known.items())
