@@ -14,7 +14,6 @@ from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing
 from ..tasks import classes_of
 from .checkpoints.given import Given
-from .checkpoints.positions import size_of_positions
 from .checkpoints.timm_config import Described, described, read_config
 from .checkpoints.timm_weights import filled
 from .hub import CONFIG, PICKLED, WEIGHTS
@@ -116,8 +115,6 @@ def _undescribed(path: Path, name: str, given: Given) -> Checkpoint:
     source = "timm" if given.size is None else f"timm at the size {given.size}"
     arguments = {} if given.size is None else {"img_size": given.size}
     asked = Described(given.architecture, arguments, None, None, source)
-    if given.size is None:
-        asked = size_of_positions(path, name, asked)
     found = filled(path, name, where(path, name), asked)
     _check_patches(found.module)
     model = wrap_model(found.module, given.labels, **given.pictures())

@@ -164,7 +164,7 @@ WRONG = {
     "windows": (
         "swin", PICTURES, {"size": {"height": 28, "width": 28}}, "map of 14×14 patches, which windows of 4×4",
     ),
-    "no mean": ("vit", PICTURES, {"image_mean": ...}, "preprocessor_config.json .* cannot be used: 'image_mean'"),
+    "no mean": ("vit", PICTURES, {"image_mean": ...}, "preprocessor_config.json .* used: 'image_mean'"),
     "any shape": (
         "vit", PICTURES, {"size": {"shortest_edge": 16}}, "keeps the shape of every picture, so no size",
     ),
@@ -187,4 +187,7 @@ def test_without_a_processor_mean_and_std_are_asked_for(tmp_path: Path) -> None:
     (folder / PICTURES).unlink()
     with pytest.raises(vq.VitqError, match=r"has no preprocessor_config.json, .* or give mean and std"):
         vq.load_model(folder)
-    assert vq.load_model(folder, mean=(0.5,) * 3, std=(0.5,) * 3).preprocessing.size == (16, 16)
+    half = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    assert vq.load_model(folder, **half).preprocessing.size == (16, 16)
+    with pytest.raises(ValueError, match="size is 32×32, but the model takes 16×16 pixels only"):
+        vq.load_model(folder, size=32, **half)

@@ -1,41 +1,37 @@
-"""A file's own picture size and pooling, where nobody says them."""
+"""What a file tells of its model where nobody says it: its picture size and how it pools."""
 
-from dataclasses import replace
 from math import isqrt
-from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from ..weight_file import opened
-from .building import outlined
-from .fitting import best_fit
-from .tables import tables_of
+from .fitting import Fit
 from .timm_config import Described
 
 
-def size_of_positions(path: Path, name: str, asked: Described) -> Described:
-    """`asked` with the picture size that the positions at `path` are for, and pooled as its norms say.
+def told_by(fit: Fit, outline: nn.Module, described: Described) -> dict[str, Any]:
+    """Arguments in which the file of `fit` differs from the `outline`, and that `described` does not say.
 
-    A norm called `fc_norm` in place of `norm` is what timm makes for the average of the patches. Raises
-    VitqError for a file without tensors.
+    A file's positions are for its own grid. A norm called `fc_norm` in place of `norm` is what timm makes for
+    the average of the patches.
     """
-    outline = outlined(asked.build(), asked.source)
-    fit = best_fit(tables_of(opened(path, name), name), outline)
     held = {key.removeprefix(fit.prefix): value for key, value in fit.table.tensors.items()}
-    found = dict(asked.arguments)
+    found = {}
     positions = held.get("pos_embed")
-    if positions is not None and positions.ndim == 3 and getattr(outline, "pos_embed", None) is not None:
-        found |= _size(positions.shape[1], outline)
-    if "fc_norm.weight" in held and "norm.weight" not in held:
+    if not described.sized and positions is not None and getattr(outline, "pos_embed", None) is not None:
+        found |= _size(tuple(positions.shape), outline)
+    averages = "fc_norm.weight" in held and "norm.weight" not in held
+    if averages and "global_pool" not in described.arguments and outline.global_pool != "avg":
         found["global_pool"] = "avg"
-    return replace(asked, arguments=found)
+    return found
 
 
-def _size(positions: int, outline: nn.Module) -> dict[str, int]:
+def _size(shape: tuple[int, ...], outline: nn.Module) -> dict[str, int]:
     """Nothing where the model has as many, or where they make no square."""
-    if positions == outline.pos_embed.shape[1]:
+    if len(shape) != 3 or shape[1] == outline.pos_embed.shape[1]:
         return {}
     before = 0 if getattr(outline, "no_embed_class", False) else outline.num_prefix_tokens
-    side = isqrt(max(0, positions - before))
-    patch = outline.patch_embed.patch_size[0]
-    return {"img_size": side * patch} if side and side * side == positions - before else {}
+    side = isqrt(max(0, shape[1] - before))
+    if not side or side * side != shape[1] - before:
+        return {}
+    return {"img_size": side * outline.patch_embed.patch_size[0]}

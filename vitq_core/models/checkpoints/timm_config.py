@@ -37,6 +37,11 @@ class Described:
             f"{self.architecture} as {'timm builds it' if self.pretrained is None else f'its {CONFIG} says'}"
         )
 
+    @property
+    def sized(self) -> bool:
+        """Whether somebody says of which size the model's pictures are."""
+        return "img_size" in self.arguments or bool((self.pretrained or {}).get("fixed_input_size"))
+
     def build(self, **changes: Any) -> Build:
         """What makes the model, without its weights; `changes` replace arguments."""
         arguments = {**self.arguments, **changes}

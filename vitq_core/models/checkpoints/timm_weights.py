@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -9,7 +10,9 @@ from ...common.errors import VitqError
 from ..weight_file import opened
 from .building import built, outlined
 from .fitting import Fit, best_fit, check_kinds, fill
+from .guess import guessed
 from .names import some
+from .positions import told_by
 from .tables import Table, tables_of
 from .timm_config import Described
 from .unfit import refuse
@@ -36,18 +39,21 @@ def filled(path: Path, name: str, where: str, described: Described) -> Filled:
     return Filled(module.float().eval().requires_grad_(False), _notes(fit))
 
 
-def matched(tables: list[Table], where: str, described: Described) -> tuple[Fit, dict[str, int]]:
+def matched(tables: list[Table], where: str, described: Described) -> tuple[Fit, dict[str, Any]]:
     """The table that is the model's, and the arguments with which the model is as the file has it."""
-    outline, changes = outlined(described.build(), described.source), {}
-    fit = best_fit(tables, outline)
-    heads = _heads(outline)
+    outline = outlined(described.build(), described.source)
+    fit, heads = best_fit(tables, outline), _heads(outline)
+    changes = told_by(fit, outline, described)
+    if changes:
+        outline = outlined(described.build(**changes), described.source)
+        fit = best_fit([fit.table], outline)
     if fit.faults and all(_belongs(name, heads) for name in fit.faulty):
-        changes = {"num_classes": _agreed(fit, where, described, outline, heads)}
+        changes["num_classes"] = _agreed(fit, where, described, heads)
         outline = outlined(described.build(**changes), described.source)
         fit = best_fit([fit.table], outline)
     check_kinds(fit, where)
     if fit.faults:
-        refuse(fit, where, described.what)
+        refuse(fit, where, described.what, guessed(fit.table.tensors))
     return fit, changes
 
 
@@ -63,7 +69,7 @@ def _belongs(name: str, heads: tuple[str, ...]) -> bool:
     return name.rpartition(".")[0] in heads
 
 
-def _agreed(fit: Fit, where: str, described: Described, outline: nn.Module, heads: tuple[str, ...]) -> int:
+def _agreed(fit: Fit, where: str, described: Described, heads: tuple[str, ...]) -> int:
     """How many classes the file has; VitqError where the description says another number."""
     key, count = _classes(fit, heads)
     if described.classes is None or described.classes == count:

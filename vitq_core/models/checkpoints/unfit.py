@@ -1,12 +1,18 @@
 """Sentences about a file whose tensors are not those of a model."""
 
+from typing import NoReturn
+
 from ...common.errors import VitqError
 from .fitting import Fit
+from .guess import Guess
 from .names import some
 
 
-def refuse(fit: Fit, where: str, what: str, hint: str = "") -> None:
-    """VitqError that names what is wrong: `where` is the file, `what` the model, `hint` what would work."""
+def refuse(fit: Fit, where: str, what: str, guess: Guess | None = None) -> NoReturn:
+    """VitqError that names what is wrong, and what shapes tell where there is a `guess`.
+
+    `where` is the file, `what` the model.
+    """
     if not fit.tensors:
         text = (
             f"no tensor of {where} belongs to {what}: it holds {some(fit.extra)}, the model has "
@@ -14,7 +20,7 @@ def refuse(fit: Fit, where: str, what: str, hint: str = "") -> None:
         )
     else:
         text = f"{where} does not fit {what}: {'; '.join(_faults(fit))}"
-    raise VitqError(text + (f". {hint}" if hint else ""))
+    raise VitqError(text if guess is None else f"{text}. Its shapes are those of {guess}")
 
 
 def _faults(fit: Fit) -> list[str]:

@@ -69,6 +69,11 @@ def kind_of(config: Config, name: str) -> Kind:
     return kind
 
 
+def takes_any_size(kind: Kind) -> bool:
+    """Whether the library gives it pictures of other sizes than `image_size`."""
+    return kind.model_type in (_DINO, _SWIN)
+
+
 def builder(config: Config, kind: Kind, classes: int, size: Size) -> Callable[[], nn.Module]:
     """What makes timm's model, for pictures of `size`. Raises VitqError, KeyError or TypeError for a `config`
     that no module of timm's computes."""
@@ -85,7 +90,7 @@ def size_of(config: Config) -> Size:
 def _common(config: Config, classes: int, size: Size) -> dict[str, Any]:
     return {
         "img_size": size,
-        "patch_size": _pair(config["patch_size"])[0],
+        "patch_size": _pair(config["patch_size"]),
         "in_chans": config.get("num_channels", 3),
         "num_classes": classes,
         "qkv_bias": config.get("qkv_bias", True),

@@ -20,7 +20,7 @@ from ..checkpoints.tables import tables_of
 from ..checkpoints.unfit import refuse
 from ..hub import CONFIG, brief
 from ..weight_file import opened
-from .config import Kind, builder, kind_of, size_of
+from .config import Kind, builder, kind_of, size_of, takes_any_size
 from .names import converted
 from .pictures import PREPROCESSOR, preprocessing_of, read_pictures
 
@@ -41,7 +41,8 @@ def read_transformers(
     table = tables_of(opened(path, name), name)[0]
     tensors, unused = converted(table.tensors, kind)
     classes = _classes(config, kind, tensors, name, where)
-    build = _builder(config, kind, classes, preprocessing.size, name)
+    size = preprocessing.size if takes_any_size(kind) else size_of(config)
+    build = _builder(config, kind, classes, size, name)
     outline = outlined(build, f"the {CONFIG} of {name}")
     _check_windows(outline, name)
     tensors = _positions_for(outline, tensors, kind)
@@ -94,8 +95,7 @@ def _preprocessing(
     try:
         own = size_of(config)
         found = Preprocessing(size=own) if table is None else preprocessing_of(table, own)
-        # Only these take what comes; a ViT and a DeiT take their own size alone.
-        found = found if kind.model_type in ("dinov2", "swin") else replace(found, size=own)
+        found = found if takes_any_size(kind) else replace(found, size=own)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise VitqError(f"the {PREPROCESSOR} of {name} cannot be used: {brief(error)}") from error
     return given.over(found)
