@@ -12,7 +12,7 @@ from .common.errors import Cancelled, StorageError, VitqError
 from .evaluation import Evaluation, evaluate
 from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
-from .models import Model, ModelInfo, list_models, load_model, wrap_model
+from .models import FileDescription, Model, ModelInfo, describe_file, list_models, load_model, wrap_model
 from .pipeline import quantize
 from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
@@ -34,6 +34,7 @@ __all__ = [
     "Cancelled",
     "EmbeddingCache",
     "Evaluation",
+    "FileDescription",
     "Forecast",
     "Importance",
     "Layer",
@@ -59,6 +60,7 @@ __all__ = [
     "Use",
     "VitqError",
     "allocate_bits",
+    "describe_file",
     "evaluate",
     "forecast_bits",
     "importance",

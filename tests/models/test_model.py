@@ -103,16 +103,23 @@ def _write(folder: Path, text: str) -> None:
 DAMAGES = {
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
-    "truncated": (_truncate, "model.safetensors of .* is damaged or incomplete"),
-    "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "damaged or incomplete"),
-    "a web page": (lambda f: (f / "model.safetensors").write_bytes(b"<html>" * 99), "damaged or incomplete"),
+    "truncated": (_truncate, "the weights of .* are damaged or incomplete"),
+    "empty weights": (
+        lambda f: (f / "model.safetensors").write_bytes(b""),
+        "no file of weights.* it is empty",
+    ),
+    "a web page": (lambda f: (f / "model.safetensors").write_bytes(b"<html>" * 99), "perhaps a web page was"),
     "not finite": (_not_finite, "values that are not finite"),
     "no json": (lambda f: _write(f, "{,"), "config.json of .* is damaged"),
     "no text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json of .* is damaged"),
     "a list": (lambda f: _write(f, "[]"), "names no timm architecture"),
     "transformers": (lambda f: _write(f, '{"architectures": ["ViTModel"]}'), "names no timm architecture"),
     "unknown": (lambda f: _write(f, '{"architecture": "vit_huge"}'), "has no architecture 'vit_huge'"),
-    "other depth": (_other_depth, "does not fit timm or its weights: .*Missing key"),
+    "other depth": (
+        _other_depth,
+        r"does not fit vit_tiny_patch16_224 as its config.json says: it lacks 12 tensors of the model "
+        r"\(blocks.1.norm1.weight, blocks.1.norm1.bias, blocks.1.attn.qkv.weight and 9 more\)",
+    ),
     "odd argument": (lambda f: _write(f, json.dumps(config(model_args={"wings": 2}))), "does not fit timm"),
     "other classes": (
         lambda f: _write(f, json.dumps(config(model_args=ARGS | {"num_classes": 5}, label_names=None))),
@@ -188,7 +195,7 @@ def test_a_bundled_model_without_weights_says_so(shipped: Path) -> None:
         load_model("cifar10-vit-outliers")
     (shipped / "model.safetensors").write_bytes(b"short")
     assert [info.params for info in list_models() if info.bundled] == [0, 0]
-    with pytest.raises(VitqError, match="demo-vit is damaged or incomplete"):
+    with pytest.raises(VitqError, match="weights of demo-vit are no file of weights"):
         load_model("demo-vit")
 
 

@@ -3,7 +3,18 @@
 from ..pictures.longest_side import LongestSide
 from ..pictures.preprocess import Preprocessing
 from .catalogue import ModelInfo, list_models
+from .describe import FileDescription, describe_file
 from .loading import load_model
 from .model import Model, wrap_model
 
-__all__ = ["LongestSide", "Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
+__all__ = [
+    "FileDescription",
+    "LongestSide",
+    "Model",
+    "ModelInfo",
+    "Preprocessing",
+    "describe_file",
+    "list_models",
+    "load_model",
+    "wrap_model",
+]

@@ -1,5 +1,6 @@
 """Getting a model by name: bundled, from a folder or file, or downloaded."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +9,19 @@ import torch
 from ..common.errors import VitqError
 from ..common.files import given_path
 from ..common.monitor import Monitor, Progress
-from ..pictures.labels import checkpoint_labels
-from ..pictures.preprocess import Preprocessing
-from ..tasks import classes_of, task_of
+from ..tasks import task_of
 from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
-from .checkpoint import read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint, weights_in
+from .checkpoints.given import Given
+from .checkpoints.unknown import refuse_undescribed
 from .download import download
-from .hub import fetch_model
-from .model import Model, checked_device, count_params, move, sam_model
-from .sam.load import described_in, holds_sam, read_sam, read_sam_folder
+from .hub import CONFIG, fetch_model
+from .model import Model, checked_device, count_params, move, refuse_for_sam, sam_model
+from .sam.load import described_in, holds_sam, is_sam_file, read_sam, read_sam_folder
 from .sam.published import Published, published_as
 
 HUB_PREFIX = "hf-hub:"
-WEIGHT_FILES = (".safetensors", ".pth", ".pt")  # how their names end
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")  # how their names end
 DOWNLOAD = 0.95  # what share of loading it is
 
 
@@ -29,48 +30,68 @@ def load_model(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
     cancel: object = None,
+    *,
+    architecture: str | None = None,
+    labels: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop_pct: float | None = None,
+    interpolation: str | None = None,
 ) -> Model:
     """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`.
 
-    Folders and repositories are in timm's format, or hold a Segment Anything: its weights, and a config.json
+    Folders and repositories are in timm's format, in that of the transformers library (ViT, DeiT, DINOv2,
+    Swin), or hold a Segment Anything: its weights, and a config.json
     {"architecture": "segment_anything", "shape": {…}} for what their sizes do not tell. A file, `.pth` or
-    `.safetensors`, is a Segment Anything.
+    `.safetensors`, is a Segment Anything, a model that the config.json beside it describes, or of the
+    `architecture` of timm's that is given. Where one is given, no config.json is read.
 
-    The module is in evaluation mode, float32, its parameters without gradients, on `device` or the CPU.
-    Nothing is downloaded twice, and what broke off is gone on with. `progress` is called with (fraction,
-    message), `cancel` is asked between parts of a file. Raises ValueError for an unknown id or device,
-    VitqError for a model that cannot be downloaded or read, Cancelled.
+    `labels`, `mean`, `std`, `size`, `crop_pct` and `interpolation` are as in `wrap_model`, and take the place
+    of what a folder says; of a file's own size, where no `size` is given, the weights tell.
+
+    The module is in evaluation mode, float32, its parameters without gradients, on `device` or the CPU, and
+    each of its tensors is one of the file: what is missing or left over is refused. Nothing is downloaded
+    twice, and what broke off is gone on with. `progress` is called with (fraction, message), `cancel` is
+    asked between parts of a file. Raises ValueError for an unknown id or device, and what is given and does
+    not fit; VitqError for a model that cannot be downloaded or read; Cancelled.
     """
     if not isinstance(model_id, (str, Path)):
         raise _unknown(model_id)
     monitor = Monitor(progress, cancel)
     device = checked_device(device)
-    model = _load(model_id, monitor)
+    given = Given(architecture, labels, mean, std, size, crop_pct, interpolation)
+    model = _load(model_id, given, monitor)
     move(model.module, device)
     monitor.report(1.0, f"Loaded {model.info.title}")
     return model
 
 
-def _load(model_id: str | Path, monitor: Monitor) -> Model:
+def _load(model_id: str | Path, given: Given, monitor: Monitor) -> Model:
     info, published = find_model(str(model_id)), published_as(str(model_id))
+    if info is not None and given.named():
+        raise ValueError(
+            f"{info.id} says itself what it is; leave out {', '.join(given.named())}, which are for files "
+            "and folders of your own"
+        )
     if published is not None:
         return _load_published(published, info, monitor)
     if info is not None and info.bundled:
         return _load_bundled(info)
     if info is not None:
-        return _fetch(info.source, info, monitor)
+        return _fetch(info.source, info, given, monitor)
     path = _path(model_id)
     if path is not None and path.is_file():
-        return _load_file(path, _outside(str(model_id), source=str(path)))
+        return _load_file(path, _outside(str(model_id), source=str(path)), given)
     if path is not None and path.is_dir():
-        return _read(path, _outside(str(model_id), source=str(path)))
+        return _read(path, _outside(str(model_id), source=str(path)), given)
     repo = _repository(str(model_id))
-    return _fetch(repo, _outside(str(model_id), source=repo), monitor)
+    return _fetch(repo, _outside(str(model_id), source=repo), given, monitor)
 
 
-def _fetch(repo: str, info: ModelInfo, monitor: Monitor) -> Model:
+def _fetch(repo: str, info: ModelInfo, given: Given, monitor: Monitor) -> Model:
     monitor.report(0.0, f"Downloading {info.title} from the Hugging Face hub")
-    return _read(fetch_model(repo), info)
+    return _read(fetch_model(repo), info, given)
 
 
 def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model:
@@ -80,9 +101,14 @@ def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model
     return sam_model(module, info)
 
 
-def _load_file(path: Path, info: ModelInfo) -> Model:
-    module = read_sam(path, info.id, described_in(path.parent))
-    return sam_model(module, info)
+def _load_file(path: Path, info: ModelInfo, given: Given) -> Model:
+    """By the architecture given, by what its weights are called, or by the config.json beside it."""
+    if given.architecture is None and is_sam_file(path, info.id):
+        refuse_for_sam(**vars(given))
+        return sam_model(read_sam(path, info.id, described_in(path.parent)), info)
+    if given.architecture is None and not (path.parent / CONFIG).is_file():
+        refuse_undescribed(path, info.id)
+    return _model(read_checkpoint(path.parent, info.id, given, path), info)
 
 
 def _load_bundled(info: ModelInfo) -> Model:
@@ -91,7 +117,7 @@ def _load_bundled(info: ModelInfo) -> Model:
             f"the weights of {info.id} are missing: there should be {weights_of(info)}; "
             "get the project again with its assets folder"
         )
-    model = _read(folder_of(info), info)
+    model = _read(folder_of(info), info, Given())
     if info.id.endswith(OUTLIERS):
         # Imported only here: most models need none of the demonstration code.
         from .outliers import spread_channels
@@ -100,18 +126,21 @@ def _load_bundled(info: ModelInfo) -> Model:
     return model
 
 
-def _read(folder: Path, info: ModelInfo) -> Model:
-    if holds_sam(folder):
+def _read(folder: Path, info: ModelInfo, given: Given) -> Model:
+    if given.architecture is None and holds_sam(folder, info.id):
+        refuse_for_sam(**vars(given))
         return sam_model(read_sam_folder(folder, info.id), info)
-    module = read_checkpoint(folder, info.id)
-    config = module.pretrained_cfg
-    try:
-        preprocessing = Preprocessing.from_timm(config)
-        labels = checkpoint_labels(config, classes_of(module) or 0)
-    except (ValueError, TypeError, KeyError) as error:
-        raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
-    info = replace(info, params=count_params(module), task=task_of(module).name)
-    return Model(module, preprocessing, labels, info)
+    if given.architecture is None and not (folder / CONFIG).is_file():
+        refuse_undescribed(weights_in(folder, info.id), info.id)
+    return _model(read_checkpoint(folder, info.id, given), info)
+
+
+def _model(read: Checkpoint, info: ModelInfo) -> Model:
+    summary = " ".join((info.summary, *read.notes)) if not info.bundled else info.summary
+    info = replace(
+        info, params=count_params(read.module), task=task_of(read.module).name, summary=summary
+    )  # fmt: skip
+    return Model(read.module, read.preprocessing, read.labels, info)
 
 
 def _path(model_id: str | Path) -> Path | None:
@@ -141,8 +170,8 @@ def _repository(model_id: str) -> str:
 def _unknown(model_id: object) -> ValueError:
     available = ", ".join(info.id for info in list_models())
     return ValueError(
-        f"unknown model {model_id!r:.80}; available: {available}, a model's folder, a file of Segment "
-        f"Anything's weights, or {HUB_PREFIX}user/name"
+        f"unknown model {model_id!r:.80}; available: {available}, a model's folder, a file of weights, "
+        f"or {HUB_PREFIX}user/name"
     )
 
 

@@ -91,16 +91,17 @@ def wrap_model(
     if not isinstance(module, nn.Module):
         raise ValueError(f"wrap_model takes a torch.nn.Module, got {type(module).__name__}")
     if isinstance(module, Sam):
-        _refuse_for_sam(
+        refuse_for_sam(
             labels=labels, mean=mean, std=std, size=size, crop_pct=crop_pct, interpolation=interpolation
         )
         move(module, checked_device(device))
         return sam_model(module, _in_memory(module, SEGMENTATION))
+    _check_channels(module)
     pixels = size if size is not None else _input_size(module)
     preprocessing = Preprocessing(size=pixels, interpolation=interpolation, mean=mean, std=std)
-    _check_size(preprocessing.size, module)
+    check_size(preprocessing.size, module)
     preprocessing = _with_crop(preprocessing, crop_pct)
-    labels, info = _checked_labels(labels, module), _in_memory(module, task_of(module).name)
+    labels, info = checked_labels(labels, module), _in_memory(module, task_of(module).name)
     move(module, checked_device(device))
     return Model(module.eval(), preprocessing, labels, info)
 
@@ -115,9 +116,10 @@ def sam_model(module: Sam, info: ModelInfo) -> Model:
     return Model(module.eval(), LongestSide(side), None, info)
 
 
-def _refuse_for_sam(**given: Any) -> None:
+def refuse_for_sam(**given: Any) -> None:
+    """ValueError for what is `given` beside its defaults, or None, and does not apply to a `Sam`."""
     # By identity: what was given may be an array, whose == is no yes or no.
-    unused = [name for name, value in given.items() if value is not DEFAULTS[name]]
+    unused = [name for name, value in given.items() if value is not None and value is not DEFAULTS.get(name)]
     if unused:
         raise ValueError(
             f"Segment Anything has no classes and prepares pictures itself; leave out {', '.join(unused)}"
@@ -146,12 +148,28 @@ def move(module: nn.Module, device: torch.device | None) -> None:
         module.to(device)
 
 
-def _check_size(size: tuple[int, int], module: nn.Module) -> None:
+def fixed_size(module: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the only pictures that `module` takes, None where it takes others too."""
     embed = getattr(module, "patch_embed", None)
     fixed = getattr(embed, "img_size", None) if getattr(embed, "strict_img_size", False) else None
-    if fixed is not None and tuple(fixed) != tuple(size):
+    return None if fixed is None else tuple(fixed)
+
+
+def check_size(size: tuple[int, int], module: nn.Module) -> None:
+    """ValueError where `module` takes pictures of another size only."""
+    fixed = fixed_size(module)
+    if fixed is not None and fixed != tuple(size):
         raise ValueError(
             f"size is {size[0]}×{size[1]}, but the model takes {fixed[0]}×{fixed[1]} pixels only"
+        )
+
+
+def _check_channels(module: nn.Module) -> None:
+    channels = getattr(module, "in_chans", 3)
+    if channels != 3:
+        raise ValueError(
+            f"the model takes pictures of {channels} channels, but a Model prepares RGB ones (3 channels); "
+            f"quantize the module itself with tensors [N, {channels}, height, width]"
         )
 
 
@@ -164,7 +182,8 @@ def _input_size(module: nn.Module) -> tuple[int, int]:
     return size
 
 
-def _checked_labels(labels: Sequence[str] | None, module: nn.Module) -> list[str] | None:
+def checked_labels(labels: Sequence[str] | None, module: nn.Module) -> list[str] | None:
+    """ValueError for what are no class names, or not as many as `module` has classes."""
     if labels is None:
         return None
     names = isinstance(labels, Sequence) and not isinstance(labels, str)

@@ -36,6 +36,7 @@ def prefixed(table: Table, prefix: str) -> Table:
 WAYS: dict[str, Callable[[Table], object]] = {
     "as published": lambda table: table,
     "a training's": lambda table: {"model": table, "optimizer": {"lr": 0.1, "state": {}}, "epoch": 3},
+    "with arguments": lambda table: {"model": table, "args": argparse.Namespace(lr=0.1)},
     "lightning's": lambda table: {"state_dict": prefixed(table, "sam."), "global_step": 9},
     "parallel": lambda table: prefixed(table, "module."),
     "both": lambda table: prefixed(table, "module.sam."),
@@ -153,7 +154,7 @@ WRONG: dict[str, tuple[Callable[[Table], object], str]] = {
     "a list": (lambda t: [t[BIAS]], "the file holds no tensors by name"),
     "two models": (lambda t: {"model": t, "state_dict": t}, "the file holds several tables of tensors"),
     "objects": (
-        lambda t: {"model": t, "args": argparse.Namespace(lr=0.1)},
+        lambda t: {"model": t, "args": Path("runs")},
         "come with more than tensors, which could run any program .* save its state_dict",
     ),
 }

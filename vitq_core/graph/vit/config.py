@@ -13,8 +13,9 @@ from torch import nn
 from .. import description
 from ..classifiers import build_head, describe_head
 from ..description import check_rebuilt, class_name, describe_norm, mlp_ratio, norm_layer
+from . import class_and_mean
 
-SOURCES = (timm.layers, nn, vit, timm.models.deit)
+SOURCES = (timm.layers, nn, vit, timm.models.deit, class_and_mean)
 resolve = partial(description.resolve, sources=SOURCES)
 
 

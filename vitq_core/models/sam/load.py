@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
+from ..checkpoints.tables import tables_of
 from ..hub import CONFIG, PICKLED, WEIGHTS, brief
-from .others import plain_names, refuse_relatives
+from ..weight_file import opened
+from .others import is_sam_name, plain_names, refuse_relatives
 from .recognise import shape_of
 from .weight_file import read_tensors
 
@@ -20,17 +22,26 @@ ARCHITECTURE = "segment_anything"
 TRANSFORMERS = "sam"  # what that library's own files say; they are refused with a sentence
 
 
-def holds_sam(folder: Path) -> bool:
-    """Whether its config.json says so. A folder with weights and no config.json may hold one too."""
+def holds_sam(folder: Path, name: str) -> bool:
+    """Whether its config.json says so, or without one the names of its weights; `name`: the model's."""
     if (folder / CONFIG).exists():
         config = _config(folder)
         return config.get("architecture") == ARCHITECTURE or config.get("model_type") == TRANSFORMERS
-    return any((folder / name).is_file() for name in (WEIGHTS, PICKLED))
+    weights = _weights(folder)
+    return weights is not None and is_sam_file(weights, name)
+
+
+def is_sam_file(path: Path, name: str) -> bool:
+    """Whether the weights at `path` are called as Segment Anything's, or a relative's, are.
+
+    Raises VitqError with the model's `name` for what is no file of weights.
+    """
+    return any(is_sam_name(key) for table in tables_of(opened(path, name), name) for key in table.tensors)
 
 
 def read_sam_folder(folder: Path, name: str) -> Sam:
     """The Sam of a folder with model.safetensors or model.pth; VitqError with `name` and the reason."""
-    weights = next((folder / file for file in (WEIGHTS, PICKLED) if (folder / file).is_file()), None)
+    weights = _weights(folder)
     if weights is None:
         raise VitqError(f"{name} has no {WEIGHTS} in {folder}; a model folder holds {CONFIG} and {WEIGHTS}")
     try:
@@ -41,6 +52,10 @@ def read_sam_folder(folder: Path, name: str) -> Sam:
         raise VitqError(
             f"{name} has no {CONFIG}, and without one its weights cannot be used: {error}"
         ) from error
+
+
+def _weights(folder: Path) -> Path | None:
+    return next((folder / file for file in (WEIGHTS, PICKLED) if (folder / file).is_file()), None)
 
 
 def described_in(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,12 @@ RELATIVES = (
 )
 
 
+def is_sam_name(name: str) -> bool:
+    """Whether a tensor called `name` is one of Segment Anything's or of its relatives'."""
+    marks = (*PARTS, *(mark for marks, _ in RELATIVES for mark in marks))
+    return any(mark in name for mark in marks)
+
+
 def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without what a program put before every name, as `module.` and `sam.`; as given where it is not one."""
     prefixes = {key[: key.index(ENCODER)] for key in tensors if ENCODER in key}

@@ -1,0 +1,1 @@
+"""Files of classifiers and feature models: which tensors they hold, and whether all are the model's."""
