@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +21,17 @@ _COLOURS = {2: 1, 3: 3, 4: 3}  # channels that are no transparency
 
 def is_colour16(picture: Image.Image) -> bool:
     """Whether an open PNG or TIFF has colours, or grey and transparency, of 16 bits each."""
-    rawmodes = [str(argument) for tile in picture.tile for argument in _arguments(tile[3])]
-    return picture.mode in ("RGB", "RGBA", "RGBX", "LA") and any(";16" in rawmode for rawmode in rawmodes)
+    if picture.mode not in ("RGB", "RGBA", "RGBX", "LA"):
+        return False
+    if picture.format == "TIFF":
+        return set(picture.tag_v2.get(_BITS, ())) == {16}
+    return picture.format == "PNG" and any(";16" in str(tile[3]) for tile in picture.tile)
 
 
 def read_colour16(data: bytes, picture: Image.Image, said: Declared) -> Image.Image | None:
     """The picture in 8 bits, its range told as `depth` says; None where Pillow has to read it.
 
-    `picture`: the same file open in Pillow, whose notes are kept. Raises OSError or RuntimeError for a damaged
-    file.
+    `picture`: the same file open in Pillow. Raises OSError or RuntimeError for a damaged one.
     """
     if "transparency" in picture.info or picture.mode == "RGBa":
         return None
@@ -45,10 +46,6 @@ def read_colour16(data: bytes, picture: Image.Image, said: Declared) -> Image.Im
     made = Image.fromarray(pixels, _MODES[pixels.shape[2]])
     made.getexif()[_ORIENTATION] = picture.getexif().get(_ORIENTATION, 1)
     return made
-
-
-def _arguments(given: Any) -> tuple:
-    return given if isinstance(given, tuple) else (given,)
 
 
 def _png(data: bytes) -> np.ndarray:

@@ -10,7 +10,7 @@ FORMAT = "HEIF"
 
 @lru_cache(maxsize=1)
 def heic_formats() -> tuple[str, ...]:
-    """Pillow's name of the format, for `Image.open`; none without the package. Asked for at the first HEIC."""
+    """Pillow's name of the format; none without the package, which is imported at the first HEIC."""
     try:
         import_module("pillow_heif").register_heif_opener(thumbnails=False)
     except ImportError:

@@ -6,11 +6,18 @@ from importlib.util import find_spec
 HEAD = 512  # bytes that tell
 # Files with these endings are taken for pictures; one that cannot be read is named when it is come to.
 ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .jfi .jif .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
-    ".jp2 .j2k .jpf .jpx .mpo".split()
-)
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+        ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpf", ".jpx", ".mpo",
+    )
+)  # fmt: skip
 # These are not opened to find out what they are.
-TEXTS = frozenset(".txt .csv .tsv .json .jsonl .xml .md .html .yaml .yml .ini .log .py .db".split())
+TEXTS = frozenset(
+    (
+        ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".yaml", ".yml", ".ini", ".log",
+        ".py", ".db",
+    )
+)  # fmt: skip
 HEIC, AVIF = "HEIC", "AVIF"
 _BRANDS = {
     HEIC: (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),

@@ -5,12 +5,12 @@ import unicodedata
 
 
 def composed(name: str) -> str:
-    """`name` with every accent in one letter (NFC): disks and zips of macOS have them as letters of their own."""
+    """`name` with accents in their letters (NFC): disks and zips of macOS have them as letters apart."""
     return unicodedata.normalize("NFC", name)
 
 
 def plain(name: str) -> str:
-    """What two names share that are the same word: case, spaces, hyphens, underscores and Unicode form aside."""
+    """The same for names of one word: without case, spaces, hyphens, underscores and Unicode form."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"[\s_-]+", " ", folded).strip()
 

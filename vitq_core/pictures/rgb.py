@@ -32,8 +32,7 @@ def to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Image:
     turned as EXIF says.
 
     It is `picture` itself where nothing has to be done. Raises ValueError, a sentence that starts with
-    `name`, for floating-point pixels and others without a range, for colours that are none of a screen's, and
-    OSError for a truncated file.
+    `name`, for floating-point pixels and others without a range, and OSError for a truncated file.
     """
     said = declared(picture)
     if picture.mode.startswith("F") and said.largest is None:
@@ -47,7 +46,7 @@ def to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Image:
     values = _range(picture, said, name) if _is_deep(picture) else None
     rgb = Image.new("RGB", (height, width) if orientation in _SIDEWAYS else (width, height))
     for top, bottom in _bands(width, height):
-        band = _band_to_rgb(picture.crop((0, top, width, bottom)), values, name)
+        band = _band_to_rgb(picture.crop((0, top, width, bottom)), values)
         start = height - bottom if orientation in _UPWARDS else top
         turned = band.transpose(_TURNS[orientation]) if orientation in _TURNS else band
         rgb.paste(turned, (start, 0) if orientation in _SIDEWAYS else (0, start))
@@ -87,15 +86,12 @@ def _bands(width: int, height: int) -> Iterator[tuple[int, int]]:
         yield top, min(top + rows, height)
 
 
-def _band_to_rgb(band: Image.Image, values: Range | None, name: str) -> Image.Image:
+def _band_to_rgb(band: Image.Image, values: Range | None) -> Image.Image:
     if values is not None:
         return _from_deep(band, values)
     if band.has_transparency_data:
         return _on_white(band.convert("RGBA"))
-    try:
-        return band.convert("RGB")
-    except ValueError as error:  # LAB, which needs a profile
-        raise Refused(f"{name} has colours of the kind {band.mode}; save it as RGB") from error
+    return band.convert("RGB")
 
 
 def _from_deep(band: Image.Image, values: Range) -> Image.Image:
@@ -110,8 +106,8 @@ def _from_deep(band: Image.Image, values: Range) -> Image.Image:
 
 def _no_range(name: str) -> Refused:
     return Refused(
-        f"{name} has pixel values that are not whole numbers from 0 to 65535, and does not say which is white "
-        "(SMaxSampleValue); save it with 8 or 16 bits"
+        f"{name} has pixel values that are not whole numbers from 0 to 65535 and does not say which of them "
+        "is white (SMaxSampleValue); save it with 8 or 16 bits"
     )
 
 

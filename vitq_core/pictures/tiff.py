@@ -18,7 +18,7 @@ _MOST = 4  # red, green, blue and transparency
 def layout_sentence(data: bytes) -> str:
     """How its pixels are stored and what to save instead; empty where the file does not tell."""
     try:
-        tags = ImageFileDirectory_v2(data[:16])
+        tags = ImageFileDirectory_v2(data[: 16 if data[2:4] in (b"+\0", b"\0+") else 8])  # BigTIFF: 16
         file = BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
