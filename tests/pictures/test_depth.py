@@ -68,7 +68,9 @@ def test_a_packed_tiff_of_12_bits_says_so() -> None:
 
 
 @pytest.mark.parametrize(("kind", "order"), [("f4", "<"), ("f4", ">"), ("i4", "<"), ("i2", "<")])
-def test_values_without_a_range_are_read_by_what_the_file_says_and_else_refused(kind: str, order: str) -> None:
+def test_values_without_a_range_are_read_by_what_the_file_says_and_else_refused(
+    kind: str, order: str
+) -> None:
     values = row(-100, 0, 100, kind=kind)[..., None]
     assert grey(tiff(values, order=order, t340=-100.0, t341=100.0)) == [0, 128, 255]
     for told in ({}, {"t341": 100.0}, {"t340": 100.0, "t341": 100.0}):
@@ -91,7 +93,13 @@ SEEN = np.round(RGB / 4095 * 255).astype(np.uint8)
 
 @pytest.mark.parametrize(
     "data",
-    [png_16(2, RGB), tiff(RGB), tiff(RGB, order=">"), tiff(RGB, planar=True), tiff(RGB, order=">", planar=True)],
+    [
+        png_16(2, RGB),
+        tiff(RGB),
+        tiff(RGB, order=">"),
+        tiff(RGB, planar=True),
+        tiff(RGB, order=">", planar=True),
+    ],
     ids=["png", "little", "big", "planes", "big planes"],
 )
 def test_colour_of_12_bits_in_16_is_exact(data: bytes) -> None:
