@@ -1,4 +1,4 @@
-"""Files of labels beside the pictures, or named: tables, JSON, lists of classes; what fits nothing is said."""
+"""Files of labels beside the pictures, or named: tables, JSON, lists of classes."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_one_that_is_named_counts_in_place_of_the_one_that_is_found(flat: Path, 
     (tmp_path / "mine.csv").write_text("7.png,cat\n")
     with pytest.raises(ValueError, match=r"^mine.csv labels none of the pictures. 4 pictures of 4 not in"):
         PictureFolder(flat, TINY, label_file=tmp_path / "mine.csv")
-    with pytest.raises(ValueError, match="gone.csv is not there"):
+    with pytest.raises(ValueError, match=r"gone\.csv is not there"):
         PictureFolder(flat, TINY, label_file=tmp_path / "gone.csv")
 
 

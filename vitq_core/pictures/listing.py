@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..common.words import counted, readable
+from ..common.words import readable
 from .kinds import ENDINGS, HEAD, TEXTS, ending_of, is_readable, kind_of, what_to_do
 
 OFTEN = 500  # files or entries of folders from one call of `heard` to the next
@@ -57,7 +57,7 @@ class LeftOut:
             said.append(f"{files} not used ({self.endings()}).{self.advice()}")
         if self.system:
             said.append(f"Made by systems and not used: {_listed(self.system)}.")
-        said += [f"Not searched: {counted(n, what)}." for what, n in self.unreachable.items()]
+        said += [f"Not used: {n} × {what}." for what, n in self.unreachable.items()]
         return said
 
     def endings(self) -> str:
