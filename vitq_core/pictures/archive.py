@@ -3,8 +3,8 @@
 import io
 import os
 import stat
-from collections import deque
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -23,6 +23,7 @@ _METHODS = {12: "bzip2", 14: "LZMA", 93: "Zstandard"}
 # Folders of the system's state, which have no end.
 _NO_FILES = tuple(map(Path, ("/proc", "/sys", "/dev")))
 LINKED = "link to a folder that is searched anyway or holds this one"
+NOWHERE = "link that leads to no file or folder"
 CLOSED = "folder that may not be opened"
 TWICE = "file that another one of its name in the zip replaces"
 
@@ -37,12 +38,12 @@ class Folder(Listing):
     def _find(self, heard: Heard) -> Iterator[str]:
         """ValueError where the folder cannot be opened.
 
-        Links come last: a folder that lies here and is linked to is called by its own name.
+        Links come last, by depth and name: a folder that lies here and is linked to keeps its own name.
         """
         looked_at, found, seen = count(), 0, {self._real("")}
-        inside, links = [""], deque()
+        inside, links = [""], []
         while inside or links:
-            parent = inside.pop() if inside else self._followed(links.popleft(), seen)
+            parent = inside.pop() if inside else self._followed(heappop(links)[1], seen)
             for entry in self._entries(parent) if parent is not None else ():
                 if next(looked_at) % OFTEN == 0:
                     heard(found)
@@ -52,10 +53,12 @@ class Folder(Listing):
                     inside.append(f"{parent}{entry.name}/")
                     seen.add(self._real(inside[-1]))
                 elif _is(entry, "is_dir"):
-                    links.append(f"{parent}{entry.name}/")
+                    heappush(links, (parent.count("/"), f"{parent}{entry.name}/"))
                 elif _is(entry, "is_file"):
                     found += 1
                     yield parent + entry.name
+                elif entry.is_symlink():
+                    self.left_out.unreachable[NOWHERE] += 1
 
     def _real(self, inside: str) -> str:
         return os.path.realpath(self.path / inside)
@@ -71,7 +74,7 @@ class Folder(Listing):
         return link
 
     def _entries(self, parent: str) -> Iterator[os.DirEntry]:
-        """Of the folder `parent` in this one, in one order; none where that may not be read."""
+        """Of the folder `parent` in this one; none where that may not be read."""
         try:
             with os.scandir(self.path / parent) as entries:
                 yield from entries

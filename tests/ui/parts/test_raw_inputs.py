@@ -1,10 +1,12 @@
 """What Gradio would convert or refuse first reaches our handlers as it is, also once it is built anew."""
 
 import base64
+from pathlib import Path
 
 import gradio as gr
 import pytest
 from gradio.data_classes import ImageData
+from gradio_client import Client
 
 from tests import nasty
 from ui.parts import raw_inputs
@@ -65,3 +67,20 @@ def test_another_address_is_refused_with_a_sentence(boxes, address, sentence, mo
         boxes[1].preprocess(ImageData(url=address))
     nasty.sentence(str(caught.value.message))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_over_http_a_program_sends_a_data_url_and_what_it_likes_as_a_number():
+    """As its own server takes them, which looks at files and numbers before any handler."""
+    with gr.Blocks() as page:
+        inputs, output = [raw_image(), RawNumber(4)], gr.JSON()
+        gr.Button().click(
+            lambda path, number: [Path(path).read_text(), number], inputs, output, api_name="ask"
+        )
+    page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        client = Client(page.local_url, verbose=False)
+        for number in ("4", 3.7):
+            sent = {"url": url(b"a picture").url, "meta": {"_type": "gradio.FileData"}}
+            assert client.predict(sent, number, api_name="/ask") == ["a picture", number]
+    finally:
+        page.close()
