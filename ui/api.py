@@ -23,7 +23,7 @@ from .parts.forms import first_recipe, model_choices, opening_settings
 from .parts.method_options import methods
 from .parts.model_list import ALL, offered_ids, offered_models
 from .parts.outcome import Neighbours
-from .parts.raw_inputs import raw_image
+from .parts.raw_inputs import RawNumber, raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
 from .relevance.settings import LIMITS, allocation_of, bits_problems, score_problems, scoring_of
 from .running.programs import AT_ONCE, PUBLIC, or_error, refuse
@@ -47,8 +47,8 @@ def add_endpoints(bench: Workbench) -> None:
             raw_image(label="picture"),
             gr.Dropdown(models, value=models[0], label="model"),
             gr.Dropdown(recipes, value=RECIPE, label="recipe"),
-            gr.Number(4, label="weight_bits"),
-            gr.Number(4, label="act_bits"),
+            RawNumber(4, label="weight_bits"),
+            RawNumber(4, label="act_bits"),
         ]
         answers = gr.JSON(label="answers")
         gr.Button().click(_classify(bench), inputs, answers, api_name="classify", **PUBLIC)

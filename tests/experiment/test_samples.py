@@ -110,7 +110,9 @@ def test_a_folder_is_called_what_the_person_typed(tiny_model, tmp_path, picture_
     asked = RunSettings("m", "repq", pictures="folder", folder="~")
     assert choose_source(tiny_model, asked).about.startswith("~: half of its pictures")
     shutil.move(home / "bee", home / ".bee")
-    with pytest.raises(ValueError, match=r"^~ has no pictures in it; hidden folders are not searched$"):
+    with pytest.raises(
+        ValueError, match=r"^~ has no pictures in it\. Made by systems and not used: \.bee\.$"
+    ):
         choose_source(tiny_model, asked)
 
 
@@ -125,17 +127,84 @@ def test_a_folder_is_listed_once_however_its_parts_are_called(
     assert listed.count(tmp_path / "parts") == 1
 
 
-def test_unreadable_pictures_are_left_out(tiny_model, tmp_path):
-    Image.new("RGB", (9, 9)).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("no picture")
-    files = [tmp_path / "good.png", tmp_path / "bad.png"]
-    samples = [
-        *upload_source(tiny_model, files).held_out(9),
-        *upload_source(tiny_model, files).calibration(9, 0),
-    ]
-    assert [sample.name for sample in usable(samples).samples] == ["good.png"]
-    with pytest.raises(ValueError, match=r"bad\.png"):
-        usable([sample for sample in samples if sample.name == "bad.png"])
+BROKEN = "is not a picture in a format that can be read"
+
+
+@pytest.fixture
+def mixed(tmp_path) -> list[Path]:
+    """Two pictures, and two files that only look like some."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (9, 9), "red").save(folder / name)
+    for name in ("c.png", "d.png"):
+        (folder / name).write_text("no picture")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (3, 2, 1, 0)])
+def test_uploads_are_halved_after_they_were_read(tiny_model, mixed, order):
+    source = upload_source(tiny_model, [mixed[index] for index in order])
+    parts = source.held_out(9), source.calibration(9, 0)
+    assert sorted(sample.name for part in parts for sample in part) == ["a.png", "b.png"]
+    assert [len(part) for part in parts] == [1, 1]
+    assert source.warning.startswith("2 of 4 pictures could not be read and were left out: ")
+    assert f"c.png {BROKEN}" in source.warning and f"d.png {BROKEN}" in source.warning
+    assert usable(source.held_out(9)).unread == []
+
+
+def test_unreadable_pictures_of_a_folder_are_left_out_before_it_is_halved(tiny_model, mixed):
+    source = folder_source(tiny_model, mixed[0].parent)
+    assert len(source.held_out(9)) == len(source.calibration(9, 0)) == 1
+    assert "2 of 4 pictures could not be read" in source.warning
+
+
+def test_where_nothing_can_be_read_every_reason_is_said(tiny_model, mixed):
+    for source in (lambda: upload_source(tiny_model, mixed[2:]), lambda: _only(tiny_model, mixed)):
+        with pytest.raises(ValueError, match=rf"c\.png {BROKEN}.*; d\.png {BROKEN}"):
+            source()
+
+
+def _only(model, mixed):
+    for path in mixed[:2]:
+        path.unlink(missing_ok=True)
+    return folder_source(model, mixed[0].parent)
+
+
+def test_of_many_pictures_not_all_are_read_first(tiny_model, mixed, monkeypatch):
+    monkeypatch.setattr("vitq_core.experiment.folders.TRIED", 3)
+    source = upload_source(tiny_model, mixed)
+    assert source.warning == "" and usable([*source.held_out(9), *source.calibration(9, 0)]).unread
+
+
+def test_what_is_left_out_of_a_folder_is_said(tiny_model, folder):
+    (folder / "notes.txt").touch()
+    (folder / "bee" / "@eaDir").mkdir()
+    source = folder_source(tiny_model, folder)
+    assert "1 file is no picture that can be read and was not used (1 .txt)." in source.about
+    assert "Made by systems and not used: @eaDir." in source.about
+
+
+@pytest.mark.parametrize(("train", "test"), [("Training", "Testing"), ("TRAIN", "dev"), ("valid", "test")])
+def test_parts_in_any_spelling_are_used_as_such(tiny_model, tmp_path, picture_folder, train, test):
+    picture_folder(tmp_path / train, ["ant", "dog"], each=3)
+    picture_folder(tmp_path / test, ["ant", "dog"], each=1)
+    picture_folder(tmp_path / "more", ["ant"], each=1)
+    source = folder_source(tiny_model, tmp_path)
+    assert (len(source.calibration(100, seed=0)), len(source.held_out(100))) == (6, 2)
+    assert {sample.label for sample in source.held_out(100)} == {0, 3}
+    assert f"its {train} part to calibrate, its {test} part held out. Not used: more." in source.about
+
+
+def test_a_table_of_labels_labels_the_pictures_of_a_folder(tiny_model, tmp_path, picture_folder):
+    flat = picture_folder(tmp_path, ["all"], each=4) / "all"
+    (flat / "labels.csv").write_text("file,label\n0.png,bee\n1.png,fox\n2.png,zebra\n")
+    source = folder_source(tiny_model, flat)
+    samples = [*source.held_out(9), *source.calibration(9, 0)]
+    assert {sample.name: sample.label for sample in samples} == {
+        "0.png": 1, "1.png": 5, "2.png": None, "3.png": None,
+    }  # fmt: skip
+    assert "1 picture with labels that are none of the model's: 'zebra'." in source.about
 
 
 def test_a_name_that_is_no_text_is_shown_with_question_marks(tiny_model, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..parts import checks
-from ..parts.raw_inputs import raw_image
+from ..parts.raw_inputs import RawNumber, raw_image
 from ..running.programs import PUBLIC, or_error
 from . import settings
 from .answers import Told, compared
@@ -36,14 +36,14 @@ def add_endpoints(bench: SegmentBench) -> None:
         inputs = [
             gr.Textbox(first, label="model"),
             gr.Textbox("", label="recipe"),
-            gr.Number(opening.weight_bits, label="weight_bits"),
-            gr.Number(opening.act_bits, label="act_bits"),
+            RawNumber(opening.weight_bits, label="weight_bits"),
+            RawNumber(opening.act_bits, label="act_bits"),
             gr.Textbox(opening.parts, label="parts"),
         ]
         asked = [picture, gr.JSON(label="prompts"), *inputs]
         outputs = [gr.JSON(label="answers"), gr.File(label="masks")]
         gr.Button().click(_segment(bench), asked, outputs, api_name="segment", **PUBLIC)
-        asked = [picture, *inputs, gr.Number(Sieve.points, label="points")]
+        asked = [picture, *inputs, RawNumber(Sieve.points, label="points")]
         gr.Button().click(_everything(bench), asked, outputs, api_name="segment_everything", **PUBLIC)
 
 

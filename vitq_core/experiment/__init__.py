@@ -2,7 +2,7 @@
 
 from ..allocation.budget import OutOfReach
 from ..common.checks import is_name, is_number
-from ..common.files import given_path
+from ..common.files import given_path, replace_file
 from ..common.home import vitq_home
 from ..common.options import Option, options_of
 from ..common.words import counted, readable
@@ -34,6 +34,7 @@ __all__ = [
     "prepare",
     "private_copy",
     "readable",
+    "replace_file",
     "scenes",
     "spoken",
     "vitq_home",

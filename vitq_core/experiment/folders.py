@@ -9,14 +9,18 @@ from typing import Any
 
 from ..common.files import given_path
 from ..common.monitor import Monitor
+from ..common.words import counted, readable
 from ..pictures import PictureFolder, open_picture
 from ..pictures.archive import Archive, Folder, Heard, open_storage
-from ..pictures.layout import NoPictures
+from ..pictures.labels import UnknownClasses
+from ..pictures.layout import Parts
+from ..pictures.splits import pair_among
 from .measure import Cancel, Progress
 from .samples import Sample, Source
 
-SPLITS = [("train", "test"), ("train", "val"), ("train", "valid"), ("train", "validation")]
 ALL = sys.maxsize  # a limit, so that PictureFolder balances the classes, which takes every picture
+TRIED = 256  # so many pictures are read before they are halved: one half could be unreadable
+NAMED = 3  # pictures with their reasons in a sentence
 ONE_PICTURE = "The model is judged by the one picture that it was calibrated on: bring two or more."
 
 
@@ -54,8 +58,9 @@ def upload_source(
     if any(path.suffix.lower() == ".zip" for path in files):
         raise ValueError("Upload either one .zip or pictures, not both.")
     samples = [Sample(path.name, None, partial(open_picture, path)) for path in files]
-    about = f"{len(samples)} uploaded pictures, without labels: half to calibrate, half held out."
-    return _halves(("uploads", *map(str, files)), about, samples)
+    samples, unread = _readable(samples, progress, cancel)
+    about = f"{counted(len(samples), 'uploaded picture')}, without labels: half to calibrate, half held out."
+    return _halves(("uploads", *map(str, files)), about, samples, unread)
 
 
 def folder_source(
@@ -67,15 +72,15 @@ def folder_source(
     """
     key = ("folder", str(path), changed(str(path)))
     storage, heard = open_storage(path, name), _looking(progress, cancel)
-    heard(len(storage.names(heard)))  # looked for once, however often it is used below
+    storage.pictures(heard)  # looked for once, however often it is used below
     try:
-        samples, warning, passed_over = _labelled(model, storage, None)
-    except NoPictures:
-        raise
-    except ValueError:
-        return _split_source(model, storage, key, heard)
-    half = "half of its pictures to calibrate, the other half held out."
-    return _halves(key, f"{storage.name}: {half}{_no_pictures(passed_over)}", samples, warning)
+        listed = _labelled(model, storage, None)
+    except Parts as parts:
+        return _in_parts(model, storage, key, parts)
+    samples, unread = _readable(listed.samples, progress, cancel)
+    about = f"{storage.name}: half of its pictures to calibrate, the other half held out."
+    warning = " ".join(each for each in (listed.warning, unread) if each)
+    return _halves(key, " ".join([about, *listed.notes]), samples, warning)
 
 
 def _looking(progress: Progress | None, cancel: Cancel | None) -> Heard:
@@ -84,38 +89,66 @@ def _looking(progress: Progress | None, cancel: Cancel | None) -> Heard:
     return lambda found: monitor.report(0.0, f"Looking for pictures ({found:,} files so far)")
 
 
-def _split_source(model: Any, storage: Folder | Archive, key: tuple, heard: Heard) -> Source:
-    for train, test in SPLITS:
-        heard(len(storage.names()))
-        try:
-            calibrate, warning, passed_over = _labelled(model, storage, train)
-            held_out, _, also = _labelled(model, storage, test)
-        except ValueError:
-            continue
-        about = f"{storage.name}: its {train} part to calibrate, its {test} part held out." + _no_pictures(
-            passed_over + also
-        )
-        return Pools(key, about, tuple(calibrate), tuple(held_out), warning)
-    samples, warning, passed_over = _labelled(model, storage, None)  # says what is wrong with the folder
-    return _halves(key, f"{storage.name}.{_no_pictures(passed_over)}", samples, warning)
+@dataclass(frozen=True)
+class _Listed:
+    """`warning`: that the classes are not the model's. `notes`: what was left out, as sentences."""
+
+    samples: list[Sample]
+    warning: str
+    notes: list[str]
 
 
-def _labelled(model: Any, storage: Folder | Archive, split: str | None) -> tuple[list[Sample], str, int]:
-    """All samples, classes balanced from the start, a warning where the classes are not the model's, and how
-    many files are no pictures."""
+def _in_parts(model: Any, storage: Folder | Archive, key: tuple, parts: Parts) -> Pools:
+    """Of a folder with train and test parts."""
+    train, test = pair_among(parts.folders)
+    calibrate, held_out = (_labelled(model, storage, part) for part in (train, test))
+    unused = [name for name in (*parts.folders, *parts.others) if name not in (train, test)]
+    about = f"{storage.name}: its {readable(train)} part to calibrate, its {readable(test)} part held out."
+    notes = [f"Not used: {', '.join(map(readable, unused))}."] if unused else []
+    notes += dict.fromkeys([*calibrate.notes, *held_out.notes])  # what is said of both, once
+    warning = calibrate.warning or held_out.warning
+    return Pools(key, " ".join([about, *notes]), tuple(calibrate.samples), tuple(held_out.samples), warning)
+
+
+def _labelled(model: Any, storage: Folder | Archive, split: str | None) -> _Listed:
+    """All samples, classes balanced from the start; unlabelled where the classes are not the model's."""
+    known = {"labels": model.labels, "classes": model.classes or None}
     try:
-        folder = PictureFolder(storage, model.preprocess, ALL, split=split, labels=model.labels)
-        return _samples(folder, labelled=True), "", folder.skipped
-    except ValueError as error:
+        folder, warning = PictureFolder(storage, model.preprocess, ALL, split=split, **known), ""
+    except UnknownClasses as error:
         folder = PictureFolder(storage, model.preprocess, ALL, split=split)
         warning = f"These pictures count as unlabelled, so that only agreement is measured: {error}."
-        return _samples(folder, labelled=False), warning, folder.skipped
+    notes = [*folder.left_out.sentences(), *folder.notes]
+    return _Listed(_samples(folder, labelled=not warning), warning, notes)
 
 
-def _no_pictures(count: int) -> str:
-    """Said of the files that were passed over."""
-    files = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
-    return f" {files} not used." if count else ""
+def _readable(
+    samples: list[Sample], progress: Progress | None, cancel: Cancel | None
+) -> tuple[list[Sample], str]:
+    """(those that can be read, which cannot and why). Of more than TRIED a half is never all unreadable.
+
+    Raises ValueError, with the reasons, where none can be read, and Cancelled.
+    """
+    if len(samples) > TRIED:
+        return samples, ""
+    kept, reasons, monitor = [], [], Monitor(progress, cancel)
+    for number, sample in enumerate(samples):
+        monitor.report(0.0, f"Reading pictures ({number} of {len(samples)})")
+        try:
+            sample.read()
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            kept.append(sample)
+    if samples and not kept:
+        raise ValueError(_why(reasons))
+    unread = f"{len(reasons)} of {counted(len(samples), 'picture')} could not be read and were left out"
+    return kept, f"{unread}: {_why(reasons)}." if reasons else ""
+
+
+def _why(reasons: list[str]) -> str:
+    more = len(reasons) - NAMED
+    return "; ".join(map(readable, reasons[:NAMED])) + (f"; and {more} more" if more > 0 else "")
 
 
 def _samples(folder: PictureFolder, labelled: bool) -> list[Sample]:
