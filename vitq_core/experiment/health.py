@@ -86,20 +86,18 @@ def health(
     calibration: Features, tested: Features, measured: Extremes | None, judged: Extremes | None
 ) -> Health:
     """Of both kinds of pictures their features and extremes, as the full-precision model has them."""
-    counts = [len(features) for features in calibration.values()]
-    found = Health(len(measured) if measured else max(counts, default=0))
+    count = len(measured) if measured else max(map(len, calibration.values()), default=0)
     ranges = {}
     if measured and judged and measured.names == judged.names:
         ranges = {"beyond": measured.beyond(judged), "excess": measured.excess(judged)}
     views = [name for name in calibration if len(tested.get(name, ())) >= FEWEST]
     if not views:
-        return Health(found.pictures, **ranges)
+        return Health(count, **ranges)
     pairs = [Distances.of(calibration[name], tested[name]) for name in views]
-    alike = torch.stack([pair.repeated() for pair in pairs]).all(0)
-    told = found.pictures >= TOLD
-    return Health(
-        found.pictures, int(alike.sum()), min(p.nearer() for p in pairs) if told else None, **ranges
-    )
+    repeated = torch.stack([pair.repeated() for pair in pairs]).all(0)
+    told = int((~repeated).sum()) >= TOLD
+    nearer = min(pair.nearer(~repeated) for pair in pairs) if told else None
+    return Health(count, int(repeated.sum()), nearer, **ranges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,22 +111,24 @@ class Distances:
 
     @classmethod
     def of(cls, calibration: Tensor, tested: Tensor) -> Distances:
-        """Of features [C, D] and [T, D]; more calibration pictures than there are others are left out."""
+        """Of features [C, D] and [T, D]."""
         known = View.of(torch.cat([calibration, tested])).known
         mine, theirs = known[: len(calibration)], known[len(calibration) :]
         between = _distances(theirs, theirs)
         apart = ~torch.eye(len(theirs), dtype=torch.bool)
         within = between[apart].reshape(len(theirs), -1)
-        return cls(_distances(theirs, mine)[:, : within.shape[1]], within, _distances(mine, mine))
+        return cls(_distances(theirs, mine), within, _distances(mine, mine))
 
-    def nearer(self) -> float:
-        """The share of test pictures that are nearer to a calibration picture than to one of equally many
-        others, all choices of so many counted: 1/2 where both are drawn alike."""
-        nearest, (total, count) = self.across.amin(1), (self.within.shape[1], self.across.shape[1])
+    def nearer(self, counted: Tensor) -> float:
+        """The share of test pictures that are nearer to one of the ``counted`` calibration pictures than to
+        one of equally many others, all choices of so many taken together: 1/2 where both are drawn alike."""
+        total = self.within.shape[1]
+        across = self.across[:, counted][:, :total]  # not more than there are others
+        nearest, count = across.amin(1), across.shape[1]
         # All of the others are farther in C(farther, count) of the C(total, count) choices.
         farther = (self.within > nearest[:, None]).sum(1).tolist()
         chances = [log_choices(each, count) - log_choices(total, count) for each in farther if each >= count]
-        return float(torch.tensor(chances, dtype=torch.float64).exp().sum()) / len(self.across)
+        return float(torch.tensor(chances, dtype=torch.float64).exp().sum()) / len(across)
 
     def repeated(self) -> Tensor:
         """bool [C]: those that lie beside an earlier one, where others of so many are usually far apart."""
