@@ -279,6 +279,7 @@ class Workbench(ModelStore):
         return Outcome(
             settings, model, measured.result, reference, measured.evaluation, measured.logits, source.about,
             source.warning, measured.left_out, measured.likeness, record=record,
+            health=measured.health,
         )  # fmt: skip
 
     def _refer(self, settings: RunSettings, progress: Progress | None, cancel: Cancel | None) -> Reference:

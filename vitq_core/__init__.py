@@ -11,6 +11,7 @@ from .allocation.table import TableCost, table_cost
 from .common.errors import Cancelled, StorageError, VitqError
 from .evaluation import Evaluation, evaluate
 from .exporters.packed import load_quantized, save_quantized
+from .generation import generate_images
 from .graph.site import Layer, NormPair, Site
 from .models import FileDescription, Model, ModelInfo, describe_file, list_models, load_model, wrap_model
 from .pipeline import quantize
@@ -63,6 +64,7 @@ __all__ = [
     "describe_file",
     "evaluate",
     "forecast_bits",
+    "generate_images",
     "importance",
     "list_models",
     "load_model",

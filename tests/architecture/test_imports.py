@@ -22,7 +22,7 @@ ENGINE = (
     ("quantized",),
     ("prompting",),
     ("lrp",),
-    ("scoring", "evaluation", "exporters"),
+    ("scoring", "evaluation", "exporters", "generation"),
     ("allocation", "reconstruction"),
     ("passes",),
     ("pipeline",),

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import vitq_core as vq
+from tests.swin import tiny_swin
 from vitq_core.experiment import likeness as of
 from vitq_core.experiment.folders import folder_source
 from vitq_core.experiment.likeness import FEWEST, Seen, features_of, likeness, watching
@@ -68,6 +69,31 @@ def test_features_are_what_goes_into_the_head_and_the_mean_token(classes):
     assert torch.allclose(seen.features["pooled"], pooled)
     assert torch.allclose(seen.features["tokens"], tokens.mean(1))
     assert set(vars(module)) == before and not module.head._forward_pre_hooks and not module._forward_hooks
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}, {"img_size": (16, 32)}],
+    ids=["classes", "pooled", "not pooled", "wide"],
+)
+def test_maps_of_a_swin_have_their_channels_last(options):
+    module = tiny_swin(**options)
+    images = torch.rand(3, 3, *module.patch_embed.img_size)
+    with torch.no_grad(), watching(module) as seen:
+        module(images)
+    with torch.no_grad():
+        maps = module.forward_features(images)
+    mean = maps.mean((1, 2))
+    assert maps.ndim == 4 and maps.shape[-1] == module.num_features
+    assert torch.allclose(seen.features["tokens"], mean, atol=1e-6)
+    assert torch.allclose(seen.features["pooled"], mean, atol=1e-6)
+
+
+def test_maps_of_a_convolution_have_their_channels_second():
+    seen = Seen()
+    maps = torch.rand(2, 5, 3, 4)
+    seen.add("pooled", maps)
+    assert torch.allclose(seen.features["pooled"], maps.mean((2, 3)))
 
 
 def test_no_more_pictures_are_run_than_are_kept(tiny_model, monkeypatch):

@@ -12,10 +12,13 @@ from PIL import Image
 
 import vitq_core as vq
 from tests.shown import text_of
+from ui.explaining.scoring import Scoring
 from ui.parts import markup, plots, tables
 from ui.parts.jobs import Job
 from ui.parts.settings import RunSettings
+from ui.parts.user_sources import choose_source
 from ui.running.run_parts import pack
+from vitq_core.experiment import generated
 
 
 @pytest.fixture
@@ -216,3 +219,18 @@ def test_uploads_that_are_gone_are_a_sentence(bench, folder):
         path.unlink()
     with pytest.raises(ValueError, match=r"^0\.png \(and 3 more\) is no longer on the server; upload your"):
         bench.quantize(replace(settings, recipe="repq"))
+
+
+def test_without_pictures_the_model_makes_its_own(bench, tiny_model, monkeypatch):
+    monkeypatch.setattr(generated, "ITERATIONS", 1)
+    settings = RunSettings("tiny", "minmax", calibration=3, held_out=4, pictures="generated")
+    assert (
+        choose_source(tiny_model, settings).judging.key
+        == choose_source(tiny_model, RunSettings("tiny", "minmax")).key
+    )
+    outcome = bench.quantize(settings)
+    assert outcome.result.report.pictures == 3 and outcome.evaluation.n == 4
+    assert "from noise" in outcome.warning and "from noise" in outcome.about
+    assert outcome.record.asked.pictures == "generated"
+    scoring = Scoring("tiny", "sqnr", count=2, pictures="generated")
+    assert bench.relevance.score(scoring).pictures == 2

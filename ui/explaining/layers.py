@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import vitq_core as vq
 from vitq_core.experiment import prepare
+from vitq_core.experiment.generated import calibration_of
 from vitq_core.experiment.likeness import watching
 from vitq_core.experiment.measure import Batches, Cancel, Progress, name_of, part_of, usable
 from vitq_core.experiment.samples import Sample
@@ -143,8 +144,8 @@ class RelevanceBench:
     ) -> Batches:
         """Calibration pictures of `scoring` that can be read, at most `count`. Raises vq.Cancelled."""
         model, source = self.store.model(scoring.model), self.store.source(scoring, progress, cancel)
-        samples = usable(source.calibration(count, scoring.seed), cancel).samples
-        return Batches(samples, model.preprocess, SCORED_AT_ONCE, cancel)
+        given = calibration_of(source, count, scoring.seed, progress, cancel)
+        return Batches(usable(given, cancel).samples, model.preprocess, SCORED_AT_ONCE, cancel)
 
     def explain(self, question: Question, picture: Image.Image) -> Explained:
         return self._explained.get_or_make(question, lambda: self._explain(question, picture))

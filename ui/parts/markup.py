@@ -10,6 +10,7 @@ from PIL import Image
 
 import vitq_core as vq
 from vitq_core.experiment import counted
+from vitq_core.experiment.health import Health
 from vitq_core.experiment.likeness import FEWEST
 
 from .glossary import explained
@@ -268,7 +269,7 @@ def facts(outcome: Outcome) -> str:
         ("At 8 bits", listed(report.kept_8bit)),
         ("Speed", "Low-bit arithmetic is simulated here: the file is small, but this preview is not faster."),
     ]
-    rows[1:1] = [*_left_out(outcome), *_tried(report.stages)]
+    rows[1:1] = [*_health(outcome.health), *_left_out(outcome), *_tried(report.stages)]
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
     items = "".join(f"<dt>{explained(name)}</dt><dd>{explained(text)}</dd>" for name, text in rows)
@@ -291,6 +292,26 @@ def _tried(stages: Sequence[vq.StageRow]) -> list[tuple[str, str]]:
     said = [f"kept: {', '.join(kept)}"] if kept else []
     said += [f"left out, because answers were worse with it: {', '.join(dropped)}"] if dropped else []
     return [("Compared", f"{'; '.join(said)}.")] if said else []
+
+
+def _health(found: Health | None) -> list[tuple[str, str]]:
+    """The numbers by which calibration pictures are warned of, and what they are where all is well."""
+    if found is None:
+        return []
+    said = []
+    if found.repeated is not None:
+        said.append(f"{found.repeated} of {found.pictures} are nearly the same as another one")
+    if found.nearer is not None:
+        said.append(
+            f"{found.nearer:.0%} of the test pictures look more like them than like each other "
+            "(50 % would be usual)"
+        )
+    if found.beyond is not None:
+        said.append(
+            f"{found.beyond:.0%} of what layers see in test pictures goes beyond the measured ranges "
+            f"({found.chance:.0%} would be usual)"
+        )
+    return [("Calibration pictures", "; ".join(said) + ".")] if said else []
 
 
 def _likeness(outcome: Outcome) -> str:

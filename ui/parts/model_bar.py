@@ -32,6 +32,8 @@ OTHERS_PICTURES = {
     "train and test are used as such.",
     "uploads": "One half is for measuring ranges, the other for testing: of each at most as many as the "
     "boxes beside say. A .zip may have subfolders named like the model's labels, or train and test parts.",
+    "generated": "The model itself makes pictures to measure ranges on, out of noise, which takes minutes: "
+    "for models whose own pictures nobody may have. Tests use the built-in ones.",
 }
 SCENES_ALONE = "Segment Anything is measured on drawn scenes with known outlines, whatever is chosen here."
 BOXES = ("folder", "uploads")
@@ -161,7 +163,7 @@ def model_sentence(model_id: Any) -> str:
 
 def picture_places() -> list[tuple[str, str]]:
     folder = [("Folder", "folder")] if folders_allowed() else []
-    return [("Built-in", "own"), *folder, ("My files", "uploads")]
+    return [("Built-in", "own"), *folder, ("My files", "uploads"), ("None: made from noise", "generated")]
 
 
 def pictures_sentence(model_id: Any, place: Any) -> str:
@@ -180,7 +182,7 @@ def _shown(names: tuple[str, ...]) -> Callable[[str], list[Any]]:
 def _model_chosen(model_id: str, place: str) -> tuple[str, Any]:
     """A folder named by VITQ_PICTURES is meant for the models that the studio has no pictures for."""
     note = markup.note(model_sentence(model_id))
-    if not default_folder() or place == "uploads" or task_of(model_id) in SEGMENTS:
+    if not default_folder() or is_name(place, ("uploads", "generated")) or task_of(model_id) in SEGMENTS:
         return note, gr.skip()
     return note, "own" if draws_scenes(model_id) else "folder"
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitq_core.experiment import counted
+from vitq_core.experiment.health import Health
 from vitq_core.experiment.likeness import Features, Likeness
 from vitq_core.experiment.measure import UNKNOWN, cosines_of, name_of, top
 from vitq_core.experiment.run import Reference
@@ -74,6 +75,7 @@ class Outcome:
     likeness: Likeness | None = None
     stored: bool = False  # computed before, and read from a file
     record: RunRecord | None = None  # what is kept of it; None of a run that was stopped
+    health: Health | None = None  # of the calibration pictures
 
     @property
     def warning(self) -> str:
@@ -85,7 +87,8 @@ class Outcome:
             for use, names in unread
             if names
         ]
-        return " ".join([*said, *[self.about_pictures] * bool(self.about_pictures)])
+        found = self.health.warnings if self.health else ()
+        return " ".join([*said, *[self.about_pictures] * bool(self.about_pictures), *found])
 
     @property
     def total_modules(self) -> int:

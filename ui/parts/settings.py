@@ -21,7 +21,7 @@ MAX_HELD_OUT = 2000
 MAX_SEED = 2**31 - 1
 MAX_ITERATIONS = 100_000
 NO_EFFORT = "none"
-PLACES = ("own", "folder", "uploads")
+PLACES = ("own", "folder", "uploads", "generated")
 ZIP = ".zip"
 LONGEST_NAME = 80  # bytes; a file's name may have 255 in all
 
@@ -80,13 +80,15 @@ class RunSettings:
             found.append((counted(self.calibration, "calibration picture"), f"cal{self.calibration}"))
         if self.seed:
             found.append((f"seed {self.seed}", f"seed{self.seed}"))
-        return found + self._brought
+        return found + self._others
 
     @property
-    def _brought(self) -> list[tuple[str, str]]:
-        """The same of the pictures that a person brought; never where they lie."""
+    def _others(self) -> list[tuple[str, str]]:
+        """The same of the pictures, where they are not built in; never where they lie."""
         if self.pictures == "own":
             return []
+        if self.pictures == "generated":
+            return [("pictures from noise", "noise")]
         files = (self.folder,) if self.pictures == "folder" else self.uploads
         if self.pictures == "uploads" and not is_zip(files):
             return [(counted(len(files), "own file"), f"{len(files)}files")]
@@ -196,7 +198,9 @@ def places(values: Mapping[str, Any]) -> dict[str, Any]:
     place = place_of(values)
     if place == "folder":
         return {"pictures": place, "folder": values["folder"].strip()}
-    return {"pictures": place, "uploads": tuple(values["uploads"])} if place == "uploads" else {}
+    if place == "uploads":
+        return {"pictures": place, "uploads": tuple(values["uploads"])}
+    return {"pictures": place} if place == "generated" else {}
 
 
 def place_of(values: Mapping[str, Any]) -> Any:

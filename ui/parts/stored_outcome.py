@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.experiment.health import Health
 from vitq_core.experiment.likeness import Likeness, View
 from vitq_core.experiment.run import Reference
 from vitq_core.experiment.samples import Source
@@ -36,6 +37,7 @@ def store_outcome(outcome: Outcome, folder: Path) -> None:
         QUANTIZED: asdict(outcome.evaluation),
         "left_out": [outcome.reference.left_out, outcome.left_out],
         "likeness": {"limits": known.limits, "tested": known.tested} if known else None,
+        "health": asdict(outcome.health) if outcome.health else None,
     }
     (folder / RUN).write_text(json.dumps(run, indent=1))
 
@@ -62,11 +64,12 @@ def load_outcome(folder: Path, model: Any, source: Source) -> Outcome:
         reference = Reference(samples, answers[FULL], vq.Evaluation(**run[FULL]), tuple(unread))
         evaluation = vq.Evaluation(**run[QUANTIZED])
         likeness = _likeness(run["likeness"], answers)
+        health = Health(**run["health"]) if run.get("health") else None
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise vq.VitqError(f"the stored run in {folder} is damaged: {error}") from error
     return Outcome(
         settings, model, result, reference, evaluation, answers[QUANTIZED], source.about, source.warning,
-        tuple(left_out), likeness, stored=True,
+        tuple(left_out), likeness, stored=True, health=health,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from vitq_core.experiment import given_path
 from vitq_core.experiment.folders import folder_source, upload_source
+from vitq_core.experiment.generated import Generated
 from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, builtin_source
 
@@ -31,7 +32,8 @@ def choose_source(
         return folder_source(model, folder, progress, cancel, name=settings.folder)
     if settings.pictures == "uploads":
         return upload_source(model, [Path(path) for path in settings.uploads], progress, cancel)
-    return builtin_source(model)
+    own = builtin_source(model)
+    return Generated(model, own) if settings.pictures == "generated" else own
 
 
 def check_uploads(settings: RunSettings) -> None:

@@ -33,8 +33,9 @@ Features = dict[str, Tensor]  # {view: [N, D]}
 class Seen:
     """The features of the pictures that pass through a model; of at most `limit`."""
 
-    def __init__(self, limit: int = KEPT):
-        self.limit = limit
+    def __init__(self, limit: int = KEPT, channels_last: bool = False):
+        """`channels_last`: of maps; where they are not the last axis of a map they are its second."""
+        self.limit, self.channels_last = limit, channels_last
         self._parts: dict[str, list[Tensor]] = {}
 
     def add(self, view: str, values: object) -> None:
@@ -42,27 +43,34 @@ class Seen:
             parts = self._parts.setdefault(view, [])
             room = self.limit - sum(map(len, parts))
             if room > 0:
-                parts.append(_pooled(values.detach()[:room]).float().cpu())
+                parts.append(_pooled(values.detach()[:room], self.channels_last).float().cpu())
 
     @property
     def features(self) -> Features:
         return {view: torch.cat(parts) for view, parts in self._parts.items()}
 
 
-def _pooled(values: Tensor) -> Tensor:
-    """[B, D] of features, tokens [B, T, D] or maps [B, C, H, W]."""
+def _pooled(values: Tensor, channels_last: bool) -> Tensor:
+    """[B, D] of features, tokens [B, T, D] or maps [B, H, W, D], or [B, D, H, W]."""
     if values.ndim == 2:
         return values
-    return values.mean(1) if values.ndim == 3 else values.flatten(2).mean(2)
+    if values.ndim > 3 and not channels_last:
+        values = values.flatten(2).transpose(1, 2)
+    return values.flatten(1, -2).mean(1)
+
+
+def _channels_last(module: nn.Module) -> bool:
+    """As timm's models say of their maps; those of windows have their channels last."""
+    return getattr(module, "output_fmt", None) == "NHWC"
 
 
 @contextmanager
 def watching(module: nn.Module, limit: int = KEPT) -> Iterator[Seen]:
     """Remembers the features of every forward pass inside, one row for each picture."""
-    seen, head = Seen(limit), head_of(module)
+    seen, head = Seen(limit, _channels_last(module)), head_of(module)
 
     def tokens(values: object) -> None:
-        if isinstance(values, Tensor) and values.ndim == 3:
+        if isinstance(values, Tensor) and values.ndim >= 3:
             seen.add("tokens", values)
 
     with ExitStack() as stack:

@@ -14,13 +14,17 @@ from ..quantized.result import QuantizeResult
 from ..recipes.recipe import Recipe
 from ..reconstruction.progress import Watch
 from ..tasks import Evaluation
-from .likeness import Features, Likeness, features_of, likeness, watching
+from .extremes import Extremes, watching_extremes
+from .generated import Generated, calibration_of
+from .health import Health, health
+from .likeness import KEPT, Features, Likeness, features_of, likeness, watching
 from .measure import Batches, Cancel, Progress, Replay, last, part_of, recording, usable
 from .samples import Sample, Source
 
 # How much of a run is done when calibration begins and when measuring begins.
 PARTS = (0.08, 0.62)
 LEARNING_PARTS = (0.02, 0.95)
+MAKING = 0.5  # of a run whose calibration pictures have to be made first
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,8 @@ class Reference:
     """The full-precision model on the held-out pictures; shared by all runs that use the same ones.
 
     `logits`: its answers, in the pictures' order. `left_out`: the names of those that could not be
-    read. `features`: of the first pictures, by which others are told to be like them. `digest`: of all their
-    pixels.
+    read. `features`, `extremes`: of the first pictures, by which others are told to be like them. `digest`:
+    of all their pixels.
     """
 
     samples: Sequence[Sample]
@@ -38,6 +42,7 @@ class Reference:
     left_out: tuple[str, ...] = ()
     features: Features = field(default_factory=dict)
     digest: str = ""
+    extremes: Extremes | None = None
 
     @property
     def labelled(self) -> bool:
@@ -50,7 +55,7 @@ class Measured:
 
     `left_out`: the names of calibration pictures that could not be read. `likeness`: tells whether a picture
     is like those of this run; None where there are too few of them. `digest`: of the calibration pictures'
-    pixels.
+    pixels. `health`: whether the calibration pictures will do.
     """
 
     result: QuantizeResult
@@ -59,6 +64,7 @@ class Measured:
     left_out: tuple[str, ...] = ()
     likeness: Likeness | None = None
     digest: str = ""
+    health: Health | None = None
 
 
 def refer(
@@ -68,11 +74,15 @@ def refer(
     part_of(progress, 0, 1)(0.0, "Reading held-out pictures")
     judging = usable(source.held_out(count), cancel)
     loader = Batches(judging.samples, model.preprocess, cancel=cancel)
-    with recording(model.module) as seen, watching(model.module) as watched:
+    with (
+        recording(model.module) as seen,
+        watching(model.module) as watched,
+        watching_extremes(model.module, KEPT) as ranges,
+    ):
         evaluation = evaluate(model.module, loader, progress=part_of(progress, 0.3, 1), cancel=cancel)
     return Reference(
         judging.samples, last(seen, evaluation.n), evaluation, tuple(judging.unread), watched.features,
-        judging.digest,
+        judging.digest, ranges.extremes,
     )  # fmt: skip
 
 
@@ -95,7 +105,11 @@ def quantize_and_measure(
     """
     begins, ends = PARTS if recipe.options.schedule is None else LEARNING_PARTS
     part_of(progress, 0, 1)(0.0, "Reading calibration pictures")
-    given = usable(source.calibration(count, seed), cancel)
+    if isinstance(source, Generated):
+        making, progress = part_of(progress, 0, MAKING), part_of(progress, MAKING, 1)
+    else:
+        making = None
+    given = usable(calibration_of(source, count, seed, making, cancel), cancel)
     batches = Batches(given.samples, model.preprocess, cancel=cancel)
     calibrating = part_of(progress, begins, ends)
     result = quantize(model, batches, recipe, seed=seed, cancel=cancel, progress=calibrating, watch=watch)
@@ -104,7 +118,10 @@ def quantize_and_measure(
     replay = model.module if model.info.task == "features" else Replay(reference.logits)
     with recording(result.model) as seen:
         evaluation = evaluate(result.model, loader, replay, progress=part_of(progress, ends, 1), cancel=drop)
-    known = likeness(
-        features_of(model, Batches(given.samples, model.preprocess, cancel=drop)), reference.features
-    )
-    return Measured(result, evaluation, last(seen, evaluation.n), tuple(given.unread), known, given.digest)
+    with watching_extremes(model.module, KEPT) as ranges:
+        features = features_of(model, Batches(given.samples, model.preprocess, cancel=drop))
+    return Measured(
+        result, evaluation, last(seen, evaluation.n), tuple(given.unread),
+        likeness(features, reference.features), given.digest,
+        health(features, reference.features, ranges.extremes, reference.extremes),
+    )  # fmt: skip

@@ -74,7 +74,7 @@ def _render(count: int, seed: int, size: int) -> list[Sample]:
 
     images, labels = scenes.scene_batch(range(count), seed, size)
     pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().numpy()
-    return [_in_memory(f"scene {i}", int(labels[i]), Image.fromarray(pixels[i])) for i in range(count)]
+    return [in_memory(f"scene {i}", int(labels[i]), Image.fromarray(pixels[i])) for i in range(count)]
 
 
 def forget_pictures() -> None:
@@ -83,7 +83,8 @@ def forget_pictures() -> None:
     _photo.cache_clear()
 
 
-def _in_memory(name: str, label: int | None, picture: Image.Image) -> Sample:
+def in_memory(name: str, label: int | None, picture: Image.Image) -> Sample:
+    """A picture that is there already."""
     return Sample(name, label, partial(_same, picture))  # partial: another process can be given it
 
 

@@ -12,6 +12,7 @@ from tests.shown import text_of
 from ui.parts import markup
 from ui.parts.outcome import Pair
 from ui.parts.settings import RunSettings
+from vitq_core.experiment.health import Health
 
 SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
 
@@ -70,6 +71,20 @@ def test_a_tried_picture_is_compared_with_those_of_the_run(bench, settings, monk
     assert black.unlike is True and own.unlike is False
     assert markup.UNLIKE in markup.verdict(black)
     assert "About 6 % of usual pictures" in markup.facts(outcome)
+
+
+def test_calibration_pictures_that_will_not_do_are_warned_of_with_their_number(bench, settings):
+    outcome = bench.quantize(settings)
+    assert "nearly the same" in markup.facts(outcome)
+    found = Health(32, repeated=24, nearer=0.02, beyond=0.2)
+    warned = replace(outcome, health=found)
+    for number in ("24 of 32 calibration pictures", "2% of the test pictures", "in 20% of the cases"):
+        assert number in warned.warning
+    assert "24 of 32 are nearly the same" in markup.facts(warned)
+    good = replace(outcome, health=Health(32, repeated=0, nearer=0.5, beyond=0.03))
+    assert good.warning == outcome.about_pictures
+    old = replace(outcome, health=None)  # stored by a program of an earlier time
+    assert old.warning == outcome.about_pictures and "nearly the same" not in markup.facts(old)
 
 
 def test_with_few_test_pictures_nothing_is_said_of_a_tried_one(bench, settings):

@@ -5,8 +5,16 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from ui.parts.model_bar import OWN_SCENES, SCENES_ALONE, ModelBar, _model_chosen, pictures_sentence
+from ui.parts.model_bar import (
+    OWN_SCENES,
+    SCENES_ALONE,
+    ModelBar,
+    _model_chosen,
+    picture_places,
+    pictures_sentence,
+)  # fmt: skip
 from ui.parts.model_list import ALL, SEGMENTS, SHOWN
+from ui.parts.settings import PLACES
 
 TASKS = {"Views": SHOWN, "Runs": ALL, "Masks": SEGMENTS}
 
@@ -57,3 +65,12 @@ def test_what_is_said_of_pictures_is_true_of_the_model(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert _model_chosen("vit_small_patch16_224", "own")[1] == "folder"
     assert _model_chosen("demo-sam", "own")[1] == _model_chosen("demo-vit", "uploads")[1] == gr.skip()
+    assert _model_chosen("vit_small_patch16_224", "generated")[1] == gr.skip()
+
+
+def test_every_place_of_the_bar_is_one_that_a_run_knows_and_has_a_sentence(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    names = [name for _, name in picture_places()]
+    assert sorted(names) == sorted(PLACES)
+    assert all(pictures_sentence("demo-vit", name) for name in names)
+    assert "out of noise" in pictures_sentence("demo-vit", "generated")

@@ -6,6 +6,7 @@ import torch
 import vitq_core as vq
 from ui.parts import method_options
 from ui.parts.settings import FIELDS, from_form, problems
+from vitq_core.experiment.runs import GENERATED
 
 GOOD = {
     "model": "deit-tiny",
@@ -125,6 +126,12 @@ def test_the_engine_refuses_the_same_bits(bench):
             vq.quantize(model, torch.zeros(2, 3, 16, 16), vq.recipe("lrp", bits, 4))
 
 
+def test_pictures_from_noise_are_a_place_of_their_own():
+    made = from_form({**GOOD, "pictures": "generated"})
+    assert made.asked().pictures == GENERATED and made != from_form(GOOD)
+    assert from_form({**GOOD, "pictures": "generated", "folder": "/x", "uploads": ["a.png"]}) == made
+
+
 def test_boxes_that_are_not_used_make_no_other_result():
     assert from_form({**GOOD, "folder": "/somewhere", "uploads": ["a.png"]}) == from_form(GOOD)
     assert from_form({**GOOD, "clip_k": "2", "first_blocks": "7"}) == from_form(GOOD)
@@ -158,6 +165,7 @@ def test_boxes_that_are_not_used_make_no_other_result():
         ({"pictures": "uploads", "uploads": ["/tmp/1/a.png"]}, "1 own file", "1files"),
         ({"pictures": "uploads", "uploads": ["/tmp/1/a.png", "/tmp/2/b.png"]}, "2 own files", "2files"),
         ({"effort": "quick", "iterations": 7}, "7 iterations", "iter7"),
+        ({"pictures": "generated", "uploads": ["/tmp/1/a.png"]}, "pictures from noise", "noise"),
     ],
 )
 def test_titles_and_file_names_tell_runs_apart(changed, title, slug):

@@ -40,6 +40,14 @@ def test_numbers_answers_and_pictures_are_those_of_the_run(bench, outcome, store
     assert [s.name for s in loaded.reference.samples] == [s.name for s in outcome.reference.samples]
     assert torch.equal(loaded.logits, outcome.logits)
     assert torch.equal(loaded.reference.logits, outcome.reference.logits)
+    assert loaded.health == outcome.health and loaded.warning == outcome.warning
+
+
+def test_a_run_that_was_stored_before_there_was_health_is_read(bench, outcome, stored):
+    run = json.loads((stored / RUN).read_text())
+    del run["health"]
+    (stored / RUN).write_text(json.dumps(run))
+    assert again(bench, outcome, stored).health is None
 
 
 def test_its_model_answers_like_the_one_that_was_stored(bench, outcome, stored):

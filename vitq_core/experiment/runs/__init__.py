@@ -1,7 +1,7 @@
 """Runs that last: what was asked, what it was made of and what came out, in a file under `VITQ_HOME`."""
 
 from ...common.digests import digest_of
-from .asked import FOLDER, OWN, SCENES, UPLOADS, Asked
+from .asked import FOLDER, GENERATED, OWN, SCENES, UPLOADS, Asked
 from .plans import DONE, RUNNING, STOPPED, Plan, PlanStore
 from .prediction import Prediction, predicted_from
 from .record import RunRecord, record_of, record_of_answers
@@ -11,6 +11,7 @@ from .store import RunStore, as_csv
 __all__ = [
     "DONE",
     "FOLDER",
+    "GENERATED",
     "OWN",
     "RUNNING",
     "SCENES",

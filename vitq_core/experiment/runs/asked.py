@@ -11,6 +11,7 @@ from typing import Any
 from ...recipes.recipe import Recipe
 
 OWN, FOLDER, UPLOADS, SCENES = "own", "folder", "uploads", "scenes"
+GENERATED = "generated"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Asked:
     """`model` as `load_model` takes it. `calibration` pictures measure ranges, `judged` ones the result.
 
     `pictures`: OWN (what comes with the studio for this model), FOLDER or UPLOADS, whose `places` are named,
-    or SCENES with prompts, for Segment Anything.
+    GENERATED (made from noise to calibrate on, judged by OWN), or SCENES with prompts, for Segment Anything.
     """
 
     model: str

@@ -15,11 +15,12 @@ from typing import Any
 
 from ...models import Model, load_model
 from ..folders import folder_source, upload_source
+from ..generated import Generated
 from ..measure import Cancel, Progress, part_of
 from ..prompted import compare_on, judging_photographs, judging_scenes, quantize_on_scenes
 from ..run import quantize_and_measure, refer
 from ..samples import Source, builtin_source
-from .asked import FOLDER, OWN, SCENES, UPLOADS, Asked
+from .asked import FOLDER, GENERATED, OWN, SCENES, UPLOADS, Asked
 from .record import RunRecord, record_of, record_of_answers
 from .store import RunStore
 
@@ -41,6 +42,8 @@ def source_of(asked: Asked, model: Model) -> Source:
         return folder_source(model, Path(asked.places[0]))
     if asked.pictures == UPLOADS:
         return upload_source(model, [Path(place) for place in asked.places])
+    if asked.pictures == GENERATED:
+        return Generated(model, builtin_source(model))
     raise ValueError(f"there is no kind of pictures called {asked.pictures!r:.80} for this model")
 
 
