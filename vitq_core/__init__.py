@@ -12,7 +12,7 @@ from .common.errors import Cancelled, StorageError, VitqError
 from .evaluation import Evaluation, evaluate
 from .exporters.packed import load_quantized, save_quantized
 from .graph.site import Layer, NormPair, Site
-from .models import Model, ModelInfo, list_models, load_model, wrap_model
+from .models import Model, ModelCard, ModelInfo, list_models, load_model, model_card, wrap_model
 from .pipeline import quantize
 from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
@@ -38,6 +38,7 @@ __all__ = [
     "Importance",
     "Layer",
     "Model",
+    "ModelCard",
     "ModelInfo",
     "NormPair",
     "Options",
@@ -66,6 +67,7 @@ __all__ = [
     "load_model",
     "load_quantized",
     "matched",
+    "model_card",
     "quantize",
     "recipe",
     "relevance",

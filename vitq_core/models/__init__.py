@@ -3,7 +3,18 @@
 from ..pictures.longest_side import LongestSide
 from ..pictures.preprocess import Preprocessing
 from .catalogue import ModelInfo, list_models
+from .hub_card import ModelCard, model_card
 from .loading import load_model
 from .model import Model, wrap_model
 
-__all__ = ["LongestSide", "Model", "ModelInfo", "Preprocessing", "list_models", "load_model", "wrap_model"]
+__all__ = [
+    "LongestSide",
+    "Model",
+    "ModelCard",
+    "ModelInfo",
+    "Preprocessing",
+    "list_models",
+    "load_model",
+    "model_card",
+    "wrap_model",
+]

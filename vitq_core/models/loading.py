@@ -1,6 +1,7 @@
 """Getting a model by name: bundled, from a folder or file, or downloaded."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,12 +15,13 @@ from ..tasks import classes_of, task_of
 from .catalogue import OUTLIERS, ModelInfo, find_model, folder_of, list_models, weights_of
 from .checkpoint import read_checkpoint
 from .download import download
-from .hub import fetch_model
+from .hub import downloaded, fetch_model
+from .hub_check import check_worth
+from .hub_name import PREFIX, HubName, hub_name
 from .model import Model, checked_device, count_params, move, sam_model
 from .sam.load import described_in, holds_sam, read_sam, read_sam_folder
 from .sam.published import Published, published_as
 
-HUB_PREFIX = "hf-hub:"
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")  # how their names end
 DOWNLOAD = 0.95  # what share of loading it is
 
@@ -30,7 +32,9 @@ def load_model(
     progress: Progress | None = None,
     cancel: object = None,
 ) -> Model:
-    """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`.
+    """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`, or the
+    address of a model's page on the hub. `@revision` behind a name of the hub takes a branch, a tag or a
+    commit; `info.source` says which commit was loaded.
 
     Folders and repositories are in timm's format, or hold a Segment Anything: its weights, and a config.json
     {"architecture": "segment_anything", "shape": {…}} for what their sizes do not tell. A file, `.pth` or
@@ -58,19 +62,24 @@ def _load(model_id: str | Path, monitor: Monitor) -> Model:
     if info is not None and info.bundled:
         return _load_bundled(info)
     if info is not None:
-        return _fetch(info.source, info, monitor)
+        return _fetch(HubName(info.source), info, monitor)
     path = _path(model_id)
     if path is not None and path.is_file():
         return _load_file(path, _outside(str(model_id), source=str(path)))
     if path is not None and path.is_dir():
         return _read(path, _outside(str(model_id), source=str(path)))
-    repo = _repository(str(model_id))
-    return _fetch(repo, _outside(str(model_id), source=repo), monitor)
+    return _fetch(_of_hub(str(model_id)), None, monitor)
 
 
-def _fetch(repo: str, info: ModelInfo, monitor: Monitor) -> Model:
-    monitor.report(0.0, f"Downloading {info.title} from the Hugging Face hub")
-    return _read(fetch_model(repo), info)
+def _fetch(name: HubName, info: ModelInfo | None, monitor: Monitor) -> Model:
+    """`info`: of the catalogue; of other models of the hub the id names the commit that was taken."""
+    title = name.repo.partition("/")[2] if info is None else info.title
+    if downloaded(name) is None:
+        monitor.report(0.0, f"Downloading {title} from the Hugging Face hub")
+    folder = fetch_model(name, monitor.part(0.0, DOWNLOAD), partial(check_worth, repo=name.repo))
+    taken = name.at(folder.name)
+    known = _outside(taken.id, taken.source, title) if info is None else replace(info, source=taken.source)
+    return _read(folder, known, name.short)
 
 
 def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model:
@@ -100,16 +109,18 @@ def _load_bundled(info: ModelInfo) -> Model:
     return model
 
 
-def _read(folder: Path, info: ModelInfo) -> Model:
+def _read(folder: Path, info: ModelInfo, called: str = "") -> Model:
+    """`called`: in errors; otherwise its id."""
+    called = called or info.id
     if holds_sam(folder):
-        return sam_model(read_sam_folder(folder, info.id), info)
-    module = read_checkpoint(folder, info.id)
+        return sam_model(read_sam_folder(folder, called), info)
+    module = read_checkpoint(folder, called)
     config = module.pretrained_cfg
     try:
         preprocessing = Preprocessing.from_timm(config)
         labels = checkpoint_labels(config, classes_of(module) or 0)
     except (ValueError, TypeError, KeyError) as error:
-        raise VitqError(f"the config.json of {info.id} cannot be used: {error}") from error
+        raise VitqError(f"the config.json of {called} cannot be used: {error}") from error
     info = replace(info, params=count_params(module), task=task_of(module).name)
     return Model(module, preprocessing, labels, info)
 
@@ -130,23 +141,22 @@ def _path(model_id: str | Path) -> Path | None:
     return None
 
 
-def _repository(model_id: str) -> str:
-    """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
-    name = model_id.removeprefix(HUB_PREFIX)
-    if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
-        return name
-    raise _unknown(model_id)
+def _of_hub(model_id: str) -> HubName:
+    """ValueError, listing what there is, for what names no model of the hub."""
+    name = hub_name(model_id)
+    if name is None:
+        raise _unknown(model_id)
+    return name
 
 
 def _unknown(model_id: object) -> ValueError:
     available = ", ".join(info.id for info in list_models())
     return ValueError(
         f"unknown model {model_id!r:.80}; available: {available}, a model's folder, a file of Segment "
-        f"Anything's weights, or {HUB_PREFIX}user/name"
+        f"Anything's weights, or {PREFIX}user/name"
     )
 
 
-def _outside(model_id: str, source: str) -> ModelInfo:
+def _outside(model_id: str, source: str, title: str = "") -> ModelInfo:
     """What parameters and task it has is known once it is read."""
-    title = Path(source).name
-    return ModelInfo(model_id, title, "", 0, False, source, f"A model from {source}.")
+    return ModelInfo(model_id, title or Path(source).name, "", 0, False, source, f"A model from {source}.")
