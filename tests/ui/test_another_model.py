@@ -90,7 +90,7 @@ def test_a_card_comes_before_the_download(box, hub: HubServer, typed: str) -> No
         ("user/beit", "no model family knows Beit"),
         ("user/sam", "It is a Segment Anything"),
         ("https://huggingface.co/datasets/a/b", "is no model&#x27;s page"),
-        ("/etc/passwd", "is not the name of a repository; it should look like user/name"),
+        ("/etc/passwd", "is no model of the Hugging Face hub"),
         ("<b>/x", "is not the name of a repository"),
     ],
 )
@@ -108,9 +108,10 @@ def test_a_download_is_told_of_and_then_the_page_is_about_it(box, hub: HubServer
     assert seen[page.model]["value"] == ID and ("user/tiny@b2b2b2b", ID) in seen[page.model]["choices"]
     assert seen[page.bar.last] == ID and "user/tiny@b2b2b2b is chosen" in seen[page.status]
     assert box.bench.has_model(ID)
+    assert box.look("user/tiny")[page.start]["value"] == "Use this model"
     hub.close()
     assert box.look("user/tiny")[page.start]["value"] == "Use this model"
-    box.look("user/tiny@v1")
+    assert "cannot be reached; pick a bundled model" in box.look("user/tiny@v1")[page.card]
 
 
 def test_another_one_stays_beside_it(box) -> None:
@@ -145,9 +146,8 @@ def test_it_is_known_by_its_name_and_listed_to_nobody(box) -> None:
     assert offered(ID) is None and task_of(ID) == model_sentence(ID) == ""
     box.look("user/tiny")
     assert wrong_model(ID) == "" and offered(ID).params > 5000 and task_of(ID) == "classification"
-    assert ID not in [model_id for _, model_id in choices()] and ID not in [
-        info["id"] for info in api.list_models()
-    ]
+    listed = [model_id for _, model_id in choices()] + [info["id"] for info in api.list_models()]
+    assert ID not in listed and "demo-vit" in listed
     assert settings.problems({**GOOD, "model": ID}) == {}
     assert "3 classes" in model_sentence(ID) and pictures_sentence(ID, "own") == OWN_PHOTOGRAPHS
     assert "about 10" in efforts_list(ID, "quick")
@@ -166,7 +166,7 @@ def test_a_run_and_its_file_say_which_commit_it_was(box, tmp_path: Path) -> None
     box.look("user/tiny")
     chosen = settings.RunSettings(ID, "minmax", calibration=2, held_out=2)
     outcome = box.bench.quantize(chosen)
-    assert chosen.title == "user/tiny@b2b2b2b · Min-max · W4/A4 · 2 calibration pictures"
+    assert chosen.title == "user/tiny@b2b2b2b · Min–max · W4/A4 · 2 calibration pictures"
     assert chosen.slug == "user-tiny@b2b2b2b-minmax-w4a4-cal2"
     assert outcome.record.model == ID and outcome.record.made_of["source"] == f"user/tiny@{SECOND}"
     vq.save_quantized(outcome.result, tmp_path / "saved")

@@ -145,7 +145,7 @@ def _fetched(name: HubName, monitor: Monitor, check: Check) -> Path:
         check(said, weights.filename, weights.size)
         _store(config, said)
     _get(weights, monitor)
-    _remember(name, weights.name.revision)
+    remember(name, weights.name.revision)
     return weights.place.parent
 
 
@@ -202,7 +202,7 @@ def _store(file: RemoteFile, data: bytes) -> None:
     write_atomically(_made(file.place), lambda path: path.write_bytes(data), file.filename)
 
 
-def _remember(name: HubName, commit: str) -> None:
+def remember(name: HubName, commit: str) -> None:
     """Which commit a branch or a tag is, for when the network is away."""
     if name.revision != commit:
         ref = _made(_kept(name.repo) / "refs" / name.revision)

@@ -57,9 +57,9 @@ class ModelCard:
 def model_card(model_id: str, offline: bool = False) -> ModelCard:
     """The card of `hf-hub:user/name`, `user/name` or a page's address, each with `@revision` or without.
 
-    Only the hub's own description and config.json are read, and nothing is stored. Where the hub cannot be
-    reached, or `offline`, it is the card of what is downloaded. Raises ValueError for what names no model of
-    the hub, VitqError for a model that cannot be had or used, with the reason.
+    Only the hub's own description and config.json are read, and nothing is downloaded. Where the hub cannot
+    be reached, or `offline`, it is the card of what is downloaded. Raises ValueError for what names no model
+    of the hub, VitqError for a model that cannot be had or used, with the reason.
     """
     name = hub_name(model_id, bare=True) if isinstance(model_id, str) else None
     if name is None:
@@ -91,7 +91,10 @@ def _asked(name: HubName) -> ModelCard:
     hub.check_size(name.repo, sizes[weights])
     config = hub.read_small(hub.remote_file(at, CONFIG))
     found = check_worth(config, weights, sizes[weights], name.repo)
-    return _card(at, found, sizes[weights], _licence(info))
+    card = _card(at, found, sizes[weights], _licence(info))
+    if card.downloaded:  # what a branch is just now, for when the network is away
+        hub.remember(name, at.revision)
+    return card
 
 
 def _info(name: HubName) -> HubInfo:
