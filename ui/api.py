@@ -18,10 +18,9 @@ from .activations.tab import problems as look_problems
 from .explaining.explained import Question
 from .explaining.scoring import Scoring
 from .parts import bits_table, checks
-from .parts.checks import one_of
 from .parts.forms import first_recipe, model_choices, opening_settings
 from .parts.method_options import methods
-from .parts.model_list import ALL, offered_ids, offered_models
+from .parts.model_list import ALL, offered_models, wrong_model
 from .parts.outcome import Neighbours
 from .parts.raw_inputs import RawNumber, raw_image
 from .parts.settings import NO_EFFORT, RunSettings, from_form, problems
@@ -45,7 +44,7 @@ def add_endpoints(bench: Workbench) -> None:
     with gr.Row(visible=False):
         inputs = [
             raw_image(label="picture"),
-            gr.Dropdown(models, value=models[0], label="model"),
+            gr.Dropdown(models, value=models[0], label="model", allow_custom_value=True),
             gr.Dropdown(recipes, value=RECIPE, label="recipe"),
             RawNumber(4, label="weight_bits"),
             RawNumber(4, label="act_bits"),
@@ -99,7 +98,7 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
         It answers when all is done. For what takes minutes there is `start_sweep`.
 
         Args:
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             recipe: the name of a method of `list_recipes`
             weight_bits: of every weight, from 2 to 8
             act_bits: of every activation, from 2 to 8
@@ -113,6 +112,7 @@ def _quantize(bench: Workbench) -> Callable[..., dict]:
         if effort == NO_EFFORT and iterations is not None:
             refuse({"iterations": "They do nothing without an effort; name one or leave them out."})
         chosen = _settings(
+            bench,
             model=model,
             recipe=recipe,
             weight_bits=weight_bits,
@@ -146,12 +146,12 @@ def _download(bench: Workbench) -> Callable[..., str]:
         """The quantized model in one .zip, for vitq_core.load_quantized; made first where need be.
 
         Args:
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             recipe: the name of a method of `list_recipes`
             weight_bits: of every weight, from 2 to 8
             act_bits: of every activation, from 2 to 8
         """
-        chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
+        chosen = _settings(bench, model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
 
         def made() -> str:
             bench.quantize(chosen)
@@ -171,12 +171,12 @@ def _classify(bench: Workbench) -> Callable[..., dict]:
 
         Args:
             picture: to be answered
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             recipe: the name of a method of `list_recipes`
             weight_bits: of every weight, from 2 to 8
             act_bits: of every activation, from 2 to 8
         """
-        chosen = _settings(model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
+        chosen = _settings(bench, model=model, recipe=recipe, weight_bits=weight_bits, act_bits=act_bits)
         pair = or_error(lambda: bench.classify(chosen, _opened(picture)))
         told = {"cosine": pair.cosine} if isinstance(pair, Neighbours) else {"flipped": pair.flipped}
         return {"full_precision": pair.full, "quantized": pair.quantized, "unlike": pair.unlike, **told}
@@ -192,7 +192,7 @@ def _explain(bench: Workbench) -> Callable[..., dict]:
 
         Args:
             picture: to be explained
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             target: the name of a class; empty for the model's own answer
         """
         found = or_error(lambda: bench.relevance.explain(*_question(bench, picture, model, target))).full
@@ -202,7 +202,8 @@ def _explain(bench: Workbench) -> Callable[..., dict]:
 
 
 def _question(bench: Workbench, path: str | None, model: str, target: str) -> tuple[Question, Image.Image]:
-    checks.refuse({"model": wrong} if (wrong := one_of(model, offered_ids())) else {})
+    model = bench.named(model)
+    checks.refuse({"model": wrong} if (wrong := wrong_model(model)) else {})
     picture, classes = _opened(path), bench.relevance.frame(model).classes
     if target and target not in classes:
         raise ValueError(f"target: {target!r} is no class of {model}; one of them is {classes[0]!r}")
@@ -222,11 +223,12 @@ def _importance(bench: Workbench) -> Callable[..., dict]:
         """How much every layer of a model matters to its answers, with standard errors: {layer: score}.
 
         Args:
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             importance: what ranks the layers, one of relevance, fisher and sqnr
             pictures: how many of the studio's own to look at
             seed: of which pictures these are
         """
+        model = or_error(lambda: bench.named(model))
         values = {"model": model, "importance": importance, "scored": pictures, "seed": seed}
         refuse(_named(score_problems(values)))
         found = or_error(lambda: bench.relevance.score(scoring_of(values)))
@@ -240,10 +242,11 @@ def _layer_errors(bench: Workbench) -> Callable[..., dict]:
         """How far a model's answers move when one layer alone is quantized: {layer: error}, for every layer.
 
         Args:
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             recipe: the name of a method of `list_recipes`
             bits: of the layer's weights and activations, from 2 to 8
         """
+        model = or_error(lambda: bench.named(model))
         refuse(look_problems({**vars(opening_settings()), "model": model, "method": recipe, "bits": bits}))
         return or_error(lambda: bench.looking.errors(Scoring(model), recipe, int(bits)))
 
@@ -271,7 +274,7 @@ def _allocate(bench: Workbench) -> Callable[..., dict]:
         `bits` is {layer: [weight bits or null, activation bits]}, which `quantize` takes.
 
         Args:
-            model: the id of a model of `list_models`
+            model: the id of a model of `list_models`, or hf-hub:user/name (with @revision or without)
             policy: paper (LRP-QViT's, around the base bits), budget (within the limits given) or uniform
             importance: what ranks the layers, one of relevance, fisher and sqnr
             pictures: how many of the studio's own to look at
@@ -286,7 +289,7 @@ def _allocate(bench: Workbench) -> Callable[..., dict]:
             gbops: a limit of the budget, in 10⁹ bit operations a picture, null for none
         """
         values = {name: value for name, value in locals().items() if name not in ("bench", "pictures")}
-        values["scored"] = pictures
+        values |= {"scored": pictures, "model": or_error(lambda: bench.named(model))}
         wrong = {**score_problems(values), **bits_problems(values), **_unused_limits(values)}
         refuse(_named(wrong))
         return or_error(lambda: _allocated(bench, values))
@@ -314,7 +317,8 @@ def _allocated(bench: Workbench, values: dict[str, Any]) -> dict:
     return {"bits": table, "cost": asdict(relevance.cost(scoring.model, table))}
 
 
-def _settings(**values: Any) -> RunSettings:
-    complete = {"calibration": 32, "held_out": 256, "seed": 0, **values}
+def _settings(bench: Workbench, **values: Any) -> RunSettings:
+    model = or_error(lambda: bench.named(values["model"]))
+    complete = {"calibration": 32, "held_out": 256, "seed": 0, **values, "model": model}
     refuse(problems(complete))
     return from_form(complete)

@@ -15,6 +15,7 @@ from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, forget_pictures
 
 from .parts.cache import Cache
+from .parts.hub_models import look_up
 from .parts.memory import MB, Memory
 from .parts.model_list import ALL, offered
 from .parts.server_folder import ServerFolder
@@ -61,6 +62,28 @@ class ModelStore:
 
     def model(self, model_id: str) -> Any:
         return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
+
+    def fetch(self, model_id: str, progress: Progress, cancel: Cancel) -> Any:
+        """The model, downloaded where it is not here; `progress` hears of megabytes. Raises vq.Cancelled.
+
+        It does not wait for runs; what is kept in memory is bounded after it as after them.
+        """
+        model = self._models.get(a_name(model_id)) or vq.load_model(
+            model_id, progress=progress, cancel=cancel
+        )
+        self._models.put(model_id, model)
+        if not self._computing:
+            self.memory.keep_within()
+        return model
+
+    def named(self, model_id: Any) -> Any:
+        """What a program named; of a model of the hub with the commit that it means now, its card looked up.
+
+        Raises ValueError and VitqError for one that cannot be had or used. What is no name of the hub stays
+        as it is, for the checks of the request.
+        """
+        unlisted = isinstance(model_id, str) and "/" in model_id and offered(model_id, ALL) is None
+        return look_up(model_id).id if unlisted else model_id
 
     def apart(self, model_id: str) -> Any:
         """The model with nobody's hooks on it, the weights shared: for a look that waits for no run."""

@@ -10,6 +10,7 @@ from gradio import utils
 from vitq_core.experiment import readable
 
 from .activations import tab as activations_tab
+from .another_model import AnotherModel
 from .api import add_endpoints
 from .parts import glossary, markup
 from .parts.forms import LIGHT
@@ -114,6 +115,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         arrived = _connect_visitors(bench, studio)
         bar, pages = ModelBar(next(iter(TABS))), {}
         frame = Frame(studio, bar, arrived)
+        AnotherModel(bench, bar).connect(studio)
         with gr.Tabs():
             for name, place in TABS.items():
                 with gr.Tab(name, id=name) as tab:

@@ -13,7 +13,17 @@ from .evaluation import Evaluation, evaluate
 from .exporters.packed import load_quantized, save_quantized
 from .generation import generate_images
 from .graph.site import Layer, NormPair, Site
-from .models import FileDescription, Model, ModelInfo, describe_file, list_models, load_model, wrap_model
+from .models import (
+    FileDescription,
+    Model,
+    ModelCard,
+    ModelInfo,
+    describe_file,
+    list_models,
+    load_model,
+    model_card,
+    wrap_model,
+)
 from .pipeline import quantize
 from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
@@ -40,6 +50,7 @@ __all__ = [
     "Importance",
     "Layer",
     "Model",
+    "ModelCard",
     "ModelInfo",
     "NormPair",
     "Options",
@@ -70,6 +81,7 @@ __all__ = [
     "load_model",
     "load_quantized",
     "matched",
+    "model_card",
     "quantize",
     "recipe",
     "relevance",

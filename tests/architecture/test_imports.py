@@ -37,7 +37,7 @@ STUDIO = (
     ("explaining",),
     ("workbench",),
     ("quantize", "tradeoffs", "activations", "relevance", "segment"),
-    ("api", "examples", "opening", "warm_up"),
+    ("another_model", "api", "examples", "opening", "warm_up"),
     ("studio",),
 )
 

@@ -25,7 +25,7 @@ from vitq_core.models.sam.published import PUBLISHED
 from ..sam import picture, tiny_sam
 from .file_server import FileServer
 from .sam.files import PLAIN, same_weights, save_folder, save_pickle, weights
-from .test_model import Hub
+from .test_model import COMMIT, Hub
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +220,7 @@ def test_a_repository_in_our_format_is_a_model(hub: Hub, tmp_path: Path) -> None
     model = vq.load_model("hf-hub:user/tiny", progress=lambda *said: told.append(said))
     check_ready(model)
     assert (model.info.source, told[0]) == (
-        "user/tiny", (0.0, "Downloading tiny from the Hugging Face hub")
+        f"user/tiny@{COMMIT}", (0.0, "Downloading tiny from the Hugging Face hub")
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,7 +13,7 @@ from vitq_core.experiment.samples import draws_scenes
 
 from . import markup
 from .forms import LIGHT, Count, Fields
-from .model_list import ALL, SEGMENTS, SHOWN, choices, offered, task_of
+from .model_list import ALL, ANOTHER, SEGMENTS, SHOWN, choices, choices_with, offered, task_of
 from .opened_tab import open_tab
 from .user_sources import default_folder, folders_allowed
 
@@ -50,8 +50,11 @@ class ModelBar:
         self.tab, self.last, self.shown = gr.State(first_tab), gr.State(models[0][1]), gr.State(None)
         self.opens = gr.Textbox(label="Tab to open", visible=False)
         with gr.Row(elem_classes="vq-bar", elem_id="model-bar"):
-            with gr.Column(scale=4, min_width=280), gr.Group(elem_classes="vq-group"):
-                self._model(models)
+            with gr.Column(scale=4, min_width=280):
+                with gr.Group(elem_classes="vq-group"):
+                    self._model(models)
+                # Filled by who knows how models are looked up.
+                self.another = gr.Accordion(ANOTHER, open=False, elem_id="another")
             with gr.Column(scale=8, min_width=280):
                 self._data()
         self._explain()
@@ -159,6 +162,14 @@ class ModelBar:
 def model_sentence(model_id: Any) -> str:
     info = offered(model_id, ALL)
     return "" if info is None else info.summary
+
+
+def choosing(model_id: Any, own: Iterable[Any] = ()) -> Any:
+    """For the box of the model: this one is chosen, which is listed on this page alone where it is of the
+    hub. `own`: others that this page has."""
+    listed = next((each for _, each in choices(ALL) if each == model_id), None)
+    known = listed is not None or offered(model_id, ALL) is None  # what is none is refused as it was
+    return gr.update(value=model_id, **({} if known else {"choices": choices_with([*own, model_id])}))
 
 
 def picture_places() -> list[tuple[str, str]]:

@@ -1,11 +1,17 @@
 """The models that the tabs offer: each those whose answers it can show and judge."""
 
+from collections.abc import Iterable
+
 import vitq_core as vq
 from vitq_core import ModelInfo
+
+from . import hub_models
+from .checks import one_of
 
 SHOWN = ("classification", "features")
 SEGMENTS = ("segmentation",)  # answers prompts, which one tab alone asks for
 ALL = SHOWN + SEGMENTS
+ANOTHER = "Another model"  # what the page calls where a model of the hub is looked up
 
 
 def offered_models(tasks: tuple[str, ...] = SHOWN) -> list[ModelInfo]:
@@ -19,8 +25,19 @@ def offered_ids(tasks: tuple[str, ...] = SHOWN) -> list[str]:
 
 
 def offered(model_id: object, tasks: tuple[str, ...] = SHOWN) -> ModelInfo | None:
-    """The one of that id, None where there is none."""
-    return next((info for info in offered_models(tasks) if info.id == model_id), None)
+    """The one of that id, also one of the hub that somebody looked up; None where there is none."""
+    listed = next((info for info in offered_models(ALL) if info.id == model_id), None)
+    info = listed or hub_models.known(model_id)
+    return info if info is not None and info.task in tasks else None
+
+
+def wrong_model(model_id: object, tasks: tuple[str, ...] = SHOWN) -> str:
+    """Why a request may not name it; empty where it may."""
+    if offered(model_id, tasks) is not None:
+        return ""
+    if isinstance(model_id, str) and model_id.startswith(hub_models.PREFIX) and not offered(model_id, ALL):
+        return f"{hub_models.called(model_id)} is not known here: look it up under “{ANOTHER}” first."
+    return one_of(model_id, offered_ids(tasks))
 
 
 def task_of(model_id: object) -> str:
@@ -33,3 +50,10 @@ def choices(tasks: tuple[str, ...] = SHOWN) -> list[tuple[str, str]]:
     """(text, id) of each, bundled ones first."""
     models = sorted(offered_models(tasks), key=lambda info: not info.bundled)
     return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
+
+
+def choices_with(own: Iterable[object]) -> list[tuple[str, str]]:
+    """All, and those of `own` that are none of them, by which one visitor's page knows models of the hub."""
+    listed = choices(ALL)
+    ids = {model_id for _, model_id in listed}
+    return [*listed, *((hub_models.called(each), each) for each in dict.fromkeys(own) if each not in ids)]

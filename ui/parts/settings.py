@@ -13,7 +13,8 @@ from vitq_core.experiment.runs import Asked
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
-from .model_list import offered_ids
+from .hub_models import called
+from .model_list import wrong_model
 
 CALIBRATION = 32
 MAX_CALIBRATION = 1024
@@ -61,14 +62,14 @@ class RunSettings:
     def title(self) -> str:
         effort = [] if self.effort == NO_EFFORT else [f"{self.effort} effort"]
         own = [said for said, _ in self._unusual]
-        return " · ".join([self.model, vq.RECIPES[self.recipe].title, self.bits, *effort, *own])
+        return " · ".join([called(self.model), vq.RECIPES[self.recipe].title, self.bits, *effort, *own])
 
     @property
     def slug(self) -> str:
         bits = "mixed" if self.table else f"w{self.weight_bits}a{self.act_bits}"
         effort = "" if self.effort == NO_EFFORT else f"-{self.effort}"
         own = "".join(f"-{short}" for _, short in self._unusual)
-        return f"{self.model}-{self.recipe}-{bits}{effort}{own}".replace("/", "-")
+        return f"{called(self.model)}-{self.recipe}-{bits}{effort}{own}".replace("/", "-")
 
     @property
     def _unusual(self) -> list[tuple[str, str]]:
@@ -217,7 +218,7 @@ def problems(values: Mapping[str, Any]) -> dict[str, str]:
 def general_problems(values: Mapping[str, Any]) -> dict[str, str]:
     """The same without the method's own options."""
     found = {
-        "model": one_of(values.get("model"), offered_ids()),
+        "model": wrong_model(values.get("model")),
         "recipe": one_of(values.get("recipe"), method_options.methods()),
         "weight_bits": whole(values.get("weight_bits"), MIN_BITS, MAX_BITS),
         "act_bits": whole(values.get("act_bits"), MIN_BITS, MAX_BITS),
@@ -257,7 +258,7 @@ def _no_room(values: Mapping[str, Any]) -> dict[str, str]:
 def a_name(model_id: Any) -> str:
     """`model_id`, or a ValueError for what is no text: nothing may be looked up or kept under that."""
     if not isinstance(model_id, str):
-        refuse({"model": one_of(model_id, offered_ids())})
+        refuse({"model": wrong_model(model_id)})
     return model_id
 
 

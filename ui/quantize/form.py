@@ -23,7 +23,7 @@ from ..parts.forms import (
     verdicts,
 )
 from ..parts.method_options import AUTOMATIC, applied, said_as, shown_options
-from ..parts.model_bar import ModelBar
+from ..parts.model_bar import ModelBar, choosing
 from ..parts.settings import RunSettings
 from ..running.run_parts import start_and_stop
 from . import aims
@@ -63,6 +63,8 @@ class Form:
         return {
             component: gr.update(value=values[name], visible=name in recipe.applies)
             if name in known
+            else choosing(values[name])
+            if name == "model"
             else gr.update(value=values[name])
             for name, component in self.fields.items()
         } | {self.aim: aims.OWN}

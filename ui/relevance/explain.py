@@ -19,7 +19,7 @@ from ..parts import divider, markup
 from ..parts.checks import one_of, refuse, whole
 from ..parts.forms import LIGHT, verdicts
 from ..parts.jobs import Jobs
-from ..parts.model_list import offered_ids
+from ..parts.model_list import wrong_model
 from ..parts.raw_inputs import raw_image
 from ..parts.settings import RunSettings
 from ..parts.thumbnails import SHOWN_SIDE
@@ -245,7 +245,7 @@ class ExplainSection:
 def _check(question: Question, kind: Any) -> None:
     """ValueError for what the page's own boxes never send."""
     wrong = {
-        "Model": one_of(question.model, offered_ids()),
+        "Model": wrong_model(question.model),
         "Map": one_of(kind, MAPS),
         "Class": "" if question.target is None else whole(question.target, 0, MAX_CLASS),
     }

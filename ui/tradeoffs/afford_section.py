@@ -16,10 +16,11 @@ from vitq_core.experiment.runs import Prediction
 from ..explaining.affording import METHOD, Affordable, Pins, prediction_for
 from ..explaining.scoring import Scoring, pictured
 from ..parts import bits_table, layer_maps, markup, steps
-from ..parts.checks import one_of, refuse, whole
+from ..parts.checks import refuse, whole
 from ..parts.forms import LIGHT
+from ..parts.hub_models import called
 from ..parts.jobs import Job
-from ..parts.model_list import SHOWN, offered, offered_ids
+from ..parts.model_list import offered, wrong_model
 from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings, data_problems
 from ..running.run_parts import start_and_stop, status_line
@@ -128,8 +129,7 @@ class AffordSection:
     @staticmethod
     def _cannot(model_id: Any) -> str:
         """Why budgets cannot be given to this model; empty where they can."""
-        known = offered_ids(SHOWN)
-        return "" if not one_of(model_id, known) else "Budgets are for models that take a picture alone."
+        return "" if not wrong_model(model_id) else "Budgets are for models that take a picture alone."
 
     def open(self, data: Data, request: gr.Request) -> Updates:
         """Another model may have been chosen since; what was asked of this one stays."""
@@ -172,7 +172,7 @@ class AffordSection:
         first = self._answer({**data, self.pinned: []}, middle, self._known(data, owner))
         return {
             **first,
-            self.status: markup.banner("done", f"{scoring.model}: the layers are measured.", HOW),
+            self.status: markup.banner("done", f"{called(scoring.model)}: the layers are measured.", HOW),
             self.sliders: gr.update(visible=True),
             self.size: gr.update(
                 minimum=_down(least.cost.size_mb), maximum=_up(most.cost.size_mb),
@@ -266,7 +266,7 @@ class AffordSection:
             return {self.runs.status: markup.banner("error", "Nothing was begun.", sentence(error))}
         table = tuple((layer, *pair) for layer, pair in found.table.items())
         asked = RunSettings(scoring.model, METHOD, table=table, **settings.data_of(self.runs.values(data)))
-        title = f"{scoring.model} within {found.cost.size_mb:.2f} MB"
+        title = f"{called(scoring.model)} within {found.cost.size_mb:.2f} MB"
         return self.runs.start(data, request, title, [planned(asked, title)])
 
 

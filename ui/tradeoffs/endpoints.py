@@ -17,9 +17,9 @@ from vitq_core.experiment.runs import RUNNING, Plan, RunRecord, quality_of
 from ..explaining.affording import prediction_for
 from ..explaining.scoring import Scoring
 from ..learning.effort import pictures_for
-from ..parts.checks import one_of, refuse
+from ..parts.checks import refuse
 from ..parts.forms import first_recipe
-from ..parts.model_list import SHOWN, offered_ids
+from ..parts.model_list import wrong_model
 from ..parts.settings import NO_EFFORT, RunSettings, from_form
 from ..parts.visitors import NOBODY, is_token, new_token, owner_of, public
 from ..running.programs import AT_ONCE, PUBLIC, or_error
@@ -78,6 +78,7 @@ def _start_sweep(bench: Workbench) -> Callable[..., dict]:
 def _started(
     bench: Workbench, model: Any, recipes: Any, bits: Any, judged: Any, effort: Any, visitor: Any
 ) -> dict:
+    model = bench.named(model)
     recipes = [first_recipe()] if recipes is None else _some(recipes, "recipes")
     bits = list(settings.BITS) if bits is None else _some(bits, "bits")
     wanted = [_wanted(bench, model, recipe, each, judged, effort) for recipe in recipes for each in bits]
@@ -275,7 +276,8 @@ def _forecast(bench: Workbench) -> Callable[..., dict]:
 
 
 def _afforded(bench: Workbench, model: Any, size_mb: Any, points: Any, visitor: Any) -> dict:
-    refuse({"model": wrong} if (wrong := one_of(model, offered_ids(SHOWN))) else {})
+    model = bench.named(model)
+    refuse({"model": wrong} if (wrong := wrong_model(model)) else {})
     limits = [each for each in (size_mb, points) if each is not None]
     if len(limits) != 1 or not is_number(limits[0]) or not 0 <= limits[0] < math.inf:
         raise ValueError(ONE_LIMIT)

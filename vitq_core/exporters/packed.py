@@ -166,8 +166,15 @@ def _describe(simulation: Simulation, result: QuantizeResult) -> dict[str, Any]:
 
 
 def _source(model: Model) -> dict[str, Any]:
-    """What it takes to preprocess and label as the model that was quantized."""
-    return {"labels": model.labels, "preprocessing": asdict(model.preprocessing)}
+    """What it takes to preprocess and label as the model that was quantized, and which one that was: of the
+    hub, with the commit."""
+    return {"labels": model.labels, "preprocessing": asdict(model.preprocessing), "from": _origin(model)}
+
+
+def _origin(model: Model) -> str:
+    """How the folders of a machine lie is for nobody who gets the file."""
+    source = model.info.source
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizeResult:
@@ -209,9 +216,12 @@ def _wrapped(module: nn.Module, source: dict[str, Any] | None) -> Model | None:
     if source is None:
         return None
     if task_of(module) is TASKS["segmentation"]:
-        return wrap_model(module)  # Segment Anything says itself how pictures are prepared
-    preprocessing = Preprocessing(**source["preprocessing"])
-    return replace(wrap_model(module, source["labels"], size=preprocessing.size), preprocessing=preprocessing)
+        made = wrap_model(module)  # Segment Anything says itself how pictures are prepared
+    else:
+        preprocessing = Preprocessing(**source["preprocessing"])
+        made = wrap_model(module, source["labels"], size=preprocessing.size)
+        made = replace(made, preprocessing=preprocessing)
+    return replace(made, info=replace(made.info, source=source.get("from", made.info.source)))
 
 
 def _layer(data: dict[str, Any]) -> Layer:

@@ -16,7 +16,7 @@ from ..tasks import classes_of
 from .checkpoints.given import Given
 from .checkpoints.timm_config import Described, described, read_config
 from .checkpoints.timm_weights import filled
-from .hub import CONFIG, PICKLED, WEIGHTS
+from .hub_errors import CONFIG, PICKLED, WEIGHTS
 from .huggingface.config import is_of_transformers
 from .huggingface.load import read_transformers
 from .model import check_size, checked_labels, fixed_size, wrap_model

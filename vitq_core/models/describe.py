@@ -16,7 +16,7 @@ from .checkpoints.guess import guessed
 from .checkpoints.tables import Table, tables_of
 from .checkpoints.timm_config import described, read_config
 from .checkpoints.unknown import recognised
-from .hub import CONFIG
+from .hub_errors import CONFIG
 from .huggingface.config import is_of_transformers, kind_of, size_of
 from .huggingface.load import named_classes
 from .huggingface.pictures import preprocessing_of, read_pictures

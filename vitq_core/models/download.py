@@ -1,7 +1,6 @@
 """Downloading one large file: begun again where it broke off, checked as a whole, in place only then."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,10 @@ SECONDS = 10  # without an answer, or without a byte more
 PIECE = 2**20  # bytes
 MB = 10**6
 PART, LOCK = ".part", ".lock"
+
+
+class Busy(VitqError):
+    """Another program, or another visitor, downloads the same file."""
 
 
 def download(address: str, path: Path, sha256: str, size: int, monitor: Monitor) -> Path:
@@ -67,24 +70,29 @@ def _answer(address: str, begun: int, part: Path, size: int) -> Iterator[HTTPRes
     except HTTPError as error:
         with error:
             if error.code != 416:
-                raise _refused(address, error.code) from error
+                raise _refused(address, part, error.code) from error
         yield None  # there is nothing after `begun`: the sum will tell whether it is the file
     except (URLError, ValueError) as error:
-        raise _unreachable(address, size) from error
+        raise _unreachable(address, part, size) from error
     except (HTTPException, TimeoutError, ConnectionError, SSLError) as error:
         raise _broken_off(part, size) from error
 
 
 def _receive(response: HTTPResponse, part: Path, begun: int, total: int, monitor: Monitor) -> None:
+    """As it comes, so that a slow line can be cancelled; told of at every megabyte."""
+    told = begun
     with part.open("ab" if begun else "wb") as file:
-        while piece := response.read(PIECE):
+        while piece := response.read1(PIECE):
             file.write(piece)
             begun += len(piece)
-            _tell(monitor, part, begun, total)
+            monitor.check()
+            if begun - told >= PIECE or begun == total:
+                told = begun
+                _tell(monitor, part, begun, total)
 
 
 def _tell(monitor: Monitor, part: Path, done: int, total: int) -> None:
-    said = f"Downloading {part.name.removesuffix(PART)}: {done / MB:.0f} of {total / MB:.0f} MB"
+    said = f"Downloading {_name(part)}: {done / MB:.0f} of {total / MB:.0f} MB"
     monitor.report(done / max(total, 1), said)
 
 
@@ -97,7 +105,7 @@ def _check_sum(part: Path, expected: str, address: str) -> None:
     if digest.hexdigest() != expected:
         part.unlink()
         raise VitqError(
-            f"what {_host(address)} sent is not the published {part.name.removesuffix(PART)} (its SHA-256 is "
+            f"what {_host(address)} sent is not the published {_name(part)} (its SHA-256 is "
             f"{digest.hexdigest()[:8]}…, not {expected[:8]}…); it was deleted, try again"
         )
 
@@ -106,9 +114,7 @@ def _check_room(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         said = f"{needed / MB:.0f} MB are needed and {free / MB:.0f} MB are free"
-        raise StorageError(
-            f"there is no room for {part.name.removesuffix(PART)} in {part.parent}: {said}", said
-        )
+        raise StorageError(f"there is no room for {_name(part)} in {part.parent}: {said}", said)
 
 
 @contextmanager
@@ -119,7 +125,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise VitqError(
+        raise Busy(
             f"another program is downloading {path.name} just now; try again when it is done"
         ) from error
     try:
@@ -149,14 +155,14 @@ def _storing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _refused(address: str, status: int) -> VitqError:
+def _refused(address: str, part: Path, status: int) -> VitqError:
     later = "; try again later" if status >= 500 else ""
-    return VitqError(f"{_host(address)} did not give {os.path.basename(address)} (error {status}){later}")
+    return VitqError(f"{_host(address)} did not give {_name(part)} (error {status}){later}")
 
 
-def _unreachable(address: str, size: int) -> VitqError:
+def _unreachable(address: str, part: Path, size: int) -> VitqError:
     return VitqError(
-        f"{os.path.basename(address)} ({size / MB:.0f} MB) is not downloaded yet and {_host(address)} cannot "
+        f"{_name(part)} ({size / MB:.0f} MB) is not downloaded yet and {_host(address)} cannot "
         "be reached; pick a bundled model to work offline, or give the path of a file that you have"
     )
 
@@ -164,9 +170,14 @@ def _unreachable(address: str, size: int) -> VitqError:
 def _broken_off(part: Path, total: int) -> VitqError:
     done = part.stat().st_size if part.exists() else 0
     return VitqError(
-        f"the download of {part.name.removesuffix(PART)} broke off after {done / MB:.0f} of "
+        f"the download of {_name(part)} broke off after {done / MB:.0f} of "
         f"{total / MB:.0f} MB; try again, it goes on from there"
     )
+
+
+def _name(part: Path) -> str:
+    """Of the file that it becomes; an address may end with something else."""
+    return part.name.removesuffix(PART)
 
 
 def _host(address: str) -> str:

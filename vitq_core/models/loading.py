@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,12 +16,14 @@ from .checkpoint import Checkpoint, read_checkpoint, weights_in
 from .checkpoints.given import Given
 from .checkpoints.unknown import refuse_undescribed
 from .download import download
-from .hub import CONFIG, fetch_model
+from .hub import downloaded, fetch_model
+from .hub_check import check_worth
+from .hub_errors import CONFIG
+from .hub_name import PREFIX, HubName, hub_name
 from .model import Model, checked_device, count_params, move, refuse_for_sam, sam_model
 from .sam.load import described_in, holds_sam, is_sam_file, read_sam, read_sam_folder
 from .sam.published import Published, published_as
 
-HUB_PREFIX = "hf-hub:"
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")  # how their names end
 DOWNLOAD = 0.95  # what share of loading it is
 
@@ -39,7 +42,9 @@ def load_model(
     crop_pct: float | None = None,
     interpolation: str | None = None,
 ) -> Model:
-    """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`.
+    """The model of an id of `list_models()`, a folder, a file, `hf-hub:user/name` or `timm/name`, or the
+    address of a model's page on the hub. `@revision` behind a name of the hub takes a branch, a tag or a
+    commit; `info.source` says which commit was loaded.
 
     Folders and repositories are in timm's format, in that of the transformers library (ViT, DeiT, DINOv2,
     Swin), or hold a Segment Anything: its weights, and a config.json
@@ -79,19 +84,24 @@ def _load(model_id: str | Path, given: Given, monitor: Monitor) -> Model:
     if info is not None and info.bundled:
         return _load_bundled(info)
     if info is not None:
-        return _fetch(info.source, info, given, monitor)
+        return _fetch(HubName(info.source), info, given, monitor)
     path = _path(model_id)
     if path is not None and path.is_file():
         return _load_file(path, _outside(str(model_id), source=str(path)), given)
     if path is not None and path.is_dir():
         return _read(path, _outside(str(model_id), source=str(path)), given)
-    repo = _repository(str(model_id))
-    return _fetch(repo, _outside(str(model_id), source=repo), given, monitor)
+    return _fetch(_of_hub(str(model_id)), None, given, monitor)
 
 
-def _fetch(repo: str, info: ModelInfo, given: Given, monitor: Monitor) -> Model:
-    monitor.report(0.0, f"Downloading {info.title} from the Hugging Face hub")
-    return _read(fetch_model(repo), info, given)
+def _fetch(name: HubName, info: ModelInfo | None, given: Given, monitor: Monitor) -> Model:
+    """`info`: of the catalogue; of other models of the hub the id names the commit that was taken."""
+    title = name.repo.partition("/")[2] if info is None else info.title
+    if downloaded(name) is None:
+        monitor.report(0.0, f"Downloading {title} from the Hugging Face hub")
+    folder = fetch_model(name, monitor.part(0.0, DOWNLOAD), partial(check_worth, repo=name.repo))
+    taken = name.at(folder.name)
+    known = _outside(taken.id, taken.source, title) if info is None else replace(info, source=taken.source)
+    return _read(folder, known, given, name.short)
 
 
 def _load_published(item: Published, info: ModelInfo, monitor: Monitor) -> Model:
@@ -126,13 +136,15 @@ def _load_bundled(info: ModelInfo) -> Model:
     return model
 
 
-def _read(folder: Path, info: ModelInfo, given: Given) -> Model:
-    if given.architecture is None and holds_sam(folder, info.id):
+def _read(folder: Path, info: ModelInfo, given: Given, called: str = "") -> Model:
+    """`called`: in errors; otherwise its id."""
+    called = called or info.id
+    if given.architecture is None and holds_sam(folder, called):
         refuse_for_sam(**vars(given))
-        return sam_model(read_sam_folder(folder, info.id), info)
+        return sam_model(read_sam_folder(folder, called), info)
     if given.architecture is None and not (folder / CONFIG).is_file():
-        refuse_undescribed(weights_in(folder, info.id), info.id)
-    return _model(read_checkpoint(folder, info.id, given), info)
+        refuse_undescribed(weights_in(folder, called), called)
+    return _model(read_checkpoint(folder, called, given), info)
 
 
 def _model(read: Checkpoint, info: ModelInfo) -> Model:
@@ -159,23 +171,22 @@ def _path(model_id: str | Path) -> Path | None:
     return None
 
 
-def _repository(model_id: str) -> str:
-    """The hub's name in `hf-hub:user/name` or `timm/name`; ValueError, listing what there is, otherwise."""
-    name = model_id.removeprefix(HUB_PREFIX)
-    if name.count("/") == 1 and (name != model_id or name.startswith("timm/")):
-        return name
-    raise _unknown(model_id)
+def _of_hub(model_id: str) -> HubName:
+    """ValueError, listing what there is, for what names no model of the hub."""
+    name = hub_name(model_id)
+    if name is None:
+        raise _unknown(model_id)
+    return name
 
 
 def _unknown(model_id: object) -> ValueError:
     available = ", ".join(info.id for info in list_models())
     return ValueError(
         f"unknown model {model_id!r:.80}; available: {available}, a model's folder, a file of weights, "
-        f"or {HUB_PREFIX}user/name"
+        f"or {PREFIX}user/name"
     )
 
 
-def _outside(model_id: str, source: str) -> ModelInfo:
+def _outside(model_id: str, source: str, title: str = "") -> ModelInfo:
     """What parameters and task it has is known once it is read."""
-    title = Path(source).name
-    return ModelInfo(model_id, title, "", 0, False, source, f"A model from {source}.")
+    return ModelInfo(model_id, title or Path(source).name, "", 0, False, source, f"A model from {source}.")

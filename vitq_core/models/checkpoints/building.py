@@ -9,19 +9,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ...common.errors import VitqError
-from ..hub import brief
+from ..hub_errors import brief
 
 # What a description that does not fit its architecture makes timm and torch raise.
 MISFITS = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-    ZeroDivisionError,
-)
+    RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError,
+    MemoryError, RecursionError,
+)  # fmt: skip
 _RANDOM = {
     "normal_", "uniform_", "bernoulli_", "random_", "erfinv_", "trunc_normal_", "kaiming_uniform_",
     "kaiming_normal_", "xavier_uniform_", "xavier_normal_", "orthogonal_",

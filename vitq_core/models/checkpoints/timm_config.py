@@ -11,7 +11,7 @@ from timm.models import PretrainedCfg
 from torch import nn
 
 from ...common.errors import VitqError
-from ..hub import CONFIG, brief
+from ..hub_errors import CONFIG, brief
 from .building import Build
 
 _FIELDS = {item.name for item in fields(PretrainedCfg)} - {"url", "file", "state_dict", "hf_hub_id", "source"}
@@ -60,7 +60,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         config = json.loads(path.read_bytes())
     except (ValueError, OSError, RecursionError) as error:
         raise VitqError(f"the {CONFIG} of {name} is damaged: {brief(error)}") from error
-    return _without_nulls(config) if isinstance(config, dict) else {}
+    return without_nulls(config) if isinstance(config, dict) else {}
 
 
 def described(config: Mapping[str, Any], name: str) -> Described:
@@ -105,10 +105,11 @@ def _table(config: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
     return dict(table)
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """Of what json.loads gives."""
     if not isinstance(value, dict):
         return value
-    return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return {key: without_nulls(part) for key, part in value.items() if part is not None}
 
 
 def _create(architecture: str, pretrained: dict[str, Any] | None, arguments: dict[str, Any]) -> nn.Module:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...common.errors import VitqError
-from ..hub import CONFIG
+from ..hub_errors import CONFIG
 from ..weight_file import opened
 from .candidates import candidates
 from .guess import Guess, guessed

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...common.errors import VitqError
 from ...graph.vit.class_and_mean import ClassAndMean
-from ..hub import CONFIG
+from ..hub_errors import CONFIG
 
 Config = Mapping[str, Any]
 Size = tuple[int, int]

@@ -18,7 +18,7 @@ from ..checkpoints.given import Given
 from ..checkpoints.names import some
 from ..checkpoints.tables import tables_of
 from ..checkpoints.unfit import refuse
-from ..hub import CONFIG, brief
+from ..hub_errors import CONFIG, brief
 from ..weight_file import opened
 from .config import Kind, builder, kind_of, size_of, takes_any_size
 from .names import converted

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...common.errors import VitqError
 from ...pictures.preprocess import Preprocessing
-from ..hub import brief
+from ..hub_errors import brief
 
 PREPROCESSOR = "preprocessor_config.json"
 # Pillow's numbers, which the library stores.
