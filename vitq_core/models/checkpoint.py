@@ -74,7 +74,7 @@ def _of_timm(config: Mapping[str, Any], path: Path, name: str, given: Given) -> 
     found = filled(path, name, where(path, name), asked)
     module = found.module
     try:
-        pretrained = _of_the_module(module)
+        pretrained = pretrained_of(module)
         preprocessing = Preprocessing.from_timm(pretrained)
         labels = None if given.labels else checkpoint_labels(pretrained, classes_of(module) or 0)
     except (ValueError, TypeError, KeyError) as error:
@@ -101,7 +101,7 @@ def completed(
     return Checkpoint(module, preprocessing, labels if own is None else own, notes)
 
 
-def _of_the_module(module: nn.Module) -> dict[str, Any]:
+def pretrained_of(module: nn.Module) -> dict[str, Any]:
     """timm's pretrained_cfg with the size and channels that the module takes, whatever the file says."""
     config = dict(module.pretrained_cfg)
     channels, *size = config.get("input_size", (3, 224, 224))

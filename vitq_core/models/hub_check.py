@@ -14,6 +14,7 @@ from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing
 from ..tasks import classes_of, task_of
 from .catalogue import SEGMENTATION
+from .checkpoint import pretrained_of
 from .checkpoints.building import outlined
 from .checkpoints.timm_config import described as of_timm
 from .checkpoints.timm_config import without_nulls
@@ -128,6 +129,6 @@ def _checked(module: nn.Module, repo: str) -> tuple[int, int]:
         raise VitqError(f"{repo} cannot be quantized: it has classes and gives one answer for each patch")
     try:
         checkpoint_labels(config, classes)
-        return Preprocessing.from_timm(config).size
+        return Preprocessing.from_timm(pretrained_of(module)).size
     except (ValueError, TypeError, KeyError) as error:
         raise VitqError(f"the {CONFIG} of {repo} cannot be used: {error}") from error
