@@ -17,7 +17,7 @@ from ..pictures import open_picture
 
 # The person's seed is added to it; those of the training and the held-out scenes are far below.
 CALIBRATION_SEEDS = 1000
-SCENE_MODEL = "demo-vit"
+SCENE_MODELS = ("demo-vit", "demo-swin")  # by the folders of their weights
 PHOTO_FOLDERS = {"gradio": ("media_assets/images", "test_data"), "skimage": ("data",)}
 PHOTO_SUFFIXES = {".jpg", ".jpeg"}  # the PNGs in there are icons and charts
 SMALLEST_PHOTO = 128
@@ -170,7 +170,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 def draws_scenes(model_id: str) -> bool:
     """Whether the bundled scenes are this model's kind of pictures, known before it is loaded."""
-    return any(info.id == model_id and Path(info.source).name == SCENE_MODEL for info in list_models())
+    return any(info.id == model_id and Path(info.source).name in SCENE_MODELS for info in list_models())
 
 
 def builtin_source(model: Any) -> Source:

@@ -38,6 +38,9 @@ _SPREAD = (
     " The same answers, but made hard to shrink on purpose: its channels are spread as far apart as those of"
     " large models."
 )
+_DEMO_SWIN = (
+    "A small Swin trained for this project on drawn scenes of 64×64 pixels: attention in shifted windows."
+)
 _DEMO_SAM = (
     "A small Segment Anything trained for this project on drawn scenes: it outlines what a click or a box "
     "points at."
@@ -68,7 +71,8 @@ def list_models() -> list[ModelInfo]:
 def bundled_models() -> list[ModelInfo]:
     """Every model this project ships, plain and with channel spread, also where its weights are missing."""
     pairs = [info for row in _BUNDLED for info in _bundled_pair(*row)]
-    return [*pairs, _bundled("demo-sam", "Demo SAM", _DEMO_SAM, task=SEGMENTATION)]
+    swin = _bundled("demo-swin", "Demo Swin", _DEMO_SWIN)
+    return [*pairs, swin, _bundled("demo-sam", "Demo SAM", _DEMO_SAM, task=SEGMENTATION)]
 
 
 def find_model(model_id: str) -> ModelInfo | None:
