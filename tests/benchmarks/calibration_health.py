@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -63,7 +64,7 @@ class Mixed:
 
     def calibration(self, count: int, seed: int) -> list[Sample]:
         if self.name == "photographs":
-            return Photographs(package_photographs()).calibration(count, seed)
+            return Photographs(_photographs()).calibration(count, seed)
         if self.name == "scenes":
             return Scenes(64).calibration(count, seed)
         if self.name == "4 alone":
@@ -71,6 +72,10 @@ class Mixed:
         if self.name.startswith("8 of them"):
             return self.own.calibration(8, seed) * 4
         return self.own.calibration(count, seed)
+
+
+def _photographs() -> tuple[Path, ...]:
+    return package_photographs() or sys.exit("no installed package brings photographs: install the studio")
 
 
 def markdown(results: dict) -> str:

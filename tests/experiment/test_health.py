@@ -42,7 +42,7 @@ def test_nothing_is_said_of_pictures_of_one_kind(seed) -> None:
 def test_another_kind_is_told_with_its_number() -> None:
     other = {name: features + 4 for name, features in cloud(32, 0).items()}
     (said,) = checked(other, drawn(32, 0)).warnings
-    assert said.startswith("Another kind: only 0% of the test pictures")
+    assert said.startswith("Another kind: only 0 % of the test pictures")
 
 
 def test_one_view_is_enough_to_be_another_kind() -> None:
@@ -66,7 +66,7 @@ def test_too_few_pictures_and_narrow_ranges_are_told_apart() -> None:
     (few,) = checked(cloud(4, 0), drawn(4, 0)).warnings
     assert few.startswith("Ranges too narrow: in ") and few.endswith("Calibrate on more than 4 pictures.")
     (narrow,) = checked(cloud(32, 0), drawn(32, 0, spread=0.7)).warnings
-    assert narrow.endswith("With 32 different pictures of one kind it would be 3%.")
+    assert narrow.endswith("With 32 different pictures of one kind it would be 3 %.")
 
 
 def test_what_cannot_be_told_is_none() -> None:

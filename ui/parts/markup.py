@@ -303,13 +303,13 @@ def _health(found: Health | None) -> list[tuple[str, str]]:
         said.append(f"{found.repeated} of {found.pictures} are nearly the same as another one")
     if found.nearer is not None:
         said.append(
-            f"{found.nearer:.0%} of the test pictures look more like them than like each other "
+            f"{100 * found.nearer:.0f} % of the test pictures look more like them than like each other "
             "(50 % would be usual)"
         )
     if found.beyond is not None:
         said.append(
-            f"{found.beyond:.0%} of what layers see in test pictures goes beyond the measured ranges "
-            f"({found.chance:.0%} would be usual)"
+            f"{100 * found.beyond:.0f} % of what layers see in test pictures goes beyond the measured ranges "
+            f"({100 * found.chance:.0f} % would be usual)"
         )
     return [("Calibration pictures", "; ".join(said) + ".")] if said else []
 

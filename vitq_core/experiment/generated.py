@@ -19,8 +19,7 @@ from .samples import Sample, Source, in_memory
 ITERATIONS = 50  # of each of the two passes: minutes on a processor, where the published 500 take hours
 KEPT = 4  # sets of pictures
 NOT_REAL = (
-    "Ranges were measured on pictures made from noise; those that the model was trained on measure them "
-    "better."
+    "Ranges were measured on pictures made from noise; real ones are the safer choice where there are some."
 )
 NO_LABELS = " No pictures of the model's own kind are built in, so how often it is right is not known."
 

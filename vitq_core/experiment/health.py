@@ -56,30 +56,30 @@ class Health:
 
 
 def _warnings(found: Health) -> Iterator[str]:
+    count = counted(found.pictures, "calibration picture")
     if found.repeated is not None and found.repeated >= ALIKE * found.pictures:
         yield (
-            f"Alike: {found.repeated} of {counted(found.pictures, 'calibration picture')} are nearly the "
-            "same as another one, and tell nothing new. Use other pictures."
+            f"Alike: {found.repeated} of {count} are nearly the same as another one, and tell nothing new. "
+            "Use other pictures."
         )
     if found.nearer is not None and found.nearer < NEARER:
         yield (
-            f"Another kind: only {found.nearer:.0%} of the test pictures look more like the calibration "
-            "pictures than like each other (50 % where both are of one kind). Ranges measured on other kinds "
-            "of pictures cost accuracy."
+            f"Another kind: only {_percent(found.nearer)} of the test pictures look more like the "
+            "calibration pictures than like each other (50 % where both are of one kind). What was measured "
+            "on one kind may not hold for the other."
         )
     if found.beyond is not None and found.beyond > BEYOND:
+        few = f"Calibrate on more than {counted(found.pictures, 'picture')}."
+        usual = f"With {counted(found.pictures, 'different picture')} of one kind it would be"
         yield (
-            f"Ranges too narrow: in {found.beyond:.0%} of the cases a layer's values on a test picture go "
-            f"beyond the measured range. {_why(found)}"
+            f"Ranges too narrow: in {_percent(found.beyond)} of the cases a layer's values on a test picture "
+            "go beyond the measured range. "
+            + (f"{usual} {_percent(found.chance)}." if found.beyond > 2 * found.chance else few)
         )
 
 
-def _why(found: Health) -> str:
-    if found.beyond is not None and found.beyond > 2 * found.chance:
-        return (
-            f"With {counted(found.pictures, 'different picture')} of one kind it would be {found.chance:.0%}."
-        )
-    return f"Calibrate on more than {counted(found.pictures, 'picture')}."
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def health(

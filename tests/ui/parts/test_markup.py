@@ -78,7 +78,7 @@ def test_calibration_pictures_that_will_not_do_are_warned_of_with_their_number(b
     assert "nearly the same" in markup.facts(outcome)
     found = Health(32, repeated=24, nearer=0.02, beyond=0.2)
     warned = replace(outcome, health=found)
-    for number in ("24 of 32 calibration pictures", "2% of the test pictures", "in 20% of the cases"):
+    for number in ("24 of 32 calibration pictures", "2 % of the test pictures", "in 20 % of the cases"):
         assert number in warned.warning
     assert "24 of 32 are nearly the same" in markup.facts(warned)
     good = replace(outcome, health=Health(32, repeated=0, nearer=0.5, beyond=0.03))
