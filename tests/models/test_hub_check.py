@@ -56,7 +56,10 @@ REFUSED = {
     "Swin V2": (config("swinv2_tiny_window8_256", {}), "is a Swin V2, which is not known here"),
     "convolutions": (b'{"architecture": "resnet18"}', "no model family knows ResNet"),
     "unknown": (config("vit_colossal"), "user/x asks for 'vit_colossal', an architecture that timm .* lacks"),
-    "transformers": (b'{"model_type": "beit"}', "checkpoint of the transformers library, of the type 'beit'"),
+    "transformers": (
+        b'{"model_type": "beit"}',
+        r"describes no class \(model_type 'beit'\) of the transformers library",
+    ),
     "nothing": (b"{}", "user/x names no architecture in its config.json"),
     "a list": (b"[]", "names no architecture"),
     "damaged": (b"{,", "the config.json of user/x is damaged"),

@@ -1,4 +1,5 @@
-"""Downloading a model of the Hugging Face hub into `VITQ_HOME`: its config.json and weights, nothing else.
+"""Downloading a model of the Hugging Face hub into `VITQ_HOME`: its weights and what describes them, nothing
+else.
 
 Not with the hub's own client: that begins a file anew where it broke off, and cannot be cancelled. What it
 has downloaded is found here, and what is downloaded here is laid down as it does. No token is sent: what
@@ -33,7 +34,7 @@ WAIT = 0.5  # seconds between two looks at a file that somebody else downloads
 SMALL = 10 * MB  # of a config.json, at most; the hub keeps a SHA-256 of whatever is larger
 SHA256, GIT = 64, 40  # digits of the two sums by which the hub knows files
 DEFAULT_MB = 2000
-Check = Callable[[bytes, str, int], object]
+Check = Callable[[bytes, str, int], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def fetch_model(name: HubName, monitor: Monitor, check: Check) -> Path:
 
     Weights are model.safetensors, or else model.pth. What was downloaded before is used without a look at the
     network. `HF_ENDPOINT` names another hub, `VITQ_HUB_MB` how large a model may be. `check`(config.json,
-    name of the file of weights, its bytes) raises where that is not worth downloading. Raises VitqError with
-    the reason when it cannot be had, Cancelled.
+    name of the file of weights, its bytes) raises where that is not worth downloading, and else names the
+    small files that belong to it, where there are any. Raises VitqError with the reason when it cannot be
+    had, Cancelled.
     """
     here = downloaded(name)
     if here is not None and (here / CONFIG).is_file():
@@ -142,7 +144,8 @@ def _fetched(name: HubName, monitor: Monitor, check: Check) -> Path:
     check_size(name.repo, weights.size)
     if config is not None:
         said = read_small(config)
-        check(said, weights.filename, weights.size)
+        for filename in check(said, weights.filename, weights.size):
+            _get_small(config.name, filename)
         _store(config, said)
     _get(weights, monitor)
     remember(name, weights.name.revision)
@@ -164,6 +167,13 @@ def _weights(name: HubName) -> RemoteFile:
             return remote_file(name, PICKLED)
         except MissingFile:
             raise missing from None
+
+
+def _get_small(name: HubName, filename: str) -> None:
+    """Where there is one: loading says what it misses."""
+    with suppress(MissingFile):
+        file = remote_file(name, filename)
+        _store(file, read_small(file))
 
 
 def _get(file: RemoteFile, monitor: Monitor) -> None:

@@ -17,7 +17,7 @@ from .checkpoints.given import Given
 from .checkpoints.unknown import refuse_undescribed
 from .download import download
 from .hub import downloaded, fetch_model
-from .hub_check import check_worth
+from .hub_check import small_files
 from .hub_errors import CONFIG
 from .hub_name import PREFIX, HubName, hub_name
 from .model import Model, checked_device, count_params, move, refuse_for_sam, sam_model
@@ -98,7 +98,7 @@ def _fetch(name: HubName, info: ModelInfo | None, given: Given, monitor: Monitor
     title = name.repo.partition("/")[2] if info is None else info.title
     if downloaded(name) is None:
         monitor.report(0.0, f"Downloading {title} from the Hugging Face hub")
-    folder = fetch_model(name, monitor.part(0.0, DOWNLOAD), partial(check_worth, repo=name.repo))
+    folder = fetch_model(name, monitor.part(0.0, DOWNLOAD), partial(small_files, repo=name.repo))
     taken = name.at(folder.name)
     known = _outside(taken.id, taken.source, title) if info is None else replace(info, source=taken.source)
     return _read(folder, known, given, name.short)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ...common.errors import VitqError
 from ...pictures.labels import checkpoint_labels
 from ...pictures.preprocess import Preprocessing
-from ..checkpoints.building import MISFITS, built, outlined
+from ..checkpoints.building import MISFITS, Build, built, outlined
 from ..checkpoints.fitting import Fit, Tensors, check_kinds, compared, fill
 from ..checkpoints.given import Given
 from ..checkpoints.names import some
@@ -42,7 +42,7 @@ def read_transformers(
     tensors, unused = converted(table.tensors, kind)
     classes = _classes(config, kind, tensors, name, where)
     size = preprocessing.size if takes_any_size(kind) else size_of(config)
-    build = _builder(config, kind, classes, size, name)
+    build = builder_of(config, kind, classes, size, name)
     outline = outlined(build, f"the {CONFIG} of {name}")
     _check_windows(outline, name)
     tensors = _positions_for(outline, tensors, kind)
@@ -57,7 +57,10 @@ def read_transformers(
     return module.float().eval().requires_grad_(False), preprocessing, labels, notes
 
 
-def _builder(config: Mapping[str, Any], kind: Kind, classes: int, size: tuple[int, int], name: str) -> Any:
+def builder_of(
+    config: Mapping[str, Any], kind: Kind, classes: int, size: tuple[int, int], name: str
+) -> Build:
+    """`builder`, whose errors name the model."""
     try:
         return builder(config, kind, classes, size)
     except MISFITS as error:
