@@ -46,13 +46,13 @@ def cells(bench: Bench, arguments: argparse.Namespace) -> Cells:
     for seed, name in product(arguments.seeds, arguments.sets):
         if name == "scenes" and isinstance(bench.source, Scenes):
             continue
-        yield f"{name} seed {seed}", partial(measured, bench, recipe, Mixed(bench.source, name), seed)
+        key = f"{arguments.recipe} W{arguments.bits}/A{arguments.bits} {name} seed {seed}"
+        yield key, partial(measured, bench, recipe, Mixed(bench.source, name), seed)
 
 
 def measured(bench: Bench, recipe: vq.Recipe, source: Source, seed: int) -> dict:
     found = quantize_and_measure(bench.model, source, bench.reference, recipe, bench.count, seed=seed)
-    told = {"recipe": recipe.name, "bits": recipe.weight_bits, "warnings": found.health.warnings}
-    return described(found, ()) | asdict(found.health) | told
+    return described(found, ()) | asdict(found.health) | {"warnings": found.health.warnings}
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ def table(model_id: str, found: dict) -> str:
     lines = [
         f"**{model_id}**: full precision {found['float']['top1']:.1%} of {found['float']['n']:,} pictures",
         "",
-        "| calibrated on | right | " + " | ".join(NUMBERS) + " | warned of |",
-        "|---|---|" + "---|" * (len(NUMBERS) + 1),
+        "| recipe | bits | calibrated on | right | " + " | ".join(NUMBERS) + " | warned of |",
+        "|---|---|---|---|" + "---|" * (len(NUMBERS) + 1),
     ]
-    for name in SETS:
-        rows = [cell for key, cell in found.items() if key.startswith(f"{name} seed ")]
+    asked = sorted({tuple(key.split()[:2]) for key in found if key != "float"})
+    for (recipe, bits), name in product(asked, SETS):
+        rows = [cell for key, cell in found.items() if key.startswith(f"{recipe} {bits} {name} seed ")]
         if rows:
-            lines.append(f"| {name} | {' | '.join(columns(rows))} |")
+            lines.append(f"| `{recipe}` | {bits} | {name} | {' | '.join(columns(rows))} |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from ..pictures.preprocess import Preprocessing
 from .measure import Cancel, Progress
 from .samples import Sample, Source, in_memory
 
-ITERATIONS = 50  # of each of the two passes: minutes on a processor, where the published 500 take hours
+ITERATIONS = 30  # of each of the two passes, as measured in docs/data_free.json; published are 500
 KEPT = 4  # sets of pictures
 NOT_REAL = (
     "Ranges were measured on pictures made from noise; real ones are the safer choice where there are some."
