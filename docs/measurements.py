@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT))  # as a script, only docs/ is on the path
 from tests.benchmarks import (  # noqa: E402
     accuracy,
     block_deletion,
+    calibration_health,
+    data_free,
     deletion,
     error_sources,
     features,
@@ -33,6 +35,7 @@ from tests.benchmarks import (  # noqa: E402
     sessions,
     side_by_side,
     speed_ratios,
+    timm_list,
 )
 from tests.benchmarks.markdown import numbers  # noqa: E402
 
@@ -89,6 +92,9 @@ SINGLE_RUNS = {
     "segmentation": segmentation,
     "sam_memory": sam_memory,
     "prediction": prediction,
+    "data_free": data_free,
+    "calibration_health": calibration_health,
+    "timm_list": timm_list,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),

@@ -29,7 +29,7 @@ NUMBERS = ("repeated", "nearer", "beyond", "excess")
 
 
 def main() -> None:
-    fill(parse(), cells, markdown)
+    fill(parse(), cells, page)
 
 
 def parse() -> argparse.Namespace:
@@ -78,7 +78,7 @@ def _photographs() -> tuple[Path, ...]:
     return package_photographs() or sys.exit("no installed package brings photographs: install the studio")
 
 
-def markdown(results: dict) -> str:
+def page(results: dict) -> str:
     return "\n\n".join(table(model_id, found) for model_id, found in sorted(results.items()))
 
 

@@ -32,7 +32,7 @@ KINDS = {"noise": "Gaussian noise", "made": "made from noise", "real": "real pic
 
 
 def main() -> None:
-    fill(parse(), cells, markdown)
+    fill(parse(), cells, page)
 
 
 def parse() -> argparse.Namespace:
@@ -84,7 +84,7 @@ def made(model: vq.Model, count: int, seed: int, iterations: int, folder: Path |
     return images
 
 
-def markdown(results: dict) -> str:
+def page(results: dict) -> str:
     """One table a model: top-1 of each kind of pictures, mean ± deviation over the seeds."""
     return "\n\n".join(table(model_id, found) for model_id, found in sorted(results.items()))
 

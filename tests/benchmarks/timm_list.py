@@ -44,7 +44,7 @@ def main() -> None:
                 found[name] = {"group": group, **tried(name, arguments.blocks)}
                 save(found, arguments.results)
                 print(name, found[name], flush=True)
-    print(markdown(found))
+    print(page(found))
 
 
 def tried(name: str, blocks: int = BLOCKS) -> dict:
@@ -97,7 +97,7 @@ def _side(module: nn.Module) -> tuple[int, int]:
     return tuple(module.patch_embed.img_size)
 
 
-def markdown(found: Mapping[str, Mapping]) -> str:
+def page(found: Mapping[str, Mapping]) -> str:
     """What share of the names asked for is quantized, and the sentences about all others."""
     asked = {name: row for name, row in found.items() if row["group"] in ASKED}
     good = [row for row in asked.values() if row.get("cosine", 0) >= ALIKE]
