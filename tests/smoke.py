@@ -105,7 +105,7 @@ def test_the_studio_quantizes_and_draws(monkeypatch, tmp_path: Path):
     assert "/quantize" in build_studio(bench).get_api_info()["named_endpoints"]
     assert theme().name
     asked = {"model": "demo-vit", "recipe": "minmax", "weight_bits": 4, "act_bits": 4}
-    outcome = bench.quantize(api._settings(**asked, calibration=4, held_out=4))
+    outcome = bench.quantize(api._settings(bench, **asked, calibration=4, held_out=4))
     assert outcome.evaluation.n == 4
     assert plots.sqnr_figure(outcome.result.report.sites).data
 
