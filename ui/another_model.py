@@ -20,9 +20,9 @@ from .running.run_parts import start_and_stop, status_line
 from .running.runs import Data, Run, Updates, sentence
 
 HELP = (
-    "Any ViT, DeiT or Swin in timm's format from huggingface.co. Type its name or paste the address of its "
-    "page; @ and a branch, a tag or a commit behind it takes that revision. Nothing is downloaded before you "
-    "say so."
+    "Any ViT, DeiT or Swin of timm or transformers from huggingface.co. Type its name or paste the address "
+    "of its page; @ and a branch, a tag or a commit behind it takes that revision. Nothing is downloaded "
+    "before you say so."
 )
 IDLE = ""
 STOPPED = markup.banner("stopped", "Cancelled.", "What is here is kept: press the button again to go on.")

@@ -53,12 +53,13 @@ def iterations_field(fields: Fields, prefix: str = "") -> None:
 def follow_effort(fields: Fields, note: gr.HTML) -> None:
     """Keep the explanation, and how many pictures are read, in step with the choice."""
     model, effort, iterations = fields["model"], fields["effort"], fields["iterations"]
+    count = fields["calibration"]
+    # First: Gradio asks the listeners to an event one after the other, and the others wait for the server.
+    effort.change(None, [effort, count], [iterations, count], js=_follow_script(), **LIGHT)
     gr.on(
         [model.change, effort.change, iterations.change],
         efforts_list, [model, effort, iterations], note, trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
-    count = fields["calibration"]
-    effort.change(None, [effort, count], [iterations, count], js=_follow_script(), **LIGHT)
 
 
 def _follow_script() -> str:
