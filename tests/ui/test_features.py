@@ -95,7 +95,7 @@ def test_the_page_shows_a_features_model_without_an_error(outcome, headless):
 
 def test_a_program_gets_neighbours_in_place_of_answers(headless, folder, monkeypatch):
     chosen = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
-    monkeypatch.setattr(api, "_settings", lambda **values: chosen)
+    monkeypatch.setattr(api, "_settings", lambda bench, **values: chosen)
     picture = str(next(folder.rglob("*.png")))
     answer = api._classify(headless)(picture, "tiny", "minmax", 4, 4)
     assert set(answer) == {"full_precision", "quantized", "cosine", "unlike"}

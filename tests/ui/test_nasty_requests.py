@@ -98,7 +98,6 @@ def test_what_explains_a_choice_is_silent_about_what_is_none(value, bench):
     assert form_parts.recipe_sentence(value, value) == model_bar.pictures_sentence("demo-vit", value) == ""
     assert model_bar.model_sentence(value) == ""
     assert "vq-chosen" not in effort.efforts_list(value, value, value)
-    assert effort._effort_chosen(value, value)
     for silent in (
         quantize_form._recipe_chosen(value),
         relevance_bits._policy_chosen(value),
