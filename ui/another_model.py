@@ -46,7 +46,7 @@ class AnotherModel:
 
     def __init__(self, bench: ModelStore, bar: ModelBar):
         self.bench, self.bar, self.model = bench, bar, bar.fields["model"]
-        self.found, self.own = gr.State(None), gr.State([])
+        self.found, self.own = gr.State(None), gr.State(None)
         with bar.another:
             self.name = gr.Textbox(
                 label="Name or address on the Hugging Face hub", placeholder="user/name", max_lines=1,

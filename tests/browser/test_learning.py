@@ -14,6 +14,7 @@ from .conftest import unfold_pictures
 PATIENCE = 240_000  # milliseconds: a machine with other work takes minutes to learn all modules
 TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
 ENOUGH = "16"  # pictures for quick effort
+STEPS = "240"  # per module: a run is not over before a slow browser has cancelled it
 
 
 def open_options(page) -> None:
@@ -40,7 +41,7 @@ def prepare(page, iterations: str) -> None:
 @pytest.fixture
 def learning(page):
     """A run of which some modules are done and many are not."""
-    prepare(page, "80")
+    prepare(page, STEPS)
     page.locator("#quantize").click()
     expect(page.locator("#live .vq-tile").nth(1)).to_be_visible()
     return page
@@ -71,7 +72,7 @@ def test_the_form_opens_without_learning_and_says_what_that_lacks(page):
 
 def test_curves_appear_while_it_runs_and_cancel_keeps_what_is_done(learning):
     live = learning.locator("#live")
-    expect(live).to_contain_text(re.compile(r"Module \d+ of 14 · step \d+ of 80 · about .* left"))
+    expect(live).to_contain_text(re.compile(rf"Module \d+ of 14 · step \d+ of {STEPS} · about .* left"))
     expect(live.locator(".vq-curve polyline")).to_have_attribute("points", re.compile(r"\d"))
     learning.locator("#cancel").click()
     status = learning.locator("#status")
@@ -117,9 +118,9 @@ def test_a_number_typed_while_the_server_is_busy_stays(page):
     expect(page.locator("#calibration input")).to_have_value("128")
     expect(page.locator("#iterations textarea, #iterations input")).to_be_enabled()
     page.locator("#calibration input").fill(ENOUGH)
-    page.unroute("**/gradio_api/**")
     for request in held:
         request.continue_()
+    page.unroute("**/gradio_api/**")
     expect(page.locator(".vq-chosen").first).to_contain_text("Quick")
     expect(page.locator("#calibration input")).to_have_value(ENOUGH)
 

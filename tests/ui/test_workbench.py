@@ -168,16 +168,18 @@ def test_a_verdict_stands_above_the_cards(outcome):
     assert f"{int(outcome.flips.sum())} of 4 answers changed" in found.said
 
 
-def test_pictures_that_cannot_be_read_are_counted(bench, folder):
+def test_pictures_that_cannot_be_read_are_counted(bench, tmp_path, picture_folder):
+    for part in ("train", "test"):
+        picture_folder(tmp_path / "pictures" / part, ["bee", "fox"], each=2)
+    folder = tmp_path / "pictures"
     (folder / "notes.txt").write_text("no picture")
-    for path in folder.glob("bee/*.png"):
+    for path in folder.glob("*/bee/*.png"):
         path.write_text("spoilt")
     settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
     outcome = bench.quantize(settings)
-    assert len(outcome.reference.left_out) + outcome.evaluation.n == 4
-    assert len(outcome.left_out) + outcome.result.report.pictures == 4
+    assert len(outcome.reference.left_out) == outcome.evaluation.n == 2
+    assert len(outcome.left_out) == outcome.result.report.pictures == 2
     facts = text_of(markup.facts(outcome))
-    assert outcome.left_out
     assert all(name in facts for name in outcome.left_out + outcome.reference.left_out)
     first = outcome.warning.partition(".png")[0]
     assert first.startswith(markup.pictures(len(outcome.left_out)) + " to calibrate could not be read")
@@ -186,7 +188,16 @@ def test_pictures_that_cannot_be_read_are_counted(bench, folder):
     assert "Left out of calibration" in facts
     assert "Left out of testing" in facts
     assert "1 file is no picture" in facts
-    assert "There are 8 in all" in facts
+
+
+def test_what_cannot_be_read_is_told_before_a_folder_is_halved(bench, folder):
+    for path in folder.glob("bee/*.png"):
+        path.write_text("spoilt")
+    settings = RunSettings("tiny", "minmax", calibration=4, held_out=4, pictures="folder", folder=str(folder))
+    outcome = bench.quantize(settings)
+    assert outcome.evaluation.n == outcome.result.report.pictures == 2
+    assert "4 of 8 pictures could not be read and were left out: bee/" in outcome.warning
+    assert "There are 4 in all" in text_of(markup.facts(outcome))
 
 
 def test_a_number_from_few_pictures_says_so(bench):
