@@ -17,9 +17,13 @@ MODELS = Path(__file__).parents[2] / "assets" / "models"
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda t: t.model)
 def test_a_bundled_model_is_what_its_task_describes(task):
     model = load(MODELS / task.model)
-    assert len(model.blocks) == task.model_args["depth"]
-    assert model.embed_dim == task.model_args["embed_dim"]
-    size = task.model_args["img_size"]
+    said = task.model_args
+    if "depths" in said:
+        assert [len(stage.blocks) for stage in model.layers] == list(said["depths"])
+        assert model.patch_embed.proj.out_channels == said["embed_dim"]
+    else:
+        assert (len(model.blocks), model.embed_dim) == (said["depth"], said["embed_dim"])
+    size = said["img_size"]
     with torch.no_grad():
         assert model(torch.zeros(1, 3, size, size)).shape == (1, task.num_classes)
     assert (tuple(model.pretrained_cfg["mean"]), tuple(model.pretrained_cfg["std"])) == task.norm

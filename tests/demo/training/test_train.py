@@ -166,7 +166,7 @@ def test_the_command_trains_and_exports_a_folder_that_timm_loads(tmp_path, threa
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="available: scenes, cifar10"):
+    with pytest.raises(ValueError, match="available: scenes, scenes-swin, cifar10"):
         TrainConfig("imagenet")
     with pytest.raises(ValueError, match="minutes must be positive"):
         TrainConfig("scenes", minutes=0)
