@@ -30,7 +30,20 @@ def test_what_is_meant(text: str, repo: str, revision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["demo-vit", "user/name", "", "hf-hub:nobody", "a/b/c", "/tmp/a", "https://example.com/user/name"]
+    "text",
+    [
+        "demo-vit",
+        "user/name",
+        "",
+        "hf-hub:nobody",
+        "a/b/c",
+        "/tmp/a",
+        "https://example.com/user/name",
+        "\n\t\x1b[0m",
+        "https://[",
+        "http://[v9.x]/user/name",
+        "a]b",
+    ],  # fmt: skip
 )
 def test_what_is_no_name_of_the_hub(text: str) -> None:
     assert hub_name(text) is None

@@ -75,7 +75,10 @@ def hub_name(text: str, bare: bool = False) -> HubName | None:
 
 def _address(text: str) -> tuple[str, str] | None:
     """(repository, revision) of a page's address; None where it is none. ValueError for another page."""
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError:  # brackets that hold no address of a machine, and the like
+        return None
     if parts.hostname not in HOSTS:
         return None
     path, _, tagged = parts.path.strip("/").partition("@")
