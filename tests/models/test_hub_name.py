@@ -43,7 +43,7 @@ def test_what_is_meant(text: str, repo: str, revision: str) -> None:
         "https://[",
         "http://[v9.x]/user/name",
         "a]b",
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_name_of_the_hub(text: str) -> None:
     assert hub_name(text) is None
