@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -14,6 +15,7 @@ from vitq_core.experiment.folders import changed
 from vitq_core.experiment.measure import Cancel, Progress
 from vitq_core.experiment.samples import Source, forget_pictures
 
+from .parts import own_models
 from .parts.cache import Cache
 from .parts.hub_models import look_up
 from .parts.memory import MB, Memory
@@ -61,7 +63,8 @@ class ModelStore:
         return self._computing > 0
 
     def model(self, model_id: str) -> Any:
-        return self._models.get_or_make(a_name(model_id), lambda: vq.load_model(model_id))
+        load = own_models.bring_again if str(model_id).startswith(own_models.PREFIX) else vq.load_model
+        return self._models.get_or_make(a_name(model_id), lambda: load(model_id))
 
     def fetch(self, model_id: str, progress: Progress, cancel: Cancel) -> Any:
         """The model, downloaded where it is not here; `progress` hears of megabytes. Raises vq.Cancelled.
@@ -71,6 +74,15 @@ class ModelStore:
         model = self._models.get(a_name(model_id)) or vq.load_model(
             model_id, progress=progress, cancel=cancel
         )
+        return self._keep(model_id, model)
+
+    def bring(self, path: Path, said: Mapping[str, Any], progress: Progress, cancel: Cancel) -> Any:
+        """The model of a visitor's file or folder, of which `vq.load_model` is told what is `said`."""
+        with self.uploads.read((str(path),)):
+            model = own_models.bring(path, said, progress, cancel)
+        return self._keep(model.info.id, self._models.get(model.info.id) or model)
+
+    def _keep(self, model_id: str, model: Any) -> Any:
         self._models.put(model_id, model)
         if not self._computing:
             self.memory.keep_within()

@@ -10,7 +10,7 @@ from gradio import utils
 from vitq_core.experiment import readable
 
 from .activations import tab as activations_tab
-from .another_model import AnotherModel
+from .another.panel import AnotherModel
 from .api import add_endpoints
 from .parts import glossary, markup
 from .parts.forms import LIGHT
@@ -115,7 +115,6 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         arrived = _connect_visitors(bench, studio)
         bar, pages = ModelBar(next(iter(TABS))), {}
         frame = Frame(studio, bar, arrived)
-        AnotherModel(bench, bar).connect(studio)
         with gr.Tabs():
             for name, place in TABS.items():
                 with gr.Tab(name, id=name) as tab:
@@ -124,6 +123,7 @@ def build_studio(bench: Workbench | None = None) -> gr.Blocks:
         segment = pages["Segment"]
         theirs = {} if segment is None else {"Segment": segment.form.fields["model"]}
         bar.connect({name: place.tasks for name, place in TABS.items()}, theirs)
+        AnotherModel(bench, bar, theirs.get("Segment")).connect(studio)
         pages["Relevance & bits"].connect_result(pages["Quantize"])
         for name in ("Trade-offs", "Activations"):
             pages[name].connect_opening(pages["Quantize"], "Quantize")

@@ -37,7 +37,7 @@ STUDIO = (
     ("explaining",),
     ("workbench",),
     ("quantize", "tradeoffs", "activations", "relevance", "segment"),
-    ("another_model", "api", "examples", "opening", "warm_up"),
+    ("another", "api", "examples", "opening", "warm_up"),
     ("studio",),
 )
 

@@ -37,7 +37,7 @@ def known(model_id: Any) -> ModelInfo | None:
     return card.info
 
 
-def called(model_id: Any) -> str:
-    """For people: user/name and the first digits of the commit; of other models the id."""
-    repo, at, revision = str(model_id).removeprefix(PREFIX).partition("@")
-    return f"{repo}{at}{revision[:SHORT]}" if str(model_id).startswith(PREFIX) else str(model_id)
+def called(model_id: str) -> str:
+    """For people: user/name and the first digits of the commit."""
+    repo, at, revision = model_id.removeprefix(PREFIX).partition("@")
+    return f"{repo}{at}{revision[:SHORT]}"

@@ -53,7 +53,7 @@ class ModelBar:
             with gr.Column(scale=4, min_width=280):
                 with gr.Group(elem_classes="vq-group"):
                     self._model(models)
-                # Filled by who knows how models are looked up.
+                # Filled by who knows how models are brought.
                 self.another = gr.Accordion(ANOTHER, open=False, elem_id="another")
             with gr.Column(scale=8, min_width=280):
                 self._data()
@@ -164,12 +164,13 @@ def model_sentence(model_id: Any) -> str:
     return "" if info is None else info.summary
 
 
-def choosing(model_id: Any, own: Iterable[Any] = ()) -> Any:
-    """For the box of the model: this one is chosen, which is listed on this page alone where it is of the
-    hub. `own`: others that this page has."""
-    listed = next((each for _, each in choices(ALL) if each == model_id), None)
-    known = listed is not None or offered(model_id, ALL) is None  # what is none is refused as it was
-    return gr.update(value=model_id, **({} if known else {"choices": choices_with([*own, model_id])}))
+def choosing(model_id: Any, own: Iterable[Any] = (), tasks: tuple[str, ...] = ALL) -> Any:
+    """For a box of models for `tasks`: this one is chosen, which is listed on this page alone where it was
+    brought from the hub or a file. `own`: others that this page has."""
+    listed = next((each for _, each in choices(tasks) if each == model_id), None)
+    known = listed is not None or offered(model_id, tasks) is None  # what is none is refused as it was
+    listing = {} if known else {"choices": choices_with([*own, model_id], tasks)}
+    return gr.update(value=model_id, **listing)
 
 
 def picture_places() -> list[tuple[str, str]]:

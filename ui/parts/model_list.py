@@ -1,17 +1,18 @@
 """The models that the tabs offer: each those whose answers it can show and judge."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import vitq_core as vq
 from vitq_core import ModelInfo
 
-from . import hub_models
+from . import hub_models, own_models
 from .checks import one_of
 
 SHOWN = ("classification", "features")
 SEGMENTS = ("segmentation",)  # answers prompts, which one tab alone asks for
 ALL = SHOWN + SEGMENTS
-ANOTHER = "Another model"  # what the page calls where a model of the hub is looked up
+ANOTHER = "Another model"  # what the page calls where a model of the hub or of a file is brought
 
 
 def offered_models(tasks: tuple[str, ...] = SHOWN) -> list[ModelInfo]:
@@ -25,9 +26,9 @@ def offered_ids(tasks: tuple[str, ...] = SHOWN) -> list[str]:
 
 
 def offered(model_id: object, tasks: tuple[str, ...] = SHOWN) -> ModelInfo | None:
-    """The one of that id, also one of the hub that somebody looked up; None where there is none."""
+    """The one of that id, also one that was brought from the hub or a file; None where there is none."""
     listed = next((info for info in offered_models(ALL) if info.id == model_id), None)
-    info = listed or hub_models.known(model_id)
+    info = listed or hub_models.known(model_id) or own_models.known(model_id)
     return info if info is not None and info.task in tasks else None
 
 
@@ -35,9 +36,20 @@ def wrong_model(model_id: object, tasks: tuple[str, ...] = SHOWN) -> str:
     """Why a request may not name it; empty where it may."""
     if offered(model_id, tasks) is not None:
         return ""
-    if isinstance(model_id, str) and model_id.startswith(hub_models.PREFIX) and not offered(model_id, ALL):
-        return f"{hub_models.called(model_id)} is not known here: look it up under “{ANOTHER}” first."
+    if isinstance(model_id, str) and offered(model_id, ALL) is None:
+        if model_id.startswith(hub_models.PREFIX):
+            return f"{called(model_id)} is not known here: look it up under “{ANOTHER}” first."
+        if model_id.startswith(own_models.PREFIX):
+            return f"{called(model_id)} is not here any more: bring its file again under “{ANOTHER}”."
     return one_of(model_id, offered_ids(tasks))
+
+
+def called(model_id: Any) -> str:
+    """For people; of a model that is listed, its id."""
+    for kind in (hub_models, own_models):
+        if str(model_id).startswith(kind.PREFIX):
+            return kind.called(str(model_id))
+    return str(model_id)
 
 
 def task_of(model_id: object) -> str:
@@ -52,8 +64,9 @@ def choices(tasks: tuple[str, ...] = SHOWN) -> list[tuple[str, str]]:
     return [(info.title if info.bundled else f"{info.title} (download)", info.id) for info in models]
 
 
-def choices_with(own: Iterable[object]) -> list[tuple[str, str]]:
-    """All, and those of `own` that are none of them, by which one visitor's page knows models of the hub."""
-    listed = choices(ALL)
+def choices_with(own: Iterable[object], tasks: tuple[str, ...] = ALL) -> list[tuple[str, str]]:
+    """All, and those of `own` that are none of them, by which one visitor's page knows what it brought."""
+    listed = choices(tasks)
     ids = {model_id for _, model_id in listed}
-    return [*listed, *((hub_models.called(each), each) for each in dict.fromkeys(own) if each not in ids)]
+    others = [each for each in dict.fromkeys(own) if each not in ids and task_of(each) in tasks]
+    return [*listed, *((called(each), each) for each in others)]

@@ -13,8 +13,7 @@ from vitq_core.experiment.runs import Asked
 
 from . import method_options
 from .checks import number_in, one_of, refuse, whole
-from .hub_models import called
-from .model_list import wrong_model
+from .model_list import called, wrong_model
 
 CALIBRATION = 32
 MAX_CALIBRATION = 1024

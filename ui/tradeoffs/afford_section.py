@@ -18,9 +18,8 @@ from ..explaining.scoring import Scoring, pictured
 from ..parts import bits_table, layer_maps, markup, steps
 from ..parts.checks import refuse, whole
 from ..parts.forms import LIGHT
-from ..parts.hub_models import called
 from ..parts.jobs import Job
-from ..parts.model_list import offered, wrong_model
+from ..parts.model_list import called, offered, wrong_model
 from ..parts.raw_inputs import RawSlider
 from ..parts.settings import RunSettings, data_problems
 from ..running.run_parts import start_and_stop, status_line

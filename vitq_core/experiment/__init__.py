@@ -2,6 +2,7 @@
 
 from ..allocation.budget import OutOfReach
 from ..common.checks import is_name, is_number
+from ..common.digests import digest_of
 from ..common.files import given_path, replace_file
 from ..common.home import vitq_home
 from ..common.options import Option, options_of
@@ -10,6 +11,7 @@ from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
 from ..pictures import open_picture
+from ..pictures.preprocess import INTERPOLATIONS
 from ..quantized.report import LEARNING, RECONSTRUCTED
 from ..recipes.options import known_options
 from ..recipes.recipe import MAX_BITS, MIN_BITS
@@ -18,6 +20,7 @@ from ..reconstruction.progress import spoken
 
 __all__ = [
     "EFFORT_NAMES",
+    "INTERPOLATIONS",
     "LEARNING",
     "MAX_BITS",
     "MIN_BITS",
@@ -25,6 +28,7 @@ __all__ = [
     "Option",
     "OutOfReach",
     "counted",
+    "digest_of",
     "given_path",
     "is_name",
     "is_number",

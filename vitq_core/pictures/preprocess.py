@@ -45,7 +45,7 @@ class Preprocessing:
             raise ValueError(f"std must be three positive numbers, got {self.std}")
         if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
             raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct!r:.80}")
-        check_name("interpolation", self.interpolation, _INTERPOLATIONS)
+        check_name("interpolation", self.interpolation, INTERPOLATIONS)
         check_name("crop_mode", self.crop_mode, _CROP_MODES)
 
     @classmethod
@@ -93,7 +93,7 @@ class Preprocessing:
         )
 
 
-_INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")
 _CROP_MODES = ("center", "squash", "border")
 
 

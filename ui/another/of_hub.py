@@ -9,55 +9,41 @@ from gradio.components import Component
 
 from vitq_core.experiment.measure import Progress
 
-from .model_store import ModelStore
-from .parts import hub_models, markup
-from .parts.checks import refuse
-from .parts.jobs import Job
-from .parts.model_bar import ModelBar, choosing
-from .parts.model_card import megabytes, model_card
-from .parts.model_list import ALL, SHOWN, offered, wrong_model
-from .running.run_parts import start_and_stop, status_line
-from .running.runs import Data, Run, Updates, sentence
+from ..model_store import ModelStore
+from ..parts import hub_models, markup
+from ..parts.checks import refuse
+from ..parts.jobs import Job
+from ..parts.model_card import megabytes, model_card
+from ..parts.model_list import ALL, SHOWN, called, offered, wrong_model
+from ..running.run_parts import start_and_stop, status_line
+from ..running.runs import Data, Updates, sentence
+from .brought import IDLE, LOOKING, NO_PROMPTS, REFUSED, STOPPED, Brought, Fetch
 
 HELP = (
     "Any ViT, DeiT or Swin of timm or transformers from huggingface.co. Type its name or paste the address "
     "of its page; @ and a branch, a tag or a commit behind it takes that revision. Nothing is downloaded "
     "before you say so."
 )
-IDLE = ""
-STOPPED = markup.banner("stopped", "Cancelled.", "What is here is kept: press the button again to go on.")
-REFUSED = "This model cannot be used."
 NOTHING_TYPED = (
     "Type a name such as timm/vit_small_patch16_224.augreg_in1k, or paste the address of its page."
 )
-NO_PROMPTS = "It is a Segment Anything, which has a page of its own here: Segment."
-LOOKING = {"concurrency_id": "look up", "concurrency_limit": 4, "api_visibility": "private"}
-FETCHING = {"concurrency_id": "fetch", "concurrency_limit": 2, "api_visibility": "private"}
 
 
-class Fetch(Run):
-    """A download, which waits for no run."""
+class OfHub:
+    """`found`: the id of the card on the page."""
 
-    queue = FETCHING
-
-
-class AnotherModel:
-    """`found`: the id of the card on the page; `own`: the models of the hub that this page has by now."""
-
-    def __init__(self, bench: ModelStore, bar: ModelBar):
-        self.bench, self.bar, self.model = bench, bar, bar.fields["model"]
-        self.found, self.own = gr.State(None), gr.State(None)
-        with bar.another:
-            self.name = gr.Textbox(
-                label="Name or address on the Hugging Face hub", placeholder="user/name", max_lines=1,
-                elem_id="another-name",
-            )  # fmt: skip
-            gr.HTML(markup.note(HELP))
-            self.look = gr.Button("Look it up", size="sm", elem_id="another-look")
-            self.card = gr.HTML(elem_id="another-card")
-            with gr.Group(visible=False) as self.offer:
-                self.start, self.stop = start_and_stop("Download", "another-download", "another-cancel")
-            self.status = status_line(IDLE, "another-status")
+    def __init__(self, bench: ModelStore, brought: Brought):
+        self.bench, self.brought, self.found = bench, brought, gr.State(None)
+        self.name = gr.Textbox(
+            label="Name or address on the Hugging Face hub", placeholder="user/name", max_lines=1,
+            elem_id="another-name",
+        )  # fmt: skip
+        gr.HTML(markup.note(HELP))
+        self.look = gr.Button("Look it up", size="sm", elem_id="another-look")
+        self.card = gr.HTML(elem_id="another-card")
+        with gr.Group(visible=False) as self.offer:
+            self.start, self.stop = start_and_stop("Download", "another-download", "another-cancel")
+        self.status = status_line(IDLE, "another-status")
         self.run = Fetch(self.start, self.stop, self.status, STOPPED, work=self.fetch)
 
     def connect(self, studio: gr.Blocks) -> None:
@@ -66,8 +52,8 @@ class AnotherModel:
             [self.look.click, self.name.submit], self.look_up, {self.name}, outputs,
             show_progress_on=self.card, **LOOKING,
         )  # fmt: skip
-        taken = {self.model, self.bar.last, self.own, self.offer}
-        self.run.connect({self.found, self.own}, taken, _any, self._called)
+        outputs = self.brought.outputs | {self.offer}
+        self.run.connect({self.found, self.brought.own}, outputs, _any, self._called)
         studio.unload(self.run.leave)
 
     def look_up(self, data: Data) -> Updates:
@@ -95,22 +81,14 @@ class AnotherModel:
 
     def fetch(self, data: Data, progress: Progress, job: Job) -> Updates:
         """The model of the card: here, in memory, and chosen on the page."""
-        found, own = data[self.found], data[self.own] or []
+        found = data[self.found]
         wrong = wrong_model(found)
         refuse({"model": wrong} if wrong else {})
         self.bench.fetch(found, progress, job)
-        return {
-            self.model: choosing(found, own),
-            self.bar.last: found,
-            self.own: [*own, found],
-            self.offer: gr.update(visible=False),
-            self.status: markup.banner(
-                "done", f"{hub_models.called(found)} is chosen.", "All tabs are about it."
-            ),
-        }
+        return {**self.brought.chosen(found, data, self.status), self.offer: gr.update(visible=False)}
 
     def _called(self, data: Data) -> str:
-        return hub_models.called(data[self.found]) if data[self.found] else "That"
+        return called(data[self.found]) if data[self.found] else "That"
 
 
 def _any(data: dict[Component, Any]) -> list[dict]:

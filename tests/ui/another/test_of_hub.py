@@ -14,7 +14,8 @@ import vitq_core as vq
 from tests.models.hub_models import tiny_files
 from tests.models.hub_server import FIRST, SECOND, HubServer, Repo
 from ui import api
-from ui.another_model import AnotherModel
+from ui.another.brought import Brought
+from ui.another.of_hub import OfHub
 from ui.learning.effort import efforts_list
 from ui.parts import hub_models, settings
 from ui.parts.cache import Cache
@@ -23,7 +24,7 @@ from ui.parts.model_bar import OWN_PHOTOGRAPHS, ModelBar, choosing, model_senten
 from ui.parts.model_list import choices, offered, task_of, wrong_model
 from ui.workbench import Workbench
 
-from .parts.test_settings import GOOD
+from ..parts.test_settings import GOOD
 
 ID = f"hf-hub:user/tiny@{SECOND}"
 
@@ -52,7 +53,7 @@ def box(hub: HubServer) -> SimpleNamespace:
     """The box under the bar: `look(text)`, `fetch(found)` as a press of the button comes to."""
     bench = Workbench()
     with gr.Blocks() as studio:
-        made = AnotherModel(bench, ModelBar("Views"))
+        made = OfHub(bench, Brought(ModelBar("Views")))
         made.connect(studio)
 
     def look(text: object) -> dict:
@@ -60,7 +61,7 @@ def box(hub: HubServer) -> SimpleNamespace:
 
     def fetch(found: object, own: object = None, job: Job | None = None, told: list | None = None) -> dict:
         tell = (lambda *said: told.append(said)) if told is not None else lambda *said: None
-        return made.fetch({made.found: found, made.own: own}, tell, job or Job())
+        return made.fetch({made.found: found, made.brought.own: own}, tell, job or Job())
 
     return SimpleNamespace(page=made, bench=bench, look=look, fetch=fetch)
 
@@ -105,8 +106,11 @@ def test_a_download_is_told_of_and_then_the_page_is_about_it(box, hub: HubServer
     box.look("user/tiny")
     seen = box.fetch(ID, told=told)
     assert any("Downloading model.safetensors: 0 of 0 MB" in said for _, said in told)
-    assert seen[page.model]["value"] == ID and ("user/tiny@b2b2b2b", ID) in seen[page.model]["choices"]
-    assert seen[page.bar.last] == ID and "user/tiny@b2b2b2b is chosen" in seen[page.status]
+    assert (
+        seen[page.brought.bar.fields["model"]]["value"] == ID
+        and ("user/tiny@b2b2b2b", ID) in seen[page.brought.bar.fields["model"]]["choices"]
+    )
+    assert seen[page.brought.bar.last] == ID and "user/tiny@b2b2b2b is chosen" in seen[page.status]
     assert box.bench.has_model(ID)
     assert box.look("user/tiny")[page.start]["value"] == "Use this model"
     hub.close()
@@ -117,9 +121,9 @@ def test_a_download_is_told_of_and_then_the_page_is_about_it(box, hub: HubServer
 def test_another_one_stays_beside_it(box) -> None:
     box.look("user/tiny@v1")
     first = f"hf-hub:user/tiny@{FIRST}"
-    own = box.fetch(first)[box.page.own]
+    own = box.fetch(first)[box.page.brought.own]
     box.look("user/tiny")
-    listed = [model_id for _, model_id in box.fetch(ID, own)[box.page.model]["choices"]]
+    listed = [model_id for _, model_id in box.fetch(ID, own)[box.page.brought.bar.fields["model"]]["choices"]]
     assert listed[-2:] == [first, ID]
 
 
@@ -129,7 +133,7 @@ def test_it_is_cancelled_and_gone_on_with(box) -> None:
     job.abandon()
     with pytest.raises(vq.Cancelled):
         box.fetch(ID, job=job)
-    assert box.fetch(ID)[box.page.model]["value"] == ID
+    assert box.fetch(ID)[box.page.brought.bar.fields["model"]]["value"] == ID
 
 
 @pytest.mark.parametrize(
