@@ -188,7 +188,9 @@ class Page:
         """After a change of the form: what is wrong with it, is the result still its own?"""
         if self.quantizing.has_last_word(data, request):
             return gr.skip()
-        return self._compare(data, data[self.shown])
+        said = self._compare(data, data[self.shown])
+        # Asked before the run that the page is about had shown its result.
+        return gr.skip() if said == IDLE and self.quantizing.follows(request) else said
 
     def settle(self, data: Mapping[Component, Any]) -> Any:
         """After a run: the form may have changed meanwhile. Where it did not, the run's banner stays."""

@@ -59,7 +59,7 @@ class ServerRun(LongRun):
     def connect_finding(self, after: Any, inputs: set[Component], outputs: set[Component]) -> Any:
         """The event that ends what `after`, the opening of a page, finds under way."""
         bar = [self.status, self.start, self.stop]
-        found = after.then(self.find, None, bar, **LIGHT)
+        found = after.then(self.find, list(self._kept), bar, **LIGHT)
         if self.live is not None:
             self.live.watch(found)
         return found.then(
@@ -80,10 +80,15 @@ class ServerRun(LongRun):
         else:
             self._follow(request, self.sweeps.sweep(plan_id))
 
-    def find(self, request: gr.Request) -> Any:
-        """The run that the page's address names; nothing where this visitor has no such under way."""
+    def find(self, request: gr.Request, kept: Any = None) -> Any:
+        """The run that the page's address names; nothing where this visitor has no such under way.
+
+        `kept`: what the page shows. Where that is nothing, the run may have ended since the page was opened.
+        """
         sweep = self.sweeps.sweep(dict(getattr(request, "query_params", None) or {}).get("run"))
         if self.running(request) or sweep is None or not self._can_follow(sweep, request):
+            return [gr.skip()] * 3
+        if sweep.state != RUNNING and kept is not None:
             return [gr.skip()] * 3
         self._follow(request, sweep)
         return (
@@ -99,8 +104,7 @@ class ServerRun(LongRun):
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Any:
         """What `find` found, if anything."""
-        found = request.session_hash in self._plans
-        return await self.run(data, request, progress) if found else gr.skip()
+        return await self.run(data, request, progress) if self.follows(request) else gr.skip()
 
     async def run(
         self,
@@ -122,6 +126,10 @@ class ServerRun(LongRun):
         self.jobs.abandon(session) if sweep is None else self.jobs.forget(session, sweep.job)
         shown = self._ended(sweep, data) if refused is None else self._failed(data, refused)
         return {**self.idle_buttons(), **shown}
+
+    def follows(self, request: gr.Request) -> bool:
+        """Whether the page is about a run that was asked for since it was opened, or by its address."""
+        return request.session_hash in self._plans
 
     def cancel(self, request: gr.Request, kept: Any = None) -> Updates:
         shown = super().cancel(request, kept)
@@ -145,8 +153,7 @@ class ServerRun(LongRun):
         return self.server.visitors.owner(request.session_hash)
 
     def _can_follow(self, sweep: Sweep, request: gr.Request) -> bool:
-        own = sweep.plan.owner in seen_by(self._owner(request))
-        return own and sweep.kind in self.kinds and sweep.state == RUNNING
+        return sweep.plan.owner in seen_by(self._owner(request)) and sweep.kind in self.kinds
 
     def _follow(self, request: gr.Request, sweep: Sweep) -> None:
         self._plans[request.session_hash] = sweep.plan.id

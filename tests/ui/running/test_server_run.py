@@ -89,7 +89,18 @@ def test_it_goes_on_without_its_page_and_the_next_one_finds_it(run, maker, sweep
     assert run.find(YOU) == NOTHING  # a page that asks for none
     maker.go.set()
     assert awaited(run.go_on({}, later))["made"] == 7
-    assert run.find(opened_with(run._id(later), "again")) == NOTHING  # it is done: the page opens with it
+    again = opened_with(run._id(later), "again")
+    assert run.find(again, kept="its settings") == NOTHING  # it is done: the page opened with it
+
+
+def test_a_run_that_ends_while_its_page_opens_is_shown(run, maker):
+    """The page had looked for a result when there was none yet."""
+    maker.go.set()
+    run.start_job({}, ME)
+    ended(run)
+    opening = opened_with(run._id(ME), "opening")
+    assert run.find(opening, kept=None) != NOTHING and run.follows(opening)
+    assert awaited(run.go_on({}, opening))["made"] == 7 and not run.running(opening)
 
 
 def test_nobody_follows_anothers_run_nor_one_of_another_page(run, maker, sweeps, monkeypatch):
