@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.timm_list
 
-Random weights, few blocks (`--blocks`, of a Swin in every stage), 4 × 4 patches or the smallest picture that
-a Swin's windows fit, `minmax` at W8/A8: what is asked is whether every part is known and every number is
+Random weights, few blocks (`--blocks`, of a Swin in every stage), 4 × 4 patches, the smallest picture that a
+Swin's windows fit, or a hybrid's own size; `minmax` at W8/A8: what is asked is whether every part is known and every number is
 quantized, not how well a trained model keeps its answers. Beside them, as `OTHERS`, what is built in another
 way. Names that are in the results are not tried again.
 """
@@ -89,6 +89,8 @@ def _small(outline: nn.Module, blocks: int) -> dict:
     if hasattr(outline, "layers"):
         depths = [min(blocks, len(layer.blocks)) for layer in outline.layers]
         return {"depths": depths, "img_size": SWIN_SIDE, "window_size": WINDOW}
+    if hasattr(outline.patch_embed, "backbone"):  # of whose convolutions small pictures would leave nothing
+        return {"depth": blocks}
     patch = outline.patch_embed.patch_size[0]
     return {"depth": blocks, "img_size": PATCHES * patch}
 
