@@ -3,9 +3,9 @@
     python -m tests.benchmarks.timm_list
 
 Random weights, few blocks (`--blocks`, of a Swin in every stage), 4 × 4 patches, the smallest picture that a
-Swin's windows fit, or a hybrid's own size; `minmax` at W8/A8: what is asked is whether every part is known and every number is
-quantized, not how well a trained model keeps its answers. Beside them, as `OTHERS`, what is built in another
-way. Names that are in the results are not tried again.
+Swin's windows fit, or a hybrid's own size; `minmax` at W8/A8: what is asked is whether every part is known
+and every number is quantized, not how well a trained model keeps its answers. Beside them, as `OTHERS`, what
+is built in another way. Names that are in the results are not tried again.
 """
 
 from __future__ import annotations
