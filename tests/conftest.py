@@ -11,7 +11,12 @@ from hypothesis import settings
 from PIL import Image
 from timm.layers import Attention, GluMlp, RmsNorm, SwiGLU
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import ParallelThingsBlock, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer import (
+    ParallelScalingBlock,
+    ParallelThingsBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
 from torch import Tensor, nn
 
 import vitq_core as vq
@@ -77,6 +82,7 @@ VARIANTS = {
     "plain norm": {"norm_layer": partial(nn.LayerNorm, elementwise_affine=False, eps=1e-5)},
     "post norm": {"block_fn": ResPostBlock, "init_values": 0.5},
     "parallel": {"block_fn": partial(ParallelThingsBlock, num_parallel=3), "init_values": 0.2},
+    "one first layer": {"block_fn": ParallelScalingBlock, "qkv_bias": False, "qk_norm": True},
     "gated": {"gated": True, "qkv_bias": False},
     "any size": {"dynamic_img_size": True},
     "rectangular": {"img_size": (16, 24)},
@@ -101,6 +107,7 @@ MIXTURES = (
     ("post norm", "subclass", "relu"),
     ("distilled", "parallel"),
     ("gated", "no head"),
+    ("one first layer",),
 )
 
 

@@ -79,11 +79,11 @@ def _side(size: tuple[int, int]) -> str:
 ARCHITECTURE = "architecture"
 BOXES = {
     ARCHITECTURE: Box("Architecture, by timm's name", "vit_small_patch16_224", str),
-    "labels": Box("Labels, a line each", "unknown", _labels, "\n".join, lines=3),
-    "size": Box("Picture size in pixels", "as the weights tell", _size, _side),
+    "labels": Box("Labels, a line each", "ant\nbee\nfox", _labels, "\n".join, lines=3),
+    "size": Box("Picture size", "224", _size, _side),
     "mean": Box("Mean of each channel", "0.485, 0.456, 0.406 (ImageNet's)", _numbers, _comma),
     "std": Box("Standard deviation of each channel", "0.229, 0.224, 0.225 (ImageNet's)", _numbers, _comma),
-    "crop_pct": Box("Part of the picture that is kept", "0.875, or 1 below 128 pixels", _crop),
+    "crop_pct": Box("Crop", "0.875", _crop),
     "interpolation": Box("Interpolation", "bicubic", _interpolation),
 }
 NARROW = ("size", "crop_pct", "interpolation")

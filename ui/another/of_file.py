@@ -25,7 +25,7 @@ from .file_facts import file_facts
 
 HELP = (
     "A .safetensors or .pth file of a ViT, DeiT, Swin or Segment Anything. Its tensors are read, and nothing "
-    "in it is run. What it does not say, you do: what stands here comes from the file."
+    "in it is run. A form then shows what the file says of itself, and you fill in the rest."
 )
 NOTHING = "Upload a file first."
 NOTHING_HERE = "Upload a file, or name one on this computer, first."

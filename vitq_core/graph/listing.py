@@ -42,9 +42,12 @@ def mlp_sites(name: str, mlp: nn.Module, entry: str, family: str) -> list[Site]:
 
 def _hidden_role(mlp: nn.Module) -> str:
     plain = not hasattr(mlp, "gate_last") and not hasattr(mlp, "fc1_g")
-    if plain and isinstance(mlp.norm, nn.Identity) and type(mlp.act).__name__ in GELUS:
-        return "post_gelu"
-    return "mlp_hidden"
+    return activation_role(mlp.act) if plain and isinstance(mlp.norm, nn.Identity) else "mlp_hidden"
+
+
+def activation_role(activation: nn.Module) -> str:
+    """Of what ``activation`` gives."""
+    return "post_gelu" if type(activation).__name__ in GELUS else "mlp_hidden"
 
 
 def norm_role(norm: nn.Module) -> str:

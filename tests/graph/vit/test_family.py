@@ -1,11 +1,13 @@
 """Rewriting names every operation and changes no output; sites and pairs say what the blocks really do."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 from timm.models.resnet import resnet18
 from timm.models.vision_transformer import (
+    DiffParallelScalingBlock,
     ParallelScalingBlock,
     ParallelThingsBlock,
     ResPostBlock,
@@ -180,11 +182,21 @@ def test_pairs_name_every_reader_of_a_norm(mixture: VisionTransformer, pictures)
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"block_fn": ParallelScalingBlock}, "ParallelScalingBlock"), ({"attn_layer": "diff"}, "DiffAttention")],
+    [
+        ({"block_fn": DiffParallelScalingBlock}, "DiffParallelScalingBlock"),
+        ({"attn_layer": "diff"}, "DiffAttention"),
+    ],
 )
 def test_unknown_parts_are_named(tiny, options: dict, word: str) -> None:
     model = tiny(**options)
     with pytest.raises(VitqError, match=rf"class {word} of blocks.0 is not one the ViT family knows"):
+        family_of(model).rewrite(model)
+
+
+def test_one_last_layer_for_attention_and_mlp_is_refused(tiny) -> None:
+    """It would read two kinds of numbers by one scale."""
+    model = tiny(block_fn=partial(ParallelScalingBlock, fuse_out_proj=True))
+    with pytest.raises(VitqError, match="one output layer for attention and MLP is not known"):
         family_of(model).rewrite(model)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import torch
 from timm.layers import Attention
-from timm.models.vision_transformer import Block, ParallelThingsBlock, ResPostBlock
+from timm.models.vision_transformer import Block, ParallelScalingBlock, ParallelThingsBlock, ResPostBlock
 from torch import Tensor, nn
 
-from ..ops import Add, MatMul, Softmax, adopt
+from ...common.errors import VitqError
+from ..ops import Add, MatMul, Softmax, add_bias, adopt
 
 
 class ExplicitAttention(nn.Module):
@@ -30,13 +31,21 @@ class ExplicitAttention(nn.Module):
         gate = None if self.gate is None else self.gate(x).sigmoid()
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = self.matmul1(self.q_norm(q), self.k_norm(k).transpose(-2, -1))
-        # In place where nothing can look back: the scores are the block's largest tensor.
-        scores = scores * self.scale if torch.is_grad_enabled() else scores.mul_(self.scale)
-        scores = masked(scores, attn_mask, is_causal)
-        x = self.matmul2(self.attn_drop(self.softmax(scores)), v)
-        x = self.norm(x.transpose(1, 2).reshape(batch, tokens, -1))
+        x = self.norm(attended(self, q, k, v, attn_mask, is_causal))
         return self.proj_drop(self.proj(x if gate is None else x * gate))
+
+
+def attended(
+    part: nn.Module, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, is_causal: bool
+) -> Tensor:
+    """Values averaged by the softmax of q·k, [B, N, C], by the named operations of ``part``. ``q``, ``k``,
+    ``v``: [B, heads, N, C/heads]."""
+    scores = part.matmul1(part.q_norm(q), part.k_norm(k).transpose(-2, -1))
+    # In place where nothing can look back: the scores are the block's largest tensor.
+    scores = scores * part.scale if torch.is_grad_enabled() else scores.mul_(part.scale)
+    scores = masked(scores, attn_mask, is_causal)
+    x = part.matmul2(part.attn_drop(part.softmax(scores)), v)
+    return x.transpose(1, 2).flatten(2)
 
 
 def masked(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
@@ -57,8 +66,8 @@ class ExplicitBlock(nn.Module):
         self.add1, self.add2 = Add(), Add()
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        attended = self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal)
-        x = self.add1(x, self.drop_path1(self.ls1(attended)))
+        branch = self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal)
+        x = self.add1(x, self.drop_path1(self.ls1(branch)))
         return self.add2(x, self.drop_path2(self.ls2(self.mlp(self.norm2(x)))))
 
 
@@ -71,8 +80,8 @@ class ExplicitResPostBlock(nn.Module):
         self.add1, self.add2 = Add(), Add()
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        attended = self.attn(x, attn_mask=attn_mask, is_causal=is_causal)
-        x = self.add1(x, self.drop_path1(self.norm1(attended)))
+        branch = self.attn(x, attn_mask=attn_mask, is_causal=is_causal)
+        x = self.add1(x, self.drop_path1(self.norm1(branch)))
         return self.add2(x, self.drop_path2(self.norm2(self.mlp(x))))
 
 
@@ -96,12 +105,36 @@ class ExplicitParallelBlock(nn.Module):
 
     @staticmethod
     def _attend(branch: nn.Module, x: Tensor, attn_mask: Tensor | None, is_causal: bool) -> Tensor:
-        attended = branch.attn(branch.norm(x), attn_mask=attn_mask, is_causal=is_causal)
-        return branch.drop_path(branch.ls(attended))
+        found = branch.attn(branch.norm(x), attn_mask=attn_mask, is_causal=is_causal)
+        return branch.drop_path(branch.ls(found))
+
+
+class ExplicitParallelScalingBlock(nn.Module):
+    """timm ``ParallelScalingBlock``: attention and MLP side by side, whose first layers are one."""
+
+    def __init__(self, block: ParallelScalingBlock) -> None:
+        super().__init__()
+        if block.out_proj is not None:
+            raise VitqError("a ParallelScalingBlock with one output layer for attention and MLP is not known")
+        adopt(self, block)
+        self.mlp_bias = block.mlp_bias
+        self.num_heads, self.widths, self.scale = block.num_heads, block.in_split, block.scale
+        self.matmul1, self.softmax, self.matmul2 = MatMul(), Softmax(), MatMul()
+        self.add1, self.add2 = Add(), Add()
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        hidden, *qkv = self.in_proj(self.in_norm(x)).split(self.widths, dim=-1)
+        q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in qkv)
+        attention = self.attn_out_proj(attended(self, q, k, v, attn_mask, is_causal))
+        if self.mlp_bias is not None:
+            hidden = add_bias(hidden, self.mlp_bias)
+        mlp = self.mlp_out_proj(self.mlp_drop(self.mlp_act(hidden)))
+        return self.add2(x, self.drop_path(self.ls(self.add1(attention, mlp))))
 
 
 EXPLICIT = {
     Block: ExplicitBlock,
     ResPostBlock: ExplicitResPostBlock,
     ParallelThingsBlock: ExplicitParallelBlock,
+    ParallelScalingBlock: ExplicitParallelScalingBlock,
 }

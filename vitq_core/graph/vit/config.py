@@ -99,6 +99,8 @@ def _head(module: vit.VisionTransformer) -> dict[str, Any]:
 
 def _block(block: nn.Module) -> dict[str, Any]:
     """Arguments read off the first block (of a parallel one, its first attention and MLP)."""
+    if hasattr(block, "in_proj"):
+        return _scaling(block)
     parallel = hasattr(block, "attns")
     attn, mlp = (block.attns[0].attn, block.ffns[0].mlp) if parallel else (block.attn, block.mlp)
     norm = block.attns[0].norm if parallel else block.norm1
@@ -114,6 +116,21 @@ def _block(block: nn.Module) -> dict[str, Any]:
         "mlp_ratio": mlp_ratio(mlp.fc1_g if hasattr(mlp, "fc1_g") else mlp.fc1),
         "norm": describe_norm(norm),
         "mlp": _mlp(mlp),
+    }
+
+
+def _scaling(block: nn.Module) -> dict[str, Any]:
+    """The same of one whose attention and MLP share layers."""
+    hidden = block.mlp_out_proj.in_features
+    return {
+        "num_heads": block.num_heads,
+        "qkv_bias": block.mlp_bias is None,
+        "proj_bias": block.attn_out_proj.bias is not None,
+        "qk_norm": not isinstance(block.q_norm, nn.Identity),
+        "init_values": None if isinstance(block.ls, nn.Identity) else 1e-5,
+        "mlp_ratio": (hidden + 0.5) / block.attn_out_proj.out_features,
+        "norm": describe_norm(block.in_norm),
+        "mlp": {"name": "Mlp", "act": type(block.mlp_act).__name__, "options": {}},
     }
 
 

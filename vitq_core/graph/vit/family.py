@@ -11,10 +11,13 @@ from torch import nn
 from ...common.errors import VitqError
 from ..base import FAMILIES, AttentionMaps, Family
 from ..classifiers import linears_of
-from ..listing import linear_sites, mlp_sites, norm_role, product_sites, rescalable
+from ..listing import activation_role, linear_sites, mlp_sites, norm_role, product_sites, rescalable
 from ..site import Heads, NormPair, Site, Unit
 from . import config as vit_config
-from .blocks import EXPLICIT, ExplicitAttention, ExplicitResPostBlock
+from .blocks import EXPLICIT, ExplicitAttention, ExplicitParallelScalingBlock, ExplicitResPostBlock
+
+ATTENDING = (ExplicitAttention, ExplicitParallelScalingBlock)
+ENDS = ("proj", "fc2", "attn_out_proj", "mlp_out_proj")  # layers that read no norm
 
 
 class ViT(Family):
@@ -60,6 +63,7 @@ class ViT(Family):
             _heads(f"{name}.{part}", attention)
             for name, block in _named_blocks(module)
             for part, attention in _attentions(block)
+            if isinstance(attention, ExplicitAttention)  # in another, one layer makes more than heads
         ]
 
     def blocks(self, module: VisionTransformer) -> list[str]:
@@ -67,7 +71,7 @@ class ViT(Family):
 
     def units(self, module: VisionTransformer) -> list[Unit]:
         parts = [
-            Unit(part, (f"{part}.softmax",) if isinstance(owner, ExplicitAttention) else ())
+            Unit(part, (f"{part}.softmax",) if isinstance(owner, ATTENDING) else ())
             for name, block in _named_blocks(module)
             for part, _, owner in _parts(name, block)
         ]
@@ -76,7 +80,7 @@ class ViT(Family):
 
     def attention_maps(self, module: VisionTransformer, size: tuple[int, int]) -> AttentionMaps:
         blocks = tuple(
-            tuple(f"{name}.{part}.softmax" for part, _ in _attentions(block))
+            tuple(".".join(filter(None, (name, part, "softmax"))) for part, _ in _attentions(block))
             for name, block in _named_blocks(module)
         )
         grid = module.patch_embed.dynamic_feat_size(size)
@@ -120,7 +124,8 @@ def _named_blocks(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _attentions(block: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, part) for name, part in block.named_modules() if isinstance(part, ExplicitAttention)]
+    """By their names in the block; "" is the block itself."""
+    return [(name, part) for name, part in block.named_modules() if isinstance(part, ATTENDING)]
 
 
 def _heads(name: str, attention: ExplicitAttention) -> Heads:
@@ -144,7 +149,10 @@ def _patch_embedding(module: VisionTransformer) -> list[Site]:
 
 
 def _parts(name: str, block: nn.Module) -> list[tuple[str, nn.Module, nn.Module]]:
-    """(name, norm before it or None, module) of every attention and MLP of a block, in forward order."""
+    """(name, norm before it or None, module) of every attention and MLP of a block, in forward order; of one
+    whose layers serve both, the block."""
+    if isinstance(block, ExplicitParallelScalingBlock):
+        return [(name, block.in_norm, block)]
     if hasattr(block, "attns"):
         attns = [(f"{name}.attns.{i}.attn", part.norm, part.attn) for i, part in enumerate(block.attns)]
         return attns + [(f"{name}.ffns.{i}.mlp", part.norm, part.mlp) for i, part in enumerate(block.ffns)]
@@ -155,7 +163,9 @@ def _block_sites(name: str, block: nn.Module) -> list[Site]:
     sites = []
     for part, norm, module in _parts(name, block):
         entry = "residual_stream" if isinstance(block, ExplicitResPostBlock) else norm_role(norm)
-        if isinstance(module, ExplicitAttention):
+        if isinstance(module, ExplicitParallelScalingBlock):
+            sites += _scaling_sites(part, module, entry)
+        elif isinstance(module, ExplicitAttention):
             sites += _attention_sites(part, module, entry)
         else:
             sites += mlp_sites(part, module, entry, "ViT")
@@ -172,11 +182,20 @@ def _attention_sites(name: str, attention: ExplicitAttention, entry: str) -> lis
     ]
 
 
+def _scaling_sites(name: str, block: ExplicitParallelScalingBlock, entry: str) -> list[Site]:
+    return [
+        *linear_sites(f"{name}.in_proj", entry),
+        *product_sites(name),
+        *linear_sites(f"{name}.attn_out_proj", "attention_output"),
+        *linear_sites(f"{name}.mlp_out_proj", activation_role(block.mlp_act)),
+    ]
+
+
 def _norms_and_readers(name: str, block: nn.Module) -> list[tuple[nn.Module, str, list[str]]]:
     found = []
     for part, norm, module in _parts(name, block):
         readers = [child for child, layer in module.named_children() if isinstance(layer, nn.Linear)]
-        found.append((norm, part, [reader for reader in readers if reader not in ("proj", "fc2")]))
+        found.append((norm, part, [reader for reader in readers if reader not in ENDS]))
     return found
 
 
