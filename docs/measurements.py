@@ -25,6 +25,7 @@ from tests.benchmarks import (  # noqa: E402
     error_sources,
     features,
     features_ablation,
+    large_models,
     memory,
     mixed_precision,
     mutation,
@@ -95,6 +96,7 @@ SINGLE_RUNS = {
     "data_free": data_free,
     "calibration_health": calibration_health,
     "timm_list": timm_list,
+    "large_models": large_models,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),
