@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import vitq_core as vq
 from vitq_core.common.batch import Batch
 from vitq_core.graph import FAMILIES
 from vitq_core.lrp.propagate import Propagated, propagate
@@ -80,3 +81,14 @@ def test_an_unknown_rule_is_named(stored: dict[str, np.ndarray]) -> None:
     FAMILIES["swin"].rewrite(model)
     with pytest.raises(ValueError, match="unknown rule of biases 'ignore'; available: identity, add"):
         propagate(model, ["head.fc"], Batch((torch.from_numpy(stored["x"]),)), biases="ignore")
+
+
+def test_the_public_function_takes_the_rule(found: tuple[str, Propagated], stored: dict) -> None:
+    """In float32, and to the pixels."""
+    rule, propagated = found
+    asked = next(name for name, known in RULES.items() if known == rule)
+    images = torch.from_numpy(stored["x"]).float()
+    explained = vq.relevance(golden_swin(stored), images, torch.arange(3), biases=asked)
+    assert distance(explained.pixel_maps, propagated.pixels[0].sum(-3)) < 1e-3
+    with pytest.raises(ValueError, match="unknown rule of biases 'both'; available: identity, add"):
+        vq.relevance(golden_swin(stored), images, biases="both")

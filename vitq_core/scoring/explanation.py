@@ -55,12 +55,15 @@ def relevance(
     return_tensors: bool = False,
     progress: Progress | None = None,
     cancel: object = None,
+    biases: str = "identity",
 ) -> Relevance:
     """Layer-wise relevance propagation (arXiv 2012.09838, 2401.11243) from the answer to the pixels.
 
     ``model``: of ``load_model``, a module, or what ``quantize`` returned; it is left as it was. ``images``:
     [N, 3, H, W] or an iterable of batches. ``targets``: a class, one for each picture, or the predictions.
     A model of features is explained as a whole: by half of their squared norm, in which each has its share.
+    ``biases``: what a Swin's position biases and masks get, which it adds to attention scores:
+    ``"identity"``, nothing, so that relevance is conserved, or ``"add"``, their share.
     Raises ValueError for unusable pictures, a class out of range or targets of a model without classes,
     VitqError for a model of no known family or one that does not answer as its task asks for.
     """
@@ -82,6 +85,7 @@ def relevance(
             to_pixels=True,
             keep=None if return_tensors else maps,
             task=prepared.task,
+            biases=biases,
         )
         tally.add(found.scores())
         parts.append(_kept(found, prepared, return_tensors))
