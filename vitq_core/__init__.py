@@ -24,6 +24,7 @@ from .models import (
     model_card,
     wrap_model,
 )
+from .pictures.hub_pictures import fetch_pictures
 from .pipeline import quantize
 from .prompting import Answer, EmbeddingCache, Prompt, Segmenter, Thresholds, matched, segment_everything
 from .quantized.report import Report, SiteRow, StageRow, UnitRow
@@ -74,6 +75,7 @@ __all__ = [
     "allocate_bits",
     "describe_file",
     "evaluate",
+    "fetch_pictures",
     "forecast_bits",
     "generate_images",
     "importance",

@@ -245,3 +245,16 @@ def test_without_pictures_the_model_makes_its_own(bench, tiny_model, monkeypatch
     assert outcome.record.asked.pictures == "generated"
     scoring = Scoring("tiny", "sqnr", count=2, pictures="generated")
     assert bench.relevance.score(scoring).pictures == 2
+
+
+def test_a_data_set_of_the_hub_is_used_like_a_folder(bench, folder, monkeypatch):
+    asked, name = [], "hf://datasets/user/set"
+    monkeypatch.setattr(
+        "vitq_core.experiment.folders.fetch_pictures", lambda dataset, **_: asked.append(dataset) or folder
+    )
+    settings = RunSettings("tiny", "minmax", calibration=2, held_out=2, pictures="folder", folder=name)
+    outcome = bench.quantize(settings)
+    assert asked == [name] and f"{name}: half of its pictures" in text_of(markup.facts(outcome))
+    monkeypatch.setenv("SPACE_ID", "user/space")
+    with pytest.raises(ValueError, match="On a public server folders cannot be named"):
+        choose_source(bench.model("tiny"), settings)

@@ -29,7 +29,8 @@ OWN_PHOTOGRAPHS = (
 )
 OTHERS_PICTURES = {
     "folder": "In subfolders named like the model's labels, right answers can be counted. Parts called "
-    "train and test are used as such.",
+    "train and test are used as such. hf://datasets/user/name takes 1,024 pictures of each part of a data "
+    "set of the Hugging Face hub.",
     "uploads": "One half is for measuring ranges, the other for testing: of each at most as many as the "
     "boxes beside say. A .zip may have subfolders named like the model's labels, or train and test parts.",
     "generated": "The model itself makes pictures to measure ranges on, out of noise, which takes minutes: "

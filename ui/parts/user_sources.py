@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vitq_core.experiment import given_path
+from vitq_core.experiment import given_path, names_dataset
 from vitq_core.experiment.folders import folder_source, upload_source
 from vitq_core.experiment.generated import Generated
 from vitq_core.experiment.measure import Cancel, Progress
@@ -44,7 +44,7 @@ def check_uploads(settings: RunSettings) -> None:
         raise ValueError(f"{gone[0]}{more} is no longer on the server; upload your pictures again.")
 
 
-def _allowed(folder: str) -> Path:
+def _allowed(folder: str) -> str | Path:
     if not folders_allowed():
         raise ValueError("On a public server folders cannot be named; upload pictures instead.")
-    return given_path(folder, "the folder or zip of pictures")
+    return folder if names_dataset(folder) else given_path(folder, "the folder or zip of pictures")

@@ -10,3 +10,9 @@ def readable(name: str) -> str:
     """Names of files and words of a request may hold bytes that are no Unicode, which neither SQLite nor a
     page takes: each becomes a question mark."""
     return name.encode("utf-8", "replace").decode()
+
+
+def brief(error: BaseException, length: int = 160) -> str:
+    """An error's message as one line of at most `length` characters; its type if it has none."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= length else line[: length - 1] + "…"

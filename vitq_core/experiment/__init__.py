@@ -11,6 +11,7 @@ from ..demo import scenes
 from ..graph.copies import private_copy
 from ..graph.prepared import prepare
 from ..pictures import open_picture
+from ..pictures.hub_pictures import names_dataset
 from ..pictures.preprocess import INTERPOLATIONS
 from ..quantized.report import LEARNING, RECONSTRUCTED
 from ..recipes.options import known_options
@@ -33,6 +34,7 @@ __all__ = [
     "is_name",
     "is_number",
     "known_options",
+    "names_dataset",
     "open_picture",
     "options_of",
     "prepare",

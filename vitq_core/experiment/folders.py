@@ -12,6 +12,7 @@ from ..common.monitor import Monitor
 from ..common.words import counted, readable
 from ..pictures import PictureFolder, open_picture
 from ..pictures.archive import Archive, Folder, Heard, open_storage
+from ..pictures.hub_pictures import fetch_pictures, names_dataset
 from ..pictures.labels import UnknownClasses
 from ..pictures.layout import Parts
 from ..pictures.splits import pair_among
@@ -64,12 +65,20 @@ def upload_source(
 
 
 def folder_source(
-    model: Any, path: Path, progress: Progress | None = None, cancel: Cancel | None = None, name: str = ""
+    model: Any,
+    path: str | Path,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    name: str = "",
 ) -> Source:
     """Its train and test parts where it has them, else one half of it to calibrate and the other held out.
 
+    `path` may name a data set of the hub by `hf://datasets/` or its page, which `fetch_pictures` brings here.
     `name`: what sentences call the folder. `cancel` is asked every few hundred files; raises Cancelled.
     """
+    if names_dataset(path):
+        path, name = fetch_pictures(path, progress=progress, cancel=cancel), name or path
+    path = Path(path)
     key = ("folder", str(path), changed(str(path)))
     storage, heard = open_storage(path, name), _looking(progress, cancel)
     storage.pictures(heard)  # looked for once, however often it is used below

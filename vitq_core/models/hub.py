@@ -23,8 +23,9 @@ from ..common.errors import VitqError
 from ..common.files import write_atomically
 from ..common.home import vitq_home
 from ..common.monitor import Monitor
+from ..common.words import brief
 from .download import MB, Busy, download
-from .hub_errors import CONFIG, PICKLED, THE_HUB, WEIGHTS, MissingFile, Unreachable, brief, of_client
+from .hub_errors import CONFIG, PICKLED, THE_HUB, WEIGHTS, MissingFile, Unreachable, of_client
 from .hub_name import HubName
 
 __all__ = ["CONFIG", "PICKLED", "WEIGHTS", "brief"]

@@ -9,6 +9,7 @@ import timm
 from torch import nn
 
 from ..common.errors import VitqError
+from ..common.words import brief
 from ..graph.base import family_of
 from ..pictures.labels import checkpoint_labels
 from ..pictures.preprocess import Preprocessing
@@ -18,7 +19,7 @@ from .checkpoint import pretrained_of
 from .checkpoints.building import outlined
 from .checkpoints.timm_config import described as of_timm
 from .checkpoints.timm_config import without_nulls
-from .hub_errors import CONFIG, WEIGHTS, brief, without
+from .hub_errors import CONFIG, WEIGHTS, without
 from .huggingface.config import is_of_transformers, kind_of, size_of
 from .huggingface.load import builder_of, named_classes
 from .huggingface.pictures import PREPROCESSOR

@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
 )
 
 from ..common.errors import VitqError
+from ..common.words import brief
 from .hub_name import HubName
 
 CONFIG, WEIGHTS, PICKLED = "config.json", "model.safetensors", "model.pth"
@@ -44,12 +45,6 @@ def missing(repo: str) -> VitqError:
 
 def without(repo: str, filename: str) -> MissingFile:
     return MissingFile(f"{repo} has no {filename}; only models with {CONFIG} and {WEIGHTS} can be loaded")
-
-
-def brief(error: BaseException, length: int = 160) -> str:
-    """An error's message as one line of at most `length` characters; its type if it has none."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def _kind(error: Exception) -> type[VitqError]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from ..common.errors import VitqError
-from .hub_errors import brief
+from ..common.words import brief
 
 SAFETENSORS = ".safetensors"
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format, and its format before version 1.6

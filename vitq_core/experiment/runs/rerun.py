@@ -39,7 +39,7 @@ def source_of(asked: Asked, model: Model) -> Source:
     if asked.pictures == OWN:
         return builtin_source(model)
     if asked.pictures == FOLDER:
-        return folder_source(model, Path(asked.places[0]))
+        return folder_source(model, asked.places[0])
     if asked.pictures == UPLOADS:
         return upload_source(model, [Path(place) for place in asked.places])
     if asked.pictures == GENERATED:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ...common.errors import VitqError
-from ..hub_errors import brief
+from ...common.words import brief
 
 # What a description that does not fit its architecture makes timm and torch raise.
 MISFITS = (

@@ -11,7 +11,8 @@ from timm.models import PretrainedCfg
 from torch import nn
 
 from ...common.errors import VitqError
-from ..hub_errors import CONFIG, brief
+from ...common.words import brief
+from ..hub_errors import CONFIG
 from .building import Build
 
 _FIELDS = {item.name for item in fields(PretrainedCfg)} - {"url", "file", "state_dict", "hf_hub_id", "source"}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...common.errors import VitqError
+from ...common.words import brief
 from ...pictures.labels import checkpoint_labels
 from ...pictures.preprocess import Preprocessing
 from ..checkpoints.building import MISFITS, Build, built, outlined
@@ -18,7 +19,7 @@ from ..checkpoints.given import Given
 from ..checkpoints.names import some
 from ..checkpoints.tables import tables_of
 from ..checkpoints.unfit import refuse
-from ..hub_errors import CONFIG, brief
+from ..hub_errors import CONFIG
 from ..weight_file import opened
 from .config import Kind, builder, kind_of, size_of, takes_any_size
 from .names import converted

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ...common.errors import VitqError
+from ...common.words import brief
 from ...pictures.preprocess import Preprocessing
-from ..hub_errors import brief
 
 PREPROCESSOR = "preprocessor_config.json"
 # Pillow's numbers, which the library stores.

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ...common.errors import VitqError
 from ...common.sam_shape import SamShape
+from ...common.words import brief
 from ..checkpoints.tables import tables_of
-from ..hub_errors import CONFIG, PICKLED, WEIGHTS, brief
+from ..hub_errors import CONFIG, PICKLED, WEIGHTS
 from ..weight_file import opened
 from .others import is_sam_name, plain_names, refuse_relatives
 from .recognise import shape_of
