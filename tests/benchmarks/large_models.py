@@ -58,7 +58,7 @@ def measured(asked: Asked) -> dict:
             model(batch)
     forward, before = time.perf_counter() - begin, resident_bytes()
     begin = time.perf_counter()
-    vq.quantize(model, batches, vq.recipe(asked.recipe, 4, 4))
+    vq.quantize(model, batches, vq.recipe(asked.recipe, 4, 4, effort="none"))
     seconds, peak = time.perf_counter() - begin, peak_bytes()
     return {
         "params": sum(part.numel() for part in model.parameters()),
