@@ -16,6 +16,7 @@ from ..common.options import check_given, option, switch
 from ..data.calibration_set import CalibrationPictures
 from ..recipes.recipe import Recipe
 from ..recipes.steps import ALLOCATED, add_pass
+from ..scoring.memory import at_once
 from ..scoring.scores import Tally
 from ..scoring.sources import SOURCES, Source
 from .base import Run
@@ -142,7 +143,7 @@ def _scores(source: Source, pictures: CalibrationPictures, monitor: Monitor) -> 
     tally = Tally()
     monitor.report(0.0, "Ranking the layers")
     for chunk in pictures:
-        for batch in chunk.split(min(BATCH, source.prepared.task.chunk)):
+        for batch in chunk.split(at_once(source.prepared, BATCH)):
             tally.add(source.scores(batch, None))
             monitor.report(tally.pictures / pictures.count, "Ranking the layers")
     return tally.result("", source.prepared.names).layer_scores

@@ -17,6 +17,7 @@ from ..lrp.heat_map import heat_map
 from ..lrp.propagate import Propagated, propagate
 from ..lrp.targets import Targets, check_batch_size, check_takes
 from ..models import Model
+from .memory import at_once
 from .scores import Importance, Tally
 
 
@@ -76,7 +77,7 @@ def relevance(
     monitor.report(0.0, "Preparing")
     tally, parts = Tally(), []
     maps = [name for block in prepared.maps.blocks for name in block] if prepared.maps else []
-    for batch in streamed(images, prepared.collate, min(batch_size, prepared.task.chunk)):
+    for batch in streamed(images, prepared.collate, at_once(prepared, batch_size)):
         found = propagate(
             prepared.module,
             prepared.observed,

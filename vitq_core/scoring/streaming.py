@@ -20,6 +20,7 @@ from ..data.batches import Watched, streamed
 from ..graph.prepared import PreparedModel, peeked, prepare
 from ..lrp.targets import Targets, check_batch_size, check_takes
 from ..models import Model
+from .memory import at_once
 from .scores import Importance, Tally, checked_state
 from .sources import SOURCES
 
@@ -64,7 +65,7 @@ def importance(
         monitor.report(
             done / total if total else 0.0, f"{counted(done, 'picture')} seen" if done else "Preparing"
         )
-        for batch in streamed(images, prepared.collate, min(batch_size, prepared.task.chunk), skip=done):
+        for batch in streamed(images, prepared.collate, at_once(prepared, batch_size), skip=done):
             tally.add(scorer.scores(batch, targets.take(len(batch), prepared.device)))
             keeper.save(SAVE_EVERY)
             monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} seen")
