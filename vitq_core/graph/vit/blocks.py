@@ -114,7 +114,7 @@ class ExplicitParallelScalingBlock(nn.Module):
 
     def __init__(self, block: ParallelScalingBlock) -> None:
         super().__init__()
-        if block.out_proj is not None:
+        if getattr(block, "out_proj", None) is not None:  # older releases of timm have none
             raise VitqError("a ParallelScalingBlock with one output layer for attention and MLP is not known")
         adopt(self, block)
         self.mlp_bias = block.mlp_bias
