@@ -124,7 +124,8 @@ def test_parts_and_classes_are_folders_and_nothing_is_fetched_twice(fetch, hub: 
     assert any("Fetching pictures" in said for said in found["said"])
     before = len(hub.asked.resolved())
     assert fetch("hf://datasets/user/parts", count=4)["folder"] == found["folder"]
-    assert fetch(f"https://huggingface.co/datasets/user/parts/tree/{COMMIT}", count=4) is not None
+    by_page = fetch(f"https://huggingface.co/datasets/user/parts/tree/{COMMIT}", count=4)
+    assert by_page["folder"] == found["folder"]
     assert len(hub.asked.resolved()) == before
     opened = vq.load_model("demo-vit")
     read = PictureFolder(folder, opened.preprocess, split="test")
@@ -177,7 +178,8 @@ def test_what_cannot_be_had_is_a_sentence(fetch, dataset: str, error: str, sente
 
 
 def test_terms_that_were_not_accepted_are_said(fetch) -> None:
-    assert "user/gated" in fetch("user/gated")["said"]
+    said = fetch("user/gated")
+    assert said["error"] == "VitqError" and "user/gated asks for its terms to be accepted" in said["said"]
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, None])
@@ -202,5 +204,9 @@ def test_class_folders_are_names_that_a_folder_can_have(label: object, folder: s
 
 
 def test_what_is_meant_as_a_data_set() -> None:
-    assert names_dataset(" hf://datasets/user/name") and names_dataset("https://huggingface.co/datasets/a/b")
+    assert (
+        names_dataset("http://www.hf.co/datasets/a/b")
+        and names_dataset(" hf://datasets/user/name")
+        and names_dataset("https://huggingface.co/datasets/a/b")
+    )
     assert not any(map(names_dataset, ("user/name", "/data/pictures", "C:\\pictures", None, 3)))

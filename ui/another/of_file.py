@@ -14,6 +14,7 @@ from vitq_core.experiment.measure import Progress
 
 from ..model_store import ModelStore
 from ..parts import markup
+from ..parts.checks import refuse
 from ..parts.forms import verdicts
 from ..parts.jobs import Job
 from ..parts.user_sources import folders_allowed
@@ -57,8 +58,8 @@ class OfFile:
         outputs = {self.found, self.facts, self.said, self.offer, self.status, *self.words.values()}
         shown = {"show_progress_on": self.facts, **LOOKING}
         self.file.change(self.uploaded, {self.file}, outputs, **shown)
-        self.path.submit(self.named, {self.path}, outputs, **shown)
-        self.path.blur(self.named, {self.path}, outputs, **shown)
+        for leaves in (self.path.submit, self.path.blur):
+            leaves(self.named, {self.path, self.found}, outputs, **shown)
         inputs = {self.found, self.brought.own, *self.words.values()}
         run = self.run.connect(inputs, self.brought.outputs, self._verdicts, self._called)
         self.brought.then_opens(run)
@@ -68,16 +69,21 @@ class OfFile:
         return self._described(data[self.file])
 
     def named(self, data: Data) -> Updates:
-        """ValueError's sentence for a path on a server that strangers use: they name none."""
-        typed = data[self.path]
-        return self._described(typed.strip() if folders_allowed() and isinstance(typed, str) else None)
+        """What is typed in the form stays where the form is about this path already, and where none is typed.
+        Strangers name no paths of a server."""
+        typed = data[self.path].strip() if isinstance(data[self.path], str) else ""
+        if not folders_allowed() or typed in ("", data[self.found]):
+            return gr.skip()
+        return self._described(typed)
 
     def fetch(self, data: Data, progress: Progress, job: Job) -> Updates:
         """The model of the file with what is said of it: in memory, and chosen on the page."""
         if not data[self.found]:
             raise ValueError(NOTHING_HERE if folders_allowed() else NOTHING)
-        said, _ = file_words.read({name: data[field] for name, field in self.words.items()})
-        model = self.bench.bring(Path(data[self.found]), said, progress, job)
+        said, wrong = file_words.read({name: data[field] for name, field in self.words.items()})
+        refuse(wrong)
+        path = given_path(data[self.found], "the file of weights")
+        model = self.bench.bring(path, said, progress, job)
         return self.brought.chosen(model.info.id, data, self.status)
 
     def _described(self, typed: str | None) -> Updates:
@@ -93,7 +99,7 @@ class OfFile:
         except Exception as error:
             return {**nothing, self.facts: markup.banner("error", REFUSED, sentence(error))}
         return {
-            self.found: str(path),
+            self.found: typed,
             self.facts: file_facts(path, found),
             self.said: gr.update(visible=found.family != file_words.PROMPTED),
             self.offer: gr.update(visible=True),

@@ -23,12 +23,11 @@ from ..common.errors import VitqError
 from ..common.files import write_atomically
 from ..common.home import vitq_home
 from ..common.monitor import Monitor
-from ..common.words import brief
 from .download import MB, Busy, download
 from .hub_errors import CONFIG, PICKLED, THE_HUB, WEIGHTS, MissingFile, Unreachable, of_client
 from .hub_name import HubName
 
-__all__ = ["CONFIG", "PICKLED", "WEIGHTS", "brief"]
+__all__ = ["CONFIG", "PICKLED", "WEIGHTS"]
 
 SECONDS = 10
 WAIT = 0.5  # seconds between two looks at a file that somebody else downloads

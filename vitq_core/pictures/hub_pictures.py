@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.errors import Cancelled, StorageError, VitqError
-from ..common.home import vitq_home
+from ..common.home import WEEK, forget_abandoned, vitq_home
 from ..common.monitor import Monitor, Progress
 from ..common.words import brief
 from .splits import pair_among, part_of
@@ -19,11 +19,11 @@ from .splits import pair_among, part_of
 FETCHED = 1024  # pictures of each part
 BUFFER = 2048  # encoded pictures among which the stream is shuffled; a set sorted by class needs many
 LONGEST = 120  # letters of a class's or file's name
+MEANT = re.compile(r"hf://datasets/|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/")
 ADDRESS = re.compile(
-    r"(?:hf://datasets/|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/|datasets/)?"
+    rf"(?:{MEANT.pattern}|datasets/)?"
     r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<at>[\w./-]+)|/tree/(?P<tree>[\w./%-]+))?/?"
 )
-PREFIXES = ("hf://datasets/", "https://huggingface.co/datasets/", "https://hf.co/datasets/")
 NEEDED = "pictures of the hub need the datasets library: pip install datasets"
 
 
@@ -34,7 +34,7 @@ class Named(NamedTuple):
 
 def names_dataset(text: object) -> bool:
     """Whether this is meant as a data set of the hub, and not as a folder."""
-    return isinstance(text, str) and text.strip().startswith(PREFIXES)
+    return isinstance(text, str) and MEANT.match(text.strip()) is not None
 
 
 def fetch_pictures(
@@ -76,6 +76,7 @@ def _fetched(named: Named, kept: Path, count: int, seed: int, monitor: Monitor) 
     if folder.is_dir():
         return folder
     kept.mkdir(parents=True, exist_ok=True)
+    forget_abandoned(kept, "making-*", WEEK)
     making = Path(tempfile.mkdtemp(prefix="making-", dir=kept))
     try:
         _write(named.repo, commit, making, count, seed, monitor)
@@ -193,7 +194,7 @@ def _in_words(repo: str) -> Iterator[None]:
     except VitqError as error:
         raise VitqError(f"{repo} cannot be used: {error}") from error
     except GatedRepoError as error:
-        raise VitqError(f"{repo} asks for its terms to be accepted on the Hugging Face hub first") from error
+        raise _gated(repo) from error
     except RevisionNotFoundError as error:
         raise VitqError(f"the data set {repo} has no such revision") from error
     except RepositoryNotFoundError as error:
@@ -203,4 +204,12 @@ def _in_words(repo: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise VitqError(f"{repo} is not here yet, and the Hugging Face hub may not be asked") from error
     except Exception as error:  # of the network, of file formats, of many libraries below
+        if isinstance(error.__cause__, GatedRepoError):
+            raise VitqError(
+                f"{repo} asks for its terms to be accepted on the Hugging Face hub first"
+            ) from error
         raise VitqError(f"{repo} cannot be fetched: {brief(error)}") from error
+
+
+def _gated(repo: str) -> VitqError:
+    return VitqError(f"{repo} asks for its terms to be accepted on the Hugging Face hub first")
