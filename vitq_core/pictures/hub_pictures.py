@@ -204,10 +204,8 @@ def _in_words(repo: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise VitqError(f"{repo} is not here yet, and the Hugging Face hub may not be asked") from error
     except Exception as error:  # of the network, of file formats, of many libraries below
-        if isinstance(error.__cause__, GatedRepoError):
-            raise VitqError(
-                f"{repo} asks for its terms to be accepted on the Hugging Face hub first"
-            ) from error
+        if "gated dataset" in str(error):  # the library has no class of its own for it
+            raise _gated(repo) from error
         raise VitqError(f"{repo} cannot be fetched: {brief(error)}") from error
 
 
