@@ -92,6 +92,19 @@ def unfold_pictures(page) -> None:
         folded.click()
 
 
+def quantize_two_pictures(page, name: str) -> None:
+    """By Min–max, until the result of the model that the page calls `name` is there."""
+    from playwright.sync_api import expect
+
+    unfold_pictures(page)
+    for box in ("#calibration", "#held-out"):
+        page.locator(f"{box} input").fill("2")
+    page.locator("#recipe").get_by_text("Min–max", exact=True).click()
+    settle(page)
+    page.locator("#quantize").click()
+    expect(page.locator("#status .vq-done").filter(has_text=f"{name} · Min–max")).to_be_visible()
+
+
 @contextmanager
 def started(command: list[str], home: Path, log: Path) -> Iterator[str]:
     """The address of a studio that runs meanwhile; what it prints is in `log`."""

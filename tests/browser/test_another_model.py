@@ -12,7 +12,7 @@ from tests.models.hub_models import SIZES, tiny_files
 from tests.models.hub_server import FIRST, HubServer, Repo
 from tests.server import serving
 
-from .conftest import settle, unfold_pictures, visited
+from .conftest import quantize_two_pictures, settle, visited
 
 PHONE = {"width": 390, "height": 844}
 NAME = "user/tiny@a1a1a1a"
@@ -64,12 +64,4 @@ def test_a_model_of_the_hub_is_looked_up_downloaded_and_quantized(page, hub: Hub
     page.locator("#another-download").click()
     expect(page.locator("#another-status")).to_contain_text(f"{NAME} is chosen.")
     expect(page.locator("#model input")).to_have_value(NAME)
-
-    unfold_pictures(page)
-    page.locator("#calibration input").fill("2")
-    page.locator("#held-out input").fill("2")
-    page.locator("#recipe").get_by_text("Min–max", exact=True).click()
-    settle(page)
-    page.locator("#quantize").click()
-    done = page.locator("#status .vq-done, .vq-status .vq-done").filter(has_text=f"{NAME} · Min–max")
-    expect(done.first).to_be_visible()
+    quantize_two_pictures(page, NAME)

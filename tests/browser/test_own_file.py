@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tests.models.checkpoints.files import net, state
 
-from .conftest import settle, unfold_pictures
+from .conftest import quantize_two_pictures, settle
 
 PHONE = {"width": 390, "height": 844}
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 192, "depth": 12}
@@ -53,12 +53,4 @@ def test_a_checkpoint_with_a_wrong_architecture_is_corrected(page, file: Path) -
     expect(status).to_contain_text(re.compile(r"mine\.safetensors@\w{7} is chosen\."))
     name = page.locator("#model input").input_value()
     assert re.fullmatch(r"mine\.safetensors@\w{7}", name)
-
-    unfold_pictures(page)
-    page.locator("#calibration input").fill("2")
-    page.locator("#held-out input").fill("2")
-    page.locator("#recipe").get_by_text("Min–max", exact=True).click()
-    settle(page)
-    page.locator("#quantize").click()
-    done = page.locator(".vq-status .vq-done").filter(has_text=f"{name} · Min–max")
-    expect(done.first).to_be_visible()
+    quantize_two_pictures(page, name)

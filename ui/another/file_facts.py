@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from vitq_core import FileDescription
 from vitq_core.experiment import counted, readable
+
+from ..parts.markup import fact_list
 
 KINDS = {"vit": "Vision transformer", "swin": "Swin", "segment_anything": "Segment Anything"}
 
@@ -22,8 +23,7 @@ def file_facts(path: Path, found: FileDescription) -> str:
         rows.append(("Classes", said))
     if found.under:
         rows.append(("Weights under", found.under))
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in rows)
-    return f'<dl class="vq-facts">{facts}</dl>'
+    return fact_list(rows)
 
 
 def _kind(found: FileDescription) -> str:

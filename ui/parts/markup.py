@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -272,7 +272,12 @@ def facts(outcome: Outcome) -> str:
     rows[1:1] = [*_health(outcome.health), *_left_out(outcome), *_tried(report.stages)]
     if outcome.reference.labelled:
         rows.insert(1, ("Top-5", _top5(outcome)))
-    items = "".join(f"<dt>{explained(name)}</dt><dd>{explained(text)}</dd>" for name, text in rows)
+    return fact_list(rows, explained)
+
+
+def fact_list(rows: Iterable[tuple[str, str]], said: Callable[[str], str] = escape) -> str:
+    """(name, text) of each as two columns. `said`: what makes markup of a text."""
+    items = "".join(f"<dt>{said(name)}</dt><dd>{said(text)}</dd>" for name, text in rows)
     return f'<dl class="vq-facts">{items}</dl>'
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from vitq_core import ModelCard
 from vitq_core.experiment import counted
+
+from .markup import fact_list
 
 MB = 10**6
 TASKS = {"classification": "tells classes apart", "features": "describes pictures by numbers (no classes)"}
@@ -13,8 +13,7 @@ TASKS = {"classification": "tells classes apart", "features": "describes picture
 
 def model_card(card: ModelCard) -> str:
     """What it is, how large, under which licence, and which revision would be taken."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in _rows(card))
-    return f'<dl class="vq-facts">{rows}</dl>'
+    return fact_list(_rows(card))
 
 
 def megabytes(card: ModelCard) -> str:

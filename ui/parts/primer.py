@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from . import glossary
+from .markup import fact_list
 
 TITLE = "New here? What quantization is"
 WORDS = "Words on this page"
@@ -38,5 +37,4 @@ PARTS = (
 
 
 def primer() -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in PARTS)
-    return f'<dl class="vq-facts">{rows}</dl><h3 class="vq-words">{WORDS}</h3>{glossary.listed()}'
+    return f'{fact_list(PARTS)}<h3 class="vq-words">{WORDS}</h3>{glossary.listed()}'
