@@ -43,6 +43,14 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
     return x.add_(bias)
 
 
+def add_layer_bias(x: Tensor, bias: Tensor) -> Tensor:
+    """A part of a linear layer's output with the bias of that part, which is kept beside the layer: to
+    relevance as the layer's own. A new tensor: others may have kept the layer's output."""
+    if has_torch_function((x, bias)):
+        return handle_torch_function(add_layer_bias, (x, bias), x, bias)
+    return x + bias
+
+
 def adopt(target: nn.Module, source: nn.Module) -> None:
     """Give ``target`` the child modules of ``source`` under the same names."""
     for name, child in source.named_children():

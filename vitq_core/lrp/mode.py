@@ -228,6 +228,10 @@ def _add_bias(mode: RelevanceMode, x: Tensor, bias: Tensor) -> Tensor:
     return rules.Add.apply(x, bias) if mode.biases == "add" else _shifted(x, bias)
 
 
+def _add_layer_bias(mode: RelevanceMode, x: Tensor, bias: Tensor) -> Tensor:
+    return _shifted(x, bias)
+
+
 def _shifted(x: Tensor, number: Any) -> Tensor:
     return rules.Identity.apply(x, x.detach() + number)
 
@@ -284,6 +288,7 @@ RULES: dict[str, Callable] = {
     "iadd": _add,
     "radd": _add,
     "add_bias": _add_bias,
+    "add_layer_bias": _add_layer_bias,
     "mul": _mul,
     "imul": _mul,
     "rmul": _mul,

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import (
 )
 from torch import Tensor, nn
 
+import vitq_core as vq
 from tests.conftest import VARIANTS
 from tests.pairs import all_pairs, in_turn
 from vitq_core.common.errors import VitqError
@@ -221,3 +222,19 @@ def test_picture_sizes(tiny) -> None:
     }
     for size, model in sizes.items():
         assert family_of(model).input_size(model) == size
+
+
+def test_a_bias_beside_a_layer_leaves_what_the_layer_gave(tiny, pictures) -> None:
+    """Others keep it, to judge the layer by."""
+    copy = rewritten(tiny(block_fn=ParallelScalingBlock, qkv_bias=False, qk_norm=True))
+    layer, kept = copy.blocks[0].in_proj, []
+    layer.register_forward_hook(lambda module, inputs, output: kept.extend((inputs[0], output)))
+    with torch.no_grad():
+        copy(pictures(copy, 2))
+        torch.testing.assert_close(kept[1], kept[0] @ layer.weight.T)
+
+
+def test_a_bias_beside_a_layer_takes_no_relevance(tiny, pictures) -> None:
+    model = tiny(block_fn=ParallelScalingBlock, qkv_bias=False, qk_norm=True)
+    identity, add = (vq.relevance(model, pictures(model, 2), biases=rule) for rule in ("identity", "add"))
+    torch.testing.assert_close(add.pixel_maps, identity.pixel_maps)

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import Block, ParallelScalingBlock, Parallel
 from torch import Tensor, nn
 
 from ...common.errors import VitqError
-from ..ops import Add, MatMul, Softmax, add_bias, adopt
+from ..ops import Add, MatMul, Softmax, add_layer_bias, adopt
 
 
 class ExplicitAttention(nn.Module):
@@ -127,7 +127,7 @@ class ExplicitParallelScalingBlock(nn.Module):
         q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in qkv)
         attention = self.attn_out_proj(attended(self, q, k, v, attn_mask, is_causal))
         if self.mlp_bias is not None:
-            hidden = add_bias(hidden, self.mlp_bias)
+            hidden = add_layer_bias(hidden, self.mlp_bias)
         mlp = self.mlp_out_proj(self.mlp_drop(self.mlp_act(hidden)))
         return self.add2(x, self.drop_path(self.ls(self.add1(attention, mlp))))
 
