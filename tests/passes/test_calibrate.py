@@ -17,7 +17,8 @@ from vitq_core.quantized import samples
 from vitq_core.quantizers import Uniform
 from vitq_core.tasks import Task
 
-BY_CHUNK = ("ptq4sam",)  # as published, ranges are means over what runs together
+# As published, ranges are means over what runs together, or of its last part, or percentiles of its errors.
+BY_CHUNK = ("apq", "fq", "ptq4sam")
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from vitq_core.common.batch import Batch
 from vitq_core.common.hooks import hooked
 from vitq_core.common.monitor import Monitor
 from vitq_core.graph.prepared import PreparedModel, prepare
+from vitq_core.graph.site import Site
 from vitq_core.quantized import samples
 from vitq_core.quantized.output_error import LayerError, output_errors
 from vitq_core.quantized.samples import rows_of
-from vitq_core.quantizers import QUANTIZERS
+from vitq_core.quantizers import kind_of
 from vitq_core.quantizers.judges import Judge, Multiplied, Weighted
 from vitq_core.tasks import TASKS
 
@@ -53,10 +54,10 @@ def run(part: nn.Module, inputs: list[Tensor], weight: Tensor | None) -> Tensor:
     return nn.functional.linear(inputs[0], weight, part.bias)
 
 
-def simulated(role: str, recipe: vq.Recipe, bits: int, x: Tensor, judge: Judge | None) -> Tensor:
-    """``x`` through a quantizer of its own, as the recipe's rule for the role has it."""
-    use = recipe.rules["*:weight"] if role == "weight" else recipe.rules.get(role, recipe.rules["*"])
-    return QUANTIZERS[use.quantizer](bits, **use.options).fit(x, judge)(x)
+def simulated(site: Site, recipe: vq.Recipe, bits: int, x: Tensor, judge: Judge | None) -> Tensor:
+    """``x`` through a quantizer of its own, as the recipe's first rule for the site has it."""
+    use = recipe.use_for(site)
+    return kind_of(use.quantizer)(bits, **use.options).fit(x, judge)(x)
 
 
 JUDGED = ("ptq4sam", "vitq")  # recipes with ranges by the output's error
@@ -89,11 +90,13 @@ def twin(
     expected = run(part, inputs, weight)
     roles = [site.role for site in layer.inputs]
     judges = judges_of(part, inputs, roles) if recipe.name in JUDGED else [None] * 2
-    rough = [simulated(*each) for each in zip(roles, [recipe] * 2, [bits] * 2, inputs, judges, strict=False)]
+    rough = [
+        simulated(*each) for each in zip(layer.inputs, [recipe] * 2, [bits] * 2, inputs, judges, strict=False)
+    ]
     act = ratio(run(part, rough, weight), expected)
     if weight is None:
         return act, []
-    return act, ratio(run(part, inputs, simulated("weight", recipe, bits, weight, judges[-1])), expected)
+    return act, ratio(run(part, inputs, simulated(layer.weight, recipe, bits, weight, judges[-1])), expected)
 
 
 RULES = {str(recipe.rules): name for name, recipe in vq.RECIPES.items()}  # one recipe for each set of them
@@ -226,7 +229,7 @@ def test_pictures_of_their_own_sizes_are_measured_one_by_one() -> None:
     with torch.no_grad(), hooked((layer, lambda part, inputs, output: seen.append(inputs[0].clone()))):
         for one in batch.split(1):
             one.through(prepared.module)
-        quantizer = QUANTIZERS["uniform"](4, **vq.recipe("repq").rules["*"].options)
+        quantizer = kind_of("uniform")(4, **vq.recipe("repq").rules["*"].options)
         for x in seen:
             quantizer.observe(x, 1 / 3)
         quantizer.finish()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pairs import all_pairs, in_turn
-from vitq_core.quantized.packing import pack, packed_bytes, unpack
+from vitq_core.quantized.packing import BLOCK, pack, packed_bytes, unpack
 from vitq_core.recipes.recipe import MAX_BITS, MIN_BITS
 
 BITS = (MIN_BITS, 3, 4, MAX_BITS)  # codes that fill bytes and codes that lie across two
@@ -34,6 +34,22 @@ def test_packs_as_one_long_number_and_back(drawn: tuple[list[int], int]) -> None
     assert packed.tolist() == naive_pack(codes, bits)
     assert len(packed) == packed_bytes(len(codes), bits)
     assert unpack(packed, bits, (len(codes),)).tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "bits", "octets"),
+    [((1, 2, 3, 4, 5, 6, 7, 8), 4, "21436587"), ((1, 2, 3, 4, 5, 6, 7, 0), 3, "d1581f")],
+)
+def test_the_examples_of_the_documentation(codes: tuple, bits: int, octets: str) -> None:
+    """docs/packed_format.md."""
+    assert bytes(pack(torch.tensor(codes), bits).tolist()).hex() == octets
+
+
+def test_more_than_a_block_of_words_is_packed_piece_by_piece() -> None:
+    codes = torch.arange(8 * BLOCK + 9) % 8
+    packed = pack(codes, 3)
+    assert torch.equal(unpack(packed, 3, tuple(codes.shape)), codes.int())
+    assert torch.equal(packed[:3], packed[3 * BLOCK : 3 * BLOCK + 3])
 
 
 @any_bits

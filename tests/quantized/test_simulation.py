@@ -75,7 +75,7 @@ def test_outputs_are_those_of_quantized_operands(model, images, calibrating, rec
     name = "blocks.0.mlp.fc2"
     layer, seen = simulation.layer(name), {}
     layer.register_forward_pre_hook(lambda m, x: seen.update(x=x[0].clone()), prepend=True)
-    layer.register_forward_hook(lambda m, x, y: seen.update(y=y))
+    layer.register_forward_hook(lambda m, x, y: seen.update(y=y), prepend=True)  # before it is rounded
     with torch.no_grad():
         result(images)
     x_site, weight_site = simulation.layers[name].sites

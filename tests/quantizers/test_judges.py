@@ -140,5 +140,7 @@ def test_thinned_it_says_about_the_same() -> None:
 
 
 def test_an_unknown_range_of_a_logarithm_is_refused() -> None:
-    with pytest.raises(ValueError, match="range must be one of percentile, least_error, got 'mse'"):
+    with pytest.raises(
+        ValueError, match="range must be one of percentile, least_error, joint, unit, got 'mse'"
+    ):
         LogSqrt2(4, range="mse")

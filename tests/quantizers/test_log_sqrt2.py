@@ -113,3 +113,50 @@ def test_a_fitted_base_is_the_best_of_a_plain_loop() -> None:
             errors[scale, base] = float((simulated.double() - x.flatten()).square().mean())
     scale, base = min(errors, key=errors.get)
     assert (float(quantizer.scale), quantizer.base) == (pytest.approx(scale, rel=1e-6), base)
+
+
+# -- scale and base together ---------------------------------------------------------------------------
+def error_of(x: Tensor, scale: float, base: float, bits: int) -> float:
+    codes = (-(x.double() / scale).log2() / log2(base)).round().clamp(0, 2**bits)
+    simulated = torch.where(codes == 2**bits, 0.0, scale * base**-codes)
+    return float((simulated - x).square().mean())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_a_joint_search_comes_as_near_as_a_grid_without_gaps(bits: int) -> None:
+    x = post_softmax(4, 20, 17)
+    joint = LogSqrt2(bits, "fitted", "joint").fit(x)
+    grid = [
+        error_of(x, float(x.max()) * 2 ** -(down / 16), 2.0 ** (37 / q), bits)
+        for down in range(27)
+        for q in range(37, 37 * 9, 4)
+    ]
+    found = error_of(x, float(joint.scale), joint.base, bits)
+    assert found <= 1.02 * min(grid)
+    assert found == pytest.approx(float((joint(x).double() - x).square().mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_after_the_other_finds_no_better_pair(seed: int) -> None:
+    x = post_softmax(8, 40, 17, seed=seed)
+    errors = {
+        search: [
+            float((quantizer(x).double() - x).square().mean())
+            for quantizer in (LogSqrt2(bits, "fitted", search).fit(x) for bits in range(2, 9))
+        ]
+        for search in ("joint", "least_error")
+    }
+    assert all(ours <= 1.01 * other for ours, other in zip(*errors.values(), strict=True))
+    assert sum(errors["joint"]) < sum(errors["least_error"])
+
+
+def test_a_joint_base_is_a_root_that_hardware_has_a_table_for() -> None:
+    base = LogSqrt2(4, "fitted", "joint").fit(post_softmax(3, 20, 17)).base
+    assert 37 / log2(base) == pytest.approx(round(37 / log2(base)), abs=1e-6)
+
+
+def test_a_base_that_is_given_stays_and_its_scale_is_searched_closer() -> None:
+    x = post_softmax(3, 20, 17)
+    plain, joint = (LogSqrt2(3, 2.0, search).fit(x) for search in ("least_error", "joint"))
+    assert joint.base == 2.0
+    assert error_of(x, float(joint.scale), 2.0, 3) <= error_of(x, float(plain.scale), 2.0, 3)

@@ -176,6 +176,7 @@ def test_bytes_by_hand() -> None:
 
 
 def test_unknown_range_is_refused() -> None:
-    known = "percentile, minmax, least_error, tails, mean, power, mean_power"
+    known = "percentile, minmax, least_error, tails, mean, power, mean_power, signed, ema, "
+    known += "running_percentile, last_batch"
     with pytest.raises(ValueError, match=f"range must be one of {known}, got 'mse'"):
         Uniform(4, range="mse")

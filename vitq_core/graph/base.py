@@ -10,7 +10,7 @@ from torch import nn
 
 from ..common.errors import VitqError
 from ..common.registry import Registry
-from .site import Heads, NormPair, ScoredAttention, Site, Unit
+from .site import Between, Heads, NormPair, ScoredAttention, Site, Unit
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class AttentionMaps:
 
 
 class Family(ABC):
-    """One file per family. All methods but ``matches`` and ``build`` take a module that ``matches``."""
+    """One file per family. Methods take a module that ``matches``, or its ``config``."""
 
     name: str
 
@@ -63,6 +63,10 @@ class Family(ABC):
         """Of layers that stay in floating point unless somebody asks for them; none in most families."""
         return []
 
+    def between(self, module: nn.Module) -> Between | None:
+        """The tensors between the layers of a rewritten module; None where the family does not list them."""
+        return None
+
     def parts(self, module: nn.Module) -> dict[str, str]:
         """{part: the module that it is} for those that may be quantized alone; none in most families."""
         return {}
@@ -96,6 +100,11 @@ class Family(ABC):
     @abstractmethod
     def config(self, module: nn.Module) -> dict[str, Any]:
         """JSON-ready arguments from which :meth:`build` makes the same architecture."""
+
+    @abstractmethod
+    def repeats(self, config: dict[str, Any]) -> tuple[int, ...]:
+        """The numbers of parts that :meth:`build` makes one after the other. Each part has tensors of its
+        own, so a file that holds fewer tensors holds another model."""
 
     @abstractmethod
     def build(self, config: dict[str, Any]) -> nn.Module:

@@ -31,6 +31,20 @@ class Add(nn.Module):
         return residual + branch
 
 
+class Concat(nn.Module):
+    """Tokens in a row: ``parts`` [B, n, C] → [B, Σ n, C]."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, dim=1)
+
+
+class AddBias(nn.Module):
+    """:func:`add_bias`, as a module."""
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        return add_bias(x, bias)
+
+
 def add_bias(x: Tensor, bias: Tensor) -> Tensor:
     """``x + bias``, where no picture has a part in ``bias``; written over ``x`` where gradients are off.
 

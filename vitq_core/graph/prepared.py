@@ -16,7 +16,7 @@ from ..tasks import Task, task_of
 from .base import AttentionMaps, Family, family_of
 from .copies import check_finite, network_of, private_copy, standalone, usable
 from .faithful import check_faithful, check_given
-from .site import Layer
+from .site import Between, Layer
 from .tracing import trace_layers
 
 
@@ -46,6 +46,11 @@ class PreparedModel:
     def maps(self) -> AttentionMaps | None:
         """Where the attention maps are that a heat map is made of; None for a family that has none."""
         return self.family.attention_maps(self.module, self.input_size[1:])
+
+    @cached_property
+    def between(self) -> Between | None:
+        """The tensors between layers; None for a family that does not list them."""
+        return self.family.between(self.module)
 
     @property
     def observed(self) -> list[str]:

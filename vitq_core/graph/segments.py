@@ -147,7 +147,7 @@ def _until(
 
     try:
         with (
-            _bypassed(model, done, output),
+            bypassed(model, done, output),
             hooked(before=[(model.get_submodule(block), capture)], with_kwargs=True),
         ):
             batch.through(model)
@@ -157,12 +157,12 @@ def _until(
 
 
 def _tail(done: dict[str, int], model: nn.Module, batch: Batch, output: Any) -> Any:
-    with _bypassed(model, done, output):
+    with bypassed(model, done, output):
         return batch.through(model)
 
 
 @contextmanager
-def _bypassed(model: nn.Module, done: dict[str, int], output: Any) -> Iterator[None]:
+def bypassed(model: nn.Module, done: dict[str, int], output: Any) -> Iterator[None]:
     """The last of the blocks ``done`` gives ``output``, the others their own first arguments; none is run,
     nor are its hooks, which heard of it when it was."""
     blocks = [model.get_submodule(name) for name in done]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 WEIGHT = "weight"
+INPUT, SECOND, OUTPUT = "input", "input2", "output"
+# Roles of tensors between layers, which only recipes that name them quantize: a pattern such as "*" does not.
+STREAM = "stream"  # what blocks hand on, and LayerNorms read
+BETWEEN = (
+    *(STREAM, "embedding", "position_embedding", "qkv", "scores", "softmax_input", "position_bias"),
+    *("branch", "norm_output", "answer"),
+)
 HEAD, HEAD_WEIGHT = "head", "head_weight"  # roles in layers that are quantized only where they are asked for
 
 
@@ -14,7 +22,8 @@ class Site:
 
     ``module`` is the layer's dotted name (``blocks.3.attn.qkv``), ``tensor`` one of ``weight``, ``input``,
     ``input2``, and ``role`` the same word in every family: ``image``, ``post_layernorm``, ``query``, ``key``,
-    ``post_softmax``, ``value``, ``attention_output``, ``post_gelu``, ``features``, ``weight``, …
+    ``post_softmax``, ``value``, ``attention_output``, ``post_gelu``, ``features``, ``weight``, … Of a tensor
+    between layers (:data:`BETWEEN`) ``module`` is any operation, and ``tensor`` may be its ``output``.
     """
 
     module: str
@@ -23,6 +32,11 @@ class Site:
 
     def __str__(self) -> str:
         return f"{self.module}:{self.tensor}"
+
+    @property
+    def between(self) -> bool:
+        """Whether it lies between layers."""
+        return self.role in BETWEEN
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,31 @@ class ScoredAttention:
     query: str
     key: str
     product: str
+
+
+@dataclass(frozen=True)
+class ReadNorm:
+    """A LayerNorm, by name, that reads what the site ``source`` quantizes, ``repeats`` times side by side,
+    and gives what ``target`` quantizes."""
+
+    norm: str
+    source: Site
+    target: Site
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Between:
+    """What a model computes with between its layers, for recipes that quantize that too.
+
+    ``sites``: in forward order. ``same``: {input of a product: (site of which it is a part, factor)}: it has
+    the codes of that site, times a number. ``softmaxes``: {name: the site of the scores, before any mask}.
+    """
+
+    sites: tuple[Site, ...]
+    same: Mapping[Site, tuple[Site, float]] = field(default_factory=dict)
+    norms: tuple[ReadNorm, ...] = ()
+    softmaxes: Mapping[str, Site] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

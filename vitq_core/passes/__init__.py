@@ -3,11 +3,16 @@
 # Each registers its own.
 from . import (
     allocate,
+    block_search,
     calibrate,
     clip_scores,
     compensate,
     fold_keys,
     heads,
+    hessian_search,
+    nuclear_bits,
+    observe,
+    ranking_search,
     reconstruct,
     reparameterize,
     stages,
@@ -15,11 +20,16 @@ from . import (
 
 __all__ = [
     "allocate",
+    "block_search",
     "calibrate",
     "clip_scores",
     "compensate",
     "fold_keys",
     "heads",
+    "hessian_search",
+    "nuclear_bits",
+    "observe",
+    "ranking_search",
     "reconstruct",
     "reparameterize",
     "stages",

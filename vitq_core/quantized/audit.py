@@ -13,8 +13,9 @@ from ..common.batch import Batch
 from ..common.errors import VitqError
 from ..common.hooks import hooked
 from ..graph.parts import left_out
-from ..graph.site import WEIGHT, Layer, Site
-from ..quantizers import QUANTIZERS, Quantizer
+from ..graph.site import OUTPUT, WEIGHT, Layer, Site
+from ..quantizers import Quantizer, kind_of
+from .between import NAME, quantize_given, quantize_output
 from .simulation import Simulation, quantize_inputs
 
 
@@ -25,6 +26,7 @@ def audit(module: nn.Module, batch: Batch) -> None:
     complaints += [
         text for layer in simulation.layers.values() for text in _check_layer(module, simulation, layer)
     ]
+    complaints += [text for site in simulation.between for text in _check_between(module, simulation, site)]
     if not complaints:
         complaints = _check_used(module, simulation, batch[:1])
     if complaints:
@@ -48,9 +50,19 @@ def _check_layer(module: nn.Module, simulation: Simulation, layer: Layer) -> lis
     return complaints + [text for site in layer.sites for text in _check_site(module, simulation, site)]
 
 
+def _check_between(module: nn.Module, simulation: Simulation, site: Site) -> list[str]:
+    target = module.get_submodule(site.module)
+    hook, hooks = quantize_given, target._forward_pre_hooks
+    if site.tensor == OUTPUT:
+        hook, hooks = quantize_output, target._forward_hooks
+    if hook not in hooks.values() or site.tensor not in getattr(target, NAME, {}):
+        return [f"{site} is not quantized"]
+    return _check_site(module, simulation, site)
+
+
 def _check_site(module: nn.Module, simulation: Simulation, site: Site) -> list[str]:
     use, quantizer = simulation.recipe.use_for(site), quantizer_of(module, simulation, site)
-    if type(quantizer) is not QUANTIZERS[use.quantizer]:
+    if type(quantizer) is not kind_of(use.quantizer):
         return [f"{site} has {type(quantizer).__name__} in place of {use.quantizer}"]
     if quantizer.bits != use.bits:
         return [f"{site} has {quantizer.bits} bits in place of {use.bits}"]
@@ -60,6 +72,8 @@ def _check_site(module: nn.Module, simulation: Simulation, site: Site) -> list[s
 def quantizer_of(module: nn.Module, simulation: Simulation, site: Site) -> Quantizer:
     """The quantizer of ``site`` in ``module``, which may be a copy of the simulation's own."""
     target = module.get_submodule(site.module)
+    if site.between:
+        return getattr(target, NAME)[site.tensor]
     if site.tensor == WEIGHT:
         return target.parametrizations.weight[0].quantizer
     index = [s.tensor for s in simulation.layers[site.module].inputs].index(site.tensor)
@@ -69,7 +83,8 @@ def quantizer_of(module: nn.Module, simulation: Simulation, site: Site) -> Quant
 def _weight_is_current(target: nn.Module) -> bool:
     """Whether what the layer multiplies with is what its codes stand for."""
     parametrization = target.parametrizations.weight[0]
-    if parametrization.simulated is None or not parametrization.quantizer.fitted:
+    shown = parametrization.decoded or parametrization.simulated is not None
+    if not shown or not parametrization.quantizer.fitted:
         return False
     with torch.no_grad():
         return torch.equal(parametrization.quantizer(target.parametrizations.weight.original), target.weight)
@@ -78,7 +93,7 @@ def _weight_is_current(target: nn.Module) -> bool:
 def _check_used(module: nn.Module, simulation: Simulation, picture: Batch) -> list[str]:
     """Run one picture: every activation quantizer takes part, and no layer of the family without one does."""
     used: set[int] = set()
-    sites = [site for layer in simulation.layers.values() for site in layer.inputs]
+    sites = [site for layer in simulation.layers.values() for site in layer.inputs] + simulation.between
     quantizers = {site: quantizer_of(module, simulation, site) for site in sites}
     others = left_out(simulation.family, module, simulation.recipe.options.parts)
     bare = {site.module for site in simulation.family.sites(module)} - set(simulation.layers) - others

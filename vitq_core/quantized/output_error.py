@@ -149,7 +149,7 @@ class _Watched:
         self._weight[place] = {}
         if self._layer.weight is not None:
             for b in self._bits:
-                with _weight(part, self.fitted[-1][b](part.weight)):
+                with shown_weight(part, self.fitted[-1][b](part.weight)):
                     self._weight[place][b] = _ratio(part.forward(*shown), expected, rows)
 
     def error(self) -> LayerError:
@@ -163,7 +163,8 @@ class _Watched:
 
 def _at_all(bits: tuple[int, ...], watching: Quantizer, judge: Judge | None) -> dict[int, Quantizer]:
     """The quantizer at every width, from statistics gathered once."""
-    watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
+    if watching.statistics is not None:  # not of what stays in floating point
+        watching.statistics.thin(RANKED)  # seven widths to fit: a bit less finely than the one that is used
     quantizers = {b: deepcopy(watching, {id(watching.statistics): watching.statistics}) for b in bits}
     for b, quantizer in quantizers.items():
         quantizer.bits = b
@@ -183,7 +184,7 @@ def _ratio(actual: Tensor, expected: Tensor, pictures: int) -> Tensor:
 
 
 @contextmanager
-def _weight(part: nn.Module, weight: Tensor) -> Iterator[None]:
+def shown_weight(part: nn.Module, weight: Tensor) -> Iterator[None]:
     """Inside, ``part`` multiplies with ``weight``."""
     kept = part.weight
     part.weight = nn.Parameter(weight, requires_grad=False)

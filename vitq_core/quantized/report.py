@@ -9,6 +9,7 @@ from torch import nn
 
 from ..common.records import Record
 from ..graph.site import WEIGHT, Site
+from ..quantizers import Kept, LogSqrt2, PowerOfTwo
 from .cost import MEGABYTE, cost_of, float_bytes, quantized_bytes
 from .simulation import Simulation
 
@@ -83,6 +84,8 @@ class Report(Record):
     do not cover.
     ``units``: what reconstruction did, those done before it was cancelled; empty without one.
     ``cancelled``: whether it was. ``stages``: the passes that were tried first, where the recipe does that.
+    ``calibration``: SHA-256 of the calibration pictures as the model was given them, in their order
+    (``digest_of_pictures``), ``seed``: all randomness; empty and None in what was made before they were kept.
     """
 
     recipe: str
@@ -101,6 +104,8 @@ class Report(Record):
     units: tuple[UnitRow, ...] = ()
     cancelled: bool = False
     stages: tuple[StageRow, ...] = ()
+    calibration: str = ""
+    seed: int | None = None
 
     @property
     def compression(self) -> float:
@@ -131,6 +136,8 @@ def build_report(
     source: Model | None,
     reconstruction: Reconstruction = NO_RECONSTRUCTION,
     stages: tuple[StageRow, ...] = (),
+    calibration: str = "",
+    seed: int | None = None,
 ) -> Report:
     """``original``: the module given; ``seconds``: the run so far; ``pictures``: how many calibrated it."""
     rows = tuple(_row(simulation, site) for site in simulation.sites())
@@ -152,11 +159,13 @@ def build_report(
         units=reconstruction.units,
         cancelled=reconstruction.cancelled,
         stages=stages,
+        calibration=calibration,
+        seed=seed,
     )
 
 
 def _row(simulation: Simulation, site: Site) -> SiteRow:
-    quantizer, layer = simulation.quantizer(site), simulation.layers[site.module]
+    quantizer, layer = simulation.quantizer(site), simulation.layers.get(site.module)
     return SiteRow(
         layer=site.module,
         tensor=site.tensor,
@@ -167,7 +176,7 @@ def _row(simulation: Simulation, site: Site) -> SiteRow:
         outlier_ratio=getattr(quantizer, "outlier_ratio", 0.0),
         sqnr_db=quantizer.sqnr_db,
         params=layer.params if site.tensor == WEIGHT else 0,
-        macs=layer.macs,
+        macs=layer.macs if layer else 0,
     )
 
 
@@ -181,7 +190,21 @@ def _kept_float(simulation: Simulation) -> tuple[str, ...]:
         for name, module in simulation.module.named_modules()
         if isinstance(module, MATRICES) and name not in simulation.layers
     ]
-    return (ALWAYS_FLOAT, *others)
+    kept = [str(site) for site in simulation.sites() if isinstance(simulation.quantizer(site), Kept)]
+    return (_always_float(simulation), *others, *kept)
+
+
+def _always_float(simulation: Simulation) -> str:
+    """Of recipes that quantize between layers, what is left there."""
+    if not simulation.between:
+        return ALWAYS_FLOAT
+    integer = "post_softmax", "stream"
+    used = {site.role: simulation.quantizer(site) for site in simulation.sites() if site.role in integer}
+    named = [
+        ("softmax", isinstance(used.get("post_softmax"), LogSqrt2)),
+        ("LayerNorm", isinstance(used.get("stream"), PowerOfTwo)),
+    ]
+    return ", ".join([*(name for name, whole in named if not whole), "activation functions", "biases"])
 
 
 def _kept_8bit(simulation: Simulation, rows: tuple[SiteRow, ...]) -> tuple[str, ...]:

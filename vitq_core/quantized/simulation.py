@@ -5,30 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..common.errors import VitqError
 from ..graph.base import Family
 from ..graph.prepared import PreparedModel
 from ..graph.site import WEIGHT, Layer, Site
-from ..quantizers import QUANTIZERS, Quantizer
+from ..quantizers import Quantizer, kind_of
 from ..quantizers.judges import Judge
 from ..recipes.recipe import Recipe
+from .between import NAME, hang, strip, use_integers
 from .pickling import make_picklable
+from .recording import refuse_recording
 
 
 def make_quantizer(recipe: Recipe, site: Site, bits: int | None = None) -> Quantizer:
     """An unfitted quantizer as ``recipe`` wants it at ``site``; ``bits`` in place of the recipe's."""
     use = recipe.use_for(site)
-    cls = QUANTIZERS[use.quantizer]
+    cls = kind_of(use.quantizer)
     return cls(use.bits if bits is None else bits, **{**use.options, **recipe.options.given_to(cls.Options)})
 
 
 class SimulatedWeight(nn.Module):
-    """Parametrization that shows the quantized weight; computed at :meth:`refresh`, not at every forward."""
+    """Parametrization that shows the quantized weight; computed at :meth:`refresh`, not at every forward.
+
+    ``decoded``: the float weight itself is what codes stand for, as in a loaded model. It is then shown, and
+    not kept twice.
+    """
+
+    decoded = False
 
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
@@ -38,6 +46,11 @@ class SimulatedWeight(nn.Module):
     def refresh(self, weight: Tensor) -> None:
         with torch.no_grad():
             self.simulated = self.quantizer(weight)
+        self.decoded = False
+
+    def show_decoded(self) -> None:
+        """Show the float weight, which its quantizer decoded from codes."""
+        self.simulated, self.decoded = None, True
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight if self.simulated is None else self.simulated
@@ -73,16 +86,6 @@ def quantize_inputs(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tenso
     return (*simulated, *inputs[len(quantizers) :])
 
 
-def refuse_recording() -> None:
-    """Rounding that is recorded as float arithmetic would pass for an integer model, and be none."""
-    exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # not in the oldest torch
-    if torch.jit.is_tracing() or exporting():
-        raise VitqError(
-            "a quantized model cannot be exported yet, by torch.export, torch.jit or torch.onnx; "
-            "save_quantized writes it to a folder that load_quantized reads"
-        )
-
-
 @dataclass
 class Simulation:
     """A prepared model; in the context its sites are quantized, outside it is float.
@@ -111,6 +114,14 @@ class Simulation:
         """(channels, height, width) of the calibration pictures."""
         return self.prepared.input_size
 
+    @cached_property
+    def between(self) -> list[Site]:
+        """The sites between layers that the recipe quantizes; a layer that does not run has none."""
+        found = self.prepared.between if self.recipe.whole else None
+        asked = [site for site in found.sites if self.recipe.quantizes(site)] if found else []
+        idle = {site.module for site in self.family.sites(self.module)} - set(self.layers) if asked else ()
+        return [site for site in asked if site.module not in idle]
+
     @property
     def attached(self) -> bool:
         return bool(self._hooks)
@@ -134,12 +145,16 @@ class Simulation:
                 weight = SimulatedWeight(make_quantizer(self.recipe, layer.weight))
                 parametrize.register_parametrization(target, WEIGHT, weight)
                 make_picklable(target)
+        if self.between:
+            self._hooks += hang(self.module, self.between, lambda site: make_quantizer(self.recipe, site))
+            self._hooks += use_integers(self.module, self.prepared.between, self.quantizer)
 
     def detach(self) -> None:
         """Take everything down again: the float model, as it is after the passes that ran."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        strip(self.module, own_quantizers=True)
         for layer in self.layers.values():
             target = self.module.get_submodule(layer.name)
             del target.input_quantizers
@@ -149,6 +164,7 @@ class Simulation:
     def fp_model(self) -> nn.Module:
         """A copy of the module as the passes left it, with the same names, in which nothing is quantized."""
         copy = deepcopy(self.module)
+        strip(copy)
         for layer in self.layers.values():
             target = copy.get_submodule(layer.name)
             hooks = target._forward_pre_hooks
@@ -157,6 +173,22 @@ class Simulation:
             if layer.weight is not None:  # removing the parametrization would take it from this module too
                 target.parametrizations.weight[0].simulated = None
         return copy
+
+    def plain_model(self) -> nn.Module:
+        """As :meth:`fp_model`, of plain layers: as fast, and as easily exported, as before quantization."""
+        copy = self.fp_model()
+        strip(copy, own_quantizers=True)
+        if hasattr(copy, "vitq"):
+            del copy.vitq
+        for layer in self.layers.values():
+            part = copy.get_submodule(layer.name)
+            del part.input_quantizers
+            if layer.weight is not None:
+                weight = part.parametrizations.weight.original
+                part.__class__ = parametrize.type_before_parametrizations(part)
+                del part.parametrizations
+                part.register_parameter(WEIGHT, weight)
+        return copy.eval()
 
     def layer(self, name: str) -> nn.Module:
         return self.module.get_submodule(name)
@@ -171,6 +203,8 @@ class Simulation:
     def quantizer(self, site: Site) -> Quantizer:
         if site.tensor == WEIGHT:
             return self.simulated_weight(site.module).quantizer
+        if site.between:
+            return getattr(self.layer(site.module), NAME)[site.tensor]
         index = [s.tensor for s in self.layers[site.module].inputs].index(site.tensor)
         return self.layer(site.module).input_quantizers[index]
 
@@ -189,5 +223,7 @@ class Simulation:
         parametrization.refresh(weight)
 
     def sites(self) -> Iterator[Site]:
+        """Of the layers, then those between them."""
         for layer in self.layers.values():
             yield from layer.sites
+        yield from self.between

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .between import NAME as BETWEEN
 from .simulation import Simulation
 
 CODES = "codes"
@@ -15,6 +16,11 @@ def float_tensors(simulation: Simulation) -> dict[str, Tensor]:
     kept = {}
     for name, tensor in simulation.module.state_dict().items():
         plain = name.replace(".parametrizations.weight.original", ".weight")
-        if plain not in quantized and ".parametrizations." not in name and ".input_quantizers." not in name:
+        if (
+            plain not in quantized
+            and ".parametrizations." not in name
+            and ".input_quantizers." not in name
+            and f".{BETWEEN}." not in f".{name}"
+        ):
             kept[name] = tensor.contiguous()
     return kept

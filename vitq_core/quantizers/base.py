@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..common.errors import VitqError
+from ..common.options import Check, whole
 from ..common.registry import Registry
 from .judges import Judge
 from .kernels.gradients import Differentiate, Learned, StraightThrough
 from .kernels.pieces import Simulate, in_pieces
-from .statistics import Statistics
-from .storage import compact
+from .statistics import Statistics, broadcast_shape
+from .storage import compact, fits, number
 
 
 class Quantizer(nn.Module):
@@ -26,9 +28,12 @@ class Quantizer(nn.Module):
     """
 
     Options: type | None = None
+    on_grid = False  # whether its values are evenly spaced, so that integers can be multiplied in their place
     PARAMETERS: tuple[str, ...] = ("scale",)  # the buffers that storage writes
     WHOLE: tuple[str, ...] = ()  # those of them that fitting makes whole numbers
-    SETTINGS: tuple[str, ...] = ("bits", "sqnr_db")  # the plain attributes that it writes beside them
+    POSITIVE: tuple[str, ...] = ("scale",)  # those that are above 0
+    # The plain attributes that it writes beside them, and what they may be.
+    SETTINGS: Mapping[str, Check] = {"bits": whole(2, 8), "sqnr_db": number}
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -124,6 +129,28 @@ class Quantizer(nn.Module):
         """
         return None
 
+    # -- what a search tries --------------------------------------------------------------------------
+    searched_alone = False  # whether its candidates are ranked while the other operand is not quantized
+
+    def candidates(self, low: Tensor, high: Tensor, factors: Tensor) -> dict[str, Tensor] | None:
+        """{parameter: [candidates, groups]} that a search may try, for extremes [groups] of what is to be
+        quantized and what the range that reaches them is multiplied with; None: it fits itself."""
+        return None
+
+    def rounded(self, x: Tensor, **parameters: Tensor) -> Tensor:
+        """What :meth:`simulate` gives with these in place of its own; they broadcast against ``x``."""
+        raise NotImplementedError("abstract: a quantizer that has candidates defines rounded")
+
+    def settle(self, parameters: dict[str, Tensor], like: Tensor) -> None:
+        """Use these, [groups] each, for tensors shaped as ``like``, but for the number of pictures."""
+        shape = broadcast_shape(like, self._axes(like))
+        for name, values in parameters.items():
+            setattr(self, name, values.reshape(shape))
+
+    def note_noise(self, x: Tensor, simulated: Tensor) -> None:
+        """Keep the ratio of signal to noise of ``simulated``, which stands for ``x``."""
+        self._note_error(x, (simulated - x).square().mean())
+
     # -- what reconstruction learns --------------------------------------------------------------------
     def learned_parameters(self) -> tuple[str, ...]:
         """The names of the parameters that reconstruction learns: numbers above 0. None without gradients."""
@@ -189,12 +216,38 @@ class Quantizer(nn.Module):
         """JSON-ready: what beside the fitted parameters tells this quantizer from a new one."""
         return {name: getattr(self, name) for name in self.SETTINGS}
 
-    def restore(self, tensors: dict[str, Tensor], settings: dict[str, Any]) -> None:
-        """Set fitted parameters and settings from storage."""
+    def restore(self, tensors: dict[str, Tensor], settings: dict[str, Any], shape: Sequence[int]) -> None:
+        """Set fitted parameters and settings from storage. ``shape``: of the tensor that it quantizes, with 1
+        for the pictures of a batch. Raises ValueError for what no fitting makes.
+        """
         for name in self.PARAMETERS:
-            setattr(self, name, tensors[name])
-        for name in self.SETTINGS:
-            setattr(self, name, settings[name])
+            values = tensors[name]
+            if not torch.isfinite(values).all():
+                raise ValueError(f"{name} holds NaN or infinite values")
+            if name in self.POSITIVE and not (values > 0).all():
+                raise ValueError(f"{name} holds values that are not above 0")
+            setattr(self, name, values)
+        for name, check in self.SETTINGS.items():
+            setattr(self, name, check(name, settings[name]))
+        self._check_shapes(tuple(shape))
+        if not all(torch.isfinite(values).all() for values in self._ends()):
+            raise ValueError("its codes stand for values that are not finite")
+
+    def _check_shapes(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError unless the parameters are single numbers, or broadcast against ``shape`` where
+        the quantizer has one for each of several groups."""
+        for name, values in zip(self.PARAMETERS, self._fitted_tensors(), strict=True):
+            if not fits(values, shape if self.grouped else [1] * len(shape)):
+                raise ValueError(f"{name} has shape {tuple(values.shape)}, for a tensor of {shape}")
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there may be parameters for each row, channel or position."""
+        return False
+
+    def _ends(self) -> Sequence[Tensor]:
+        """The least and the greatest value that codes stand for, of every group; or all of them."""
+        return [self.levels()]
 
 
 QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..common.options import whole
 from .base import QUANTIZERS, Quantizer
 from .judges import Judge, Weighted
 from .kernels.gradients import Differentiate
@@ -29,7 +30,8 @@ class HybridLog(Quantizer):
     """
 
     PARAMETERS = ("scale", "step", "minimum")
-    SETTINGS = (*Quantizer.SETTINGS, "powers")
+    POSITIVE = ("scale", "step")
+    SETTINGS = {**Quantizer.SETTINGS, "powers": whole(1, 256)}
 
     def __init__(self, bits: int) -> None:
         super().__init__(bits)

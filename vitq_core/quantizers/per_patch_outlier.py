@@ -8,7 +8,7 @@ from math import ceil, log2
 import torch
 from torch import Tensor
 
-from ..common.options import check_given, number, option
+from ..common.options import check_given, number, option, whole
 from .base import QUANTIZERS
 from .judges import Judge
 from .kernels import uniform as kernels
@@ -46,12 +46,17 @@ class PerPatchOutlier(Uniform):
     """
 
     Options = OutlierOptions
+    on_grid = False  # values kept as they are have no code
     PARAMETERS = ("scale", "zero_point", "alpha")
-    SETTINGS = (*Uniform.SETTINGS, "alpha_ratio", "kept", "seen", "channels")
+    SETTINGS = {
+        **Uniform.SETTINGS, "alpha_ratio": number(0.0, 0.5), "kept": whole(0), "seen": whole(0),
+        "channels": whole(0),
+    }  # fmt: skip
 
     def __init__(self, bits: int, alpha: float = 5.0, alpha_ratio: float | None = None) -> None:
         super().__init__(bits)
-        self._alpha, self.alpha_ratio = alpha, alpha_ratio
+        self._alpha = number(0.0)("alpha", alpha)
+        self.alpha_ratio = number(0.0, 0.5)("alpha_ratio", alpha_ratio)
         self.kept = self.seen = self.channels = 0
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
@@ -84,6 +89,13 @@ class PerPatchOutlier(Uniform):
     def effective_bits(self) -> float:
         """``b + ratio · (16 + ⌈log2 D⌉)``: a kept value is an fp16 number and its index among D."""
         return self.bits + self.outlier_ratio * (16 + ceil(log2(max(self.channels, 2))))
+
+    def _check_shapes(self, shape: tuple[int, ...]) -> None:
+        """One scale for each position, one threshold."""
+        super()._check_shapes(shape)
+        if self.alpha.numel() != 1 or tuple(self.scale.shape[1:-1]) != shape[1:-1]:
+            fitted = tuple(self.scale.shape)
+            raise ValueError(f"scale has shape {fitted}, for a tensor of {shape} with one for each position")
 
     def _check(self, x: Tensor) -> None:
         fitted, got = tuple(self.scale.shape[1:-1]), tuple(x.shape[1:-1])

@@ -34,7 +34,7 @@ class ShiftLog2(LogSqrt2):
         judge = self._ranks(statistics, judge)
         judge = judge and kernels.ShiftedJudge(judge, minimum - EPSILON)
         self.minimum = minimum.to(statistics.device)
-        self.scale, self.base, error = kernels.search(shifted, self._bases, self.bits, judge)
+        self.scale, self.base, error = self._search(shifted, judge)
         self._note_error(statistics.sample, error)
 
     def encode(self, x: Tensor) -> Tensor:

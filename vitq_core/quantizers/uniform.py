@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from ..common.options import one_of, optional, whole
 from .base import QUANTIZERS, Quantizer
 from .judges import Judge
 from .kernels import uniform as kernels
@@ -27,20 +30,25 @@ class Uniform(Quantizer):
     the batches, and 0; ``"power"``: the ends with the least ``Σ|x̂ − x|^2.4``, each on its own;
     ``"mean_power"``: those of a batch, in the mean over the batches.
 
+    FQ-ViT's (arXiv 2111.13824): ``"signed"``: codes −h..h − 1 around 0, for weights; ``"ema"`` and
+    ``"running_percentile"``: means that each batch's ends move by a hundredth; ``"last_batch"``: the extremes
+    times the factor in 0.11..1 with the least squared error of the last batch.
+
     A reparameterized site may have a fractional zero point (the mean over channels, as published): the clamp
     then cuts between codes, and the codes number 2^b + 1.
     """
 
+    on_grid = True
     PARAMETERS = ("scale", "zero_point")
     WHOLE = ("zero_point",)
-    SETTINGS = (*Quantizer.SETTINGS, "axis", "range")
+    SETTINGS = {
+        **Quantizer.SETTINGS, "axis": optional(whole(-4, 3)), "range": one_of(kernels.RANGES),
+    }  # fmt: skip
 
     def __init__(self, bits: int, axis: int | None = None, range: str = "percentile") -> None:
         super().__init__(bits)
-        if range not in kernels.RANGES:
-            raise ValueError(f"range must be one of {', '.join(kernels.RANGES)}, got {range!r}")
-        self.axis = axis
-        self.range = range
+        self.axis = self.SETTINGS["axis"]("axis", axis)
+        self.range = one_of(kernels.RANGES)("range", range)
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return () if self.axis is None else (self.axis,)
@@ -62,6 +70,17 @@ class Uniform(Quantizer):
         """Use these, in a shape that broadcasts against the tensor to be quantized."""
         self.scale, self.zero_point = scale, zero_point
 
+    def candidates(self, low: Tensor, high: Tensor, factors: Tensor) -> dict[str, Tensor] | None:
+        """Extremes times factors, as APQ-ViT (arXiv 2303.14341); a range of another kind fits itself."""
+        if self.range != "minmax":
+            return None
+        scale, zero_point = kernels.scaled_extremes(low, high, factors, self.bits)
+        return {"scale": scale, "zero_point": zero_point}
+
+    def rounded(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        steps = (x / scale).round_().add_(zero_point).clamp_(0, 2**self.bits - 1)
+        return steps.sub_(zero_point).mul_(scale)
+
     def limits(self) -> tuple[Tensor, Tensor]:
         """The clamp of ⌊x/s⌉: −z and 2^b − 1 − z."""
         return -self.zero_point, 2**self.bits - 1 - self.zero_point
@@ -78,6 +97,13 @@ class Uniform(Quantizer):
         low, high = (limit.reshape(-1)[0] for limit in self.limits())
         steps = torch.arange(int(low.floor()), int(high.ceil()) + 1).to(self.scale)
         return steps.clamp(low, high).unique() * self.scale.reshape(-1)[0]
+
+    @property
+    def grouped(self) -> bool:
+        return True
+
+    def _ends(self) -> Sequence[Tensor]:
+        return [limit * self.scale for limit in self.limits()]
 
     def affine(self) -> tuple[Tensor, Tensor] | None:
         whole = torch.equal(self.zero_point.round(), self.zero_point)

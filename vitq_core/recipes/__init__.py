@@ -1,12 +1,18 @@
 """The named recipes: one file per set; importing this package registers them all."""
 
-from . import (  # each registers its recipes
-    adfq,
-    baselines,
-    lrp,  # builds on crl
-    ptq4sam,
-    repq,
-    vitq,
-)
+# Each registers its recipes, in the order in which people see them: as they were published, ours last.
+from . import baselines, fq, psaq, ranking, ptq4vit, apq, repq, lrp, ptq4sam, adfq, vitq  # noqa: I001
 
-__all__ = ["adfq", "baselines", "lrp", "ptq4sam", "repq", "vitq"]
+__all__ = [
+    "adfq",
+    "apq",
+    "baselines",
+    "fq",
+    "lrp",
+    "psaq",
+    "ptq4sam",
+    "ptq4vit",
+    "ranking",
+    "repq",
+    "vitq",
+]

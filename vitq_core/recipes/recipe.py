@@ -11,13 +11,14 @@ from typing import Any
 from ..common.checks import is_name
 from ..common.options import options_of
 from ..common.registry import Registry
-from ..graph.site import HEAD, HEAD_WEIGHT, WEIGHT, Site
-from ..quantizers import QUANTIZERS
+from ..graph.site import BETWEEN, HEAD, HEAD_WEIGHT, WEIGHT, Site
+from ..quantizers import kind_of
 from .options import Options, check_together, known_options
 from .schedule import SETTINGS
 from .steps import ALLOCATED, PASSES, RECONSTRUCT, Pass, ordered
 
 MIN_BITS, MAX_BITS = 2, 8
+SEGMENTATION = "segmentation"  # the name of that task
 
 
 def check_bits(bits: object, what: str) -> int:
@@ -45,7 +46,8 @@ class Recipe:
     """What to do to a model. ``rules`` maps a pattern to a :class:`Use`; the first match wins.
 
     A pattern with a colon is ``module:tensor`` (``*:weight``, ``*.qkv:input``), one without is a role
-    (``post_softmax``, ``*``). ``bits`` overrides single layers: ``{layer: (weight_bits or None, act_bits)}``.
+    (``post_softmax``, ``*``); tensors between layers are quantized where their role is named.
+    ``bits`` overrides single layers: ``{layer: (weight_bits or None, act_bits)}``.
     ``made_for``: the one task that it is of use for, empty for any.
     """
 
@@ -74,7 +76,7 @@ class Recipe:
     @property
     def owners(self) -> list[type]:
         """The quantizers and passes that may have options."""
-        quantizers = dict.fromkeys(QUANTIZERS[use.quantizer] for use in self.rules.values())
+        quantizers = dict.fromkeys(kind_of(use.quantizer) for use in self.rules.values())
         return [*quantizers, *(PASSES[name] for name in self.passes)]
 
     @property
@@ -95,14 +97,28 @@ class Recipe:
     def use_for(self, site: Site) -> Use:
         """The quantizer of ``site``: its rule, with its bits filled in."""
         for pattern, use in self.rules.items():
-            if fnmatchcase(str(site) if ":" in pattern else site.role, pattern):
+            if _meets(pattern, site):
                 return replace(use, bits=self.bits_for(site, use))
         raise ValueError(f"recipe {self.name!r} has no rule for {site} (role {site.role!r}); add a rule '*'")
+
+    def quantizes(self, site: Site) -> bool:
+        """Whether a rule says what becomes of ``site``; "*" says nothing of a tensor between layers."""
+        return any(_meets(pattern, site) for pattern in self.rules)
+
+    @property
+    def whole(self) -> bool:
+        """Whether tensors between layers are quantized too."""
+        return any(pattern in BETWEEN for pattern in self.rules)
+
+    def suits(self, task: str) -> bool:
+        """Whether it can be of use for models of ``task``, empty for those that take pictures alone. What
+        lies between the layers of Segment Anything nobody lists."""
+        return self.made_for in ("", task) and not (self.whole and task == SEGMENTATION)
 
     def bits_for(self, site: Site, use: Use) -> int:
         if site.role in (HEAD, HEAD_WEIGHT) and self.options.heads is not None:
             return self.options.heads
-        if site.module in self.bits:
+        if site.module in self.bits and not site.between:
             weight_bits, act_bits = self.bits[site.module]
             chosen = weight_bits if site.tensor == WEIGHT else act_bits
             if chosen is not None:
@@ -129,7 +145,12 @@ class Recipe:
             for name in ("options", "passes"):
                 if name not in data:
                     raise TypeError(f"the recipe lacks {name!r}")
+            for name in ("name", "title", "summary", "made_for"):
+                if not isinstance(data.get(name, ""), str):
+                    raise TypeError(f"{name} must be text, got {data[name]!r:.80}")
             rules = {key: _with_fields(Use, use, key) for key, use in _table(data["rules"], "rules").items()}
+            for key, use in rules.items():
+                _table(use.get("options", {}), f"the options of {key!r}")
             data["rules"] = {key: Use(**use) for key, use in rules.items()}
             data["passes"] = tuple(_names(data, "passes"))
             data["options"] = _options(Options(**_table(data["options"], "options")))
@@ -138,6 +159,12 @@ class Recipe:
             raise ValueError(f"this is not a recipe's JSON: {error}") from error
         recipe.plan()
         return recipe
+
+
+def _meets(pattern: str, site: Site) -> bool:
+    if site.between:
+        return pattern == site.role
+    return fnmatchcase(str(site) if ":" in pattern else site.role, pattern)
 
 
 def _options(options: Options) -> Options:

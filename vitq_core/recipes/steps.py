@@ -50,7 +50,7 @@ class Pass:
         return self.when is None or self.when(run)
 
 
-PASSES: Registry[Pass] = Registry("pass")
+PASSES: Registry[Pass] = Registry("pass", filled_by="vitq_core.passes")
 
 
 def add_pass(name: str, **traits: Any) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:

@@ -156,6 +156,10 @@ class SegmentAnything(Family):
     def config(self, module: Sam) -> dict[str, Any]:
         return SamShape.of(module).as_dict()
 
+    def repeats(self, config: dict[str, Any]) -> tuple[int, ...]:
+        shape = SamShape.from_dict(config)
+        return shape.depth, shape.decoder_depth, shape.candidates, shape.iou_depth
+
     def build(self, config: dict[str, Any]) -> Sam:
         module = SamShape.from_dict(config).build()
         self.rewrite(module)

@@ -9,7 +9,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
-from ..ops import Add, MatMul, Softmax, add_bias, adopt
+from ..ops import Add, AddBias, MatMul, Softmax, add_bias, adopt
 from ..rescaling import PADDING, filled_up
 from .windows import merged, partitioned, shift_mask
 
@@ -35,7 +35,8 @@ class ExplicitWindowAttention(nn.Module):
         self.relative_position_bias_table = attention.relative_position_bias_table
         index = attention.relative_position_index
         self.register_buffer("relative_position_index", index, persistent=False)
-        self.matmul1, self.softmax, self.matmul2 = MatMul(), Softmax(), MatMul()
+        self.matmul1, self.add_bias = MatMul(), AddBias()
+        self.softmax, self.matmul2 = Softmax(), MatMul()
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """[B, height, width, C] of a map ``x`` [B, H, W, C] of whole windows, of which ``height`` rows and
@@ -56,7 +57,7 @@ class ExplicitWindowAttention(nn.Module):
         """``scores`` [B, windows, heads, N, N] of a map of ``rows`` × ``columns``."""
         tokens = scores.shape[-1]
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        scores = add_bias(scores, bias.view(tokens, tokens, -1).permute(2, 0, 1))
+        scores = self.add_bias(scores, bias.view(tokens, tokens, -1).permute(2, 0, 1))
         if not any(self.shift_size):
             return scores
         return add_bias(scores, shift_mask(rows, columns, self.window_size, self.shift_size, scores))

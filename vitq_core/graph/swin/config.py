@@ -58,16 +58,18 @@ def construct(config: dict[str, Any]) -> swin.SwinTransformer:
     arguments = {name: value for name, value in config.items() if name != PAD_FIRST}
     cls = resolve(arguments.pop("class"), swin.SwinTransformer, SOURCES)
     norm, fc = arguments.pop("norm"), arguments.pop("fc", None)
-    windows = arguments.pop("window_size")
+    windows, strict = arguments.pop("window_size"), arguments.pop("strict_img_size")
     if all(window == windows[0] for window in windows):
         windows = windows[0]  # of two stages timm 1.0.26 takes two for a height and a width
     module = cls(
         **arguments,
         window_size=windows,
+        strict_img_size=False,  # or it makes masks of all windows of a picture, which nobody reads
         norm_layer=norm_layer(norm, SOURCES),
         drop_path_rate=0.0,
         weight_init="skip",
     )
+    module.patch_embed.strict_img_size = strict
     if fc is not None:
         module.head.fc = build_head(fc)
         linears = [part for part in module.head.fc.modules() if isinstance(part, nn.Linear)]

@@ -19,7 +19,8 @@ from ...common.errors import VitqError
 from ..base import FAMILIES, AttentionMaps, Family
 from ..classifiers import linears_of
 from ..listing import linear_sites, mlp_sites, norm_role, product_sites, rescalable
-from ..site import Heads, NormPair, Site, Unit
+from ..site import Between, Heads, NormPair, Site, Unit
+from . import between
 from . import config as swin_config
 from .blocks import ExplicitSwinBlock
 
@@ -83,6 +84,9 @@ class Swin(Family):
             for name, attention in attentions
         ]
 
+    def between(self, module: SwinTransformer) -> Between:
+        return between.listed(module, [*_parts(module)], linears_of(FC, module.head.fc))
+
     def blocks(self, module: SwinTransformer) -> list[str]:
         return [name for name, part in _parts(module) if _is_block(part)]
 
@@ -106,6 +110,9 @@ class Swin(Family):
 
     def config(self, module: SwinTransformer) -> dict[str, Any]:
         return swin_config.describe(module)
+
+    def repeats(self, config: dict[str, Any]) -> tuple[int, ...]:
+        return *config["depths"], sum(config["depths"])
 
     def build(self, config: dict[str, Any]) -> SwinTransformer:
         """``config["pad_first"]``: whether maps are filled up before they are rolled, as the published

@@ -19,8 +19,9 @@ def partitioned(x: Tensor, window: tuple[int, int]) -> Tensor:
 def merged(windows: Tensor, window: tuple[int, int], height: int, width: int) -> Tensor:
     """The map [B, height, width, C] of which :func:`partitioned` gives ``windows``."""
     rows, columns = window
-    x = windows.reshape(len(windows), height // rows, width // columns, rows, columns, windows.shape[-1])
-    return x.transpose(2, 3).reshape(len(windows), height, width, -1)
+    batch = windows.shape[0]  # not len(), which would tie an exported graph to one number of pictures
+    x = windows.reshape(batch, height // rows, width // columns, rows, columns, windows.shape[-1])
+    return x.transpose(2, 3).reshape(batch, height, width, -1)
 
 
 def shift_mask(

@@ -12,9 +12,11 @@ from ...common.errors import VitqError
 from ..base import FAMILIES, AttentionMaps, Family
 from ..classifiers import linears_of
 from ..listing import activation_role, linear_sites, mlp_sites, norm_role, product_sites, rescalable
-from ..site import Heads, NormPair, Site, Unit
+from ..site import Between, Heads, NormPair, Site, Unit
+from . import between
 from . import config as vit_config
 from .blocks import EXPLICIT, ExplicitAttention, ExplicitParallelScalingBlock, ExplicitResPostBlock
+from .embedding import name_embedding
 
 ATTENDING = (ExplicitAttention, ExplicitParallelScalingBlock)
 ENDS = ("proj", "fc2", "attn_out_proj", "mlp_out_proj")  # layers that read no norm
@@ -39,6 +41,7 @@ class ViT(Family):
             _rewrite_attention(block, f"blocks.{index}")
             module.blocks[index] = EXPLICIT[type(block)](block)
             module.blocks[index].train(block.training)
+        name_embedding(module)
 
     def sites(self, module: VisionTransformer) -> list[Site]:
         found = _patch_embedding(module)
@@ -65,6 +68,9 @@ class ViT(Family):
             for part, attention in _attentions(block)
             if isinstance(attention, ExplicitAttention)  # in another, one layer makes more than heads
         ]
+
+    def between(self, module: VisionTransformer) -> Between | None:
+        return between.listed(module, _classifiers(module))
 
     def blocks(self, module: VisionTransformer) -> list[str]:
         return [name for name, _ in _named_blocks(module)]
@@ -97,6 +103,10 @@ class ViT(Family):
 
     def config(self, module: VisionTransformer) -> dict[str, Any]:
         return vit_config.describe(module)
+
+    def repeats(self, config: dict[str, Any]) -> tuple[int, ...]:
+        depth, parallel = config["depth"], config["block"]["options"].get("num_parallel", 1)
+        return depth, parallel, depth * parallel
 
     def build(self, config: dict[str, Any]) -> nn.Module:
         module = vit_config.construct(config).eval()

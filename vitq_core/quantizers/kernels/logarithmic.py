@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import log2
 from typing import Protocol
 
@@ -22,6 +22,9 @@ SHRINK, SHRINKS = 0.8, 6  # of that one, where a judge ranks: powers of a factor
 SEARCHED = 2**18  # values that many bases are ranked on
 SCALES = 24  # factors of the largest value that the closest search begins with
 FINER, ROUNDS = 8, 3  # factors between the neighbours of the best one, and how often it comes closer
+TABLE = 37  # AdaLog's: bases are 2^(37/q), q whole, so that integer hardware looks 37 powers up
+BEAM = 3  # pairs of scale and base that a joint search goes on from, each time with half the step
+FINEST = 2.0**10  # q at most, as a multiple of TABLE: bases can be told from 1
 
 
 # -- simulation and its gradient -------------------------------------------------------------------------
@@ -159,6 +162,70 @@ def _closer(error: Callable[[float], Tensor]) -> tuple[float, float]:
         high, low = factors[max(best - 1, 0)], factors[min(best + 1, len(factors) - 1)]
         factors = sorted([least[1], *torch.linspace(low, high, FINER).tolist()], reverse=True)
     return least
+
+
+def joint(
+    statistics: Quantiles, bases: Sequence[float], bits: int, judge: Judge
+) -> tuple[Tensor, float, Tensor]:
+    """(scale, base, mean squared error) that a progressive combining search ranks first (AdaLog, arXiv
+    2407.12951): all pairs of few scales and few bases, then again and again those around the best `BEAM`
+    pairs, at half the distance. Of several ``bases`` those between them are tried too.
+    """
+    largest = positive(statistics.range()[1][0]).to(judge.sample.device) * ABOVE
+    reach = (0.0,) if len(bases) == 1 else range(round(_octaves(bases[-1])) + 1)
+    pairs = {(_shrunk(power), octaves) for power in range(SHRINKS) for octaves in reach}
+    named = (lambda _: bases[0]) if len(bases) == 1 else _tabled
+    errors = _ranked(judge, largest, pairs, named, bits)
+    step = _shrunk(1), 0.0 if len(bases) == 1 else 1.0
+    for _ in range(ROUNDS):
+        step = step[0] / 2, step[1] / 2
+        best = sorted(errors, key=errors.__getitem__)[:BEAM]
+        near = {pair for known in best for pair in _around(known, step)} - errors.keys()
+        errors |= _ranked(judge, largest, near, named, bits)
+    shrunk, octaves = min(errors, key=errors.__getitem__)
+    scale, base = largest * 2.0**-shrunk, named(octaves)
+    summed = _errors(statistics.sample.flatten(), scale, [base], bits)[0]
+    return scale, base, summed / statistics.sample.numel()
+
+
+def _shrunk(power: int) -> float:
+    """How many halvings ``SHRINK`` to this power is."""
+    return -power * log2(SHRINK)
+
+
+def _octaves(base: float) -> float:
+    """log2 of how many codes an octave has."""
+    return -log2(log2(base))
+
+
+def _tabled(octaves: float) -> float:
+    """The base 2^(37/q) with about 2^octaves codes to an octave."""
+    return 2.0 ** (TABLE / round(TABLE * min(2.0**octaves, FINEST)))
+
+
+def _around(pair: tuple[float, float], step: tuple[float, float]) -> set[tuple[float, float]]:
+    """The eight neighbours, none of a larger scale than the largest value or of a base above 4."""
+    return {
+        (max(pair[0] + down * step[0], 0.0), max(pair[1] + finer * step[1], -1.0))
+        for down in (-1, 0, 1)
+        for finer in (-1, 0, 1)
+    }
+
+
+def _ranked(
+    judge: Judge,
+    largest: Tensor,
+    pairs: Collection[tuple[float, float]],
+    named: Callable[[float], float],
+    bits: int,
+) -> dict[tuple[float, float], float]:
+    """{pair: what the judge says of it}; the logarithm is taken once for each scale."""
+    found = {}
+    for shrunk in sorted({shrunk for shrunk, _ in pairs}):
+        mine = sorted(octaves for each, octaves in pairs if each == shrunk)
+        errors = _judged(judge, largest * 2.0**-shrunk, [named(octaves) for octaves in mine], bits)
+        found |= {(shrunk, octaves): float(error) for octaves, error in zip(mine, errors, strict=True)}
+    return found
 
 
 def _percentile_and_base(

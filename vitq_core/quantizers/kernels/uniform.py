@@ -23,7 +23,10 @@ SEARCHED_OF_EACH = 2**13  # of each batch that has a range of its own
 LEAST_ERROR, TAILS = "least_error", "tails"
 JUDGED = (LEAST_ERROR, TAILS)  # ranges that are ranked by a layer's output
 POWER, MEAN_POWER = "power", "mean_power"
-BY_BATCH = ("mean", MEAN_POWER)  # ranges made of those of single batches
+SIGNED, EMA, RUNNING, LAST = "signed", "ema", "running_percentile", "last_batch"
+STEP_OF_MEAN, RUNNING_QUANTILE = 0.01, 0.99999  # FQ-ViT's observers
+LAST_SHRINKS = 90  # of 1 % each
+BY_BATCH = ("mean", MEAN_POWER, EMA, RUNNING, LAST)  # ranges made of those of single batches
 EXPONENT = 2.4  # of the error that PTQ4SAM's searches make least
 TRIED = 8  # batches that other zero points are tried on
 FINE, COARSE_GRID, ROUNDS = (16, 17), (12, 9), 5  # widths and places of a range, how often they close in
@@ -35,6 +38,18 @@ def simulator(scale: Tensor, zero_point: Tensor, bits: int) -> Simulate:
     """``s · (clamp(⌊x/s⌉ + z, 0, 2^b − 1) − z)``."""
     scale, low, high = _steps(scale, zero_point, bits)
     return lambda source, target: _simulate(source, scale, low, high, target)
+
+
+def shifted_simulator(scale: Tensor, zero_point: Tensor, bits: int) -> Simulate:
+    """``s · (clamp(⌊x/s + z⌉, 0, 2^b − 1) − z)``."""
+    scale, zero_point = plain_numbers(scale, zero_point)
+    top = 2**bits - 1
+
+    def simulate(source: Tensor, target: Tensor) -> Tensor:
+        codes = torch.div(source, scale, out=target).add_(zero_point).round_().clamp_(0, top)
+        return codes.sub_(zero_point).mul_(scale)
+
+    return simulate
 
 
 def keeping_outliers(simulate: Simulate, alpha: float) -> Simulate:
@@ -111,6 +126,32 @@ def mean_extremes(statistics: Statistics) -> tuple[Tensor, Tensor]:
     return lows.mean(0, keepdim=True).clamp_max(0), highs.mean(0, keepdim=True).clamp_min(0)
 
 
+def moving_extremes(statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """One candidate: the batches' extremes, of which each moves the mean by a hundredth (FQ-ViT's EMA)."""
+    return _moving([ends[:2] for ends in statistics.batches])
+
+
+def moving_percentiles(statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """The same of each batch's quantiles 0.00001 and 0.99999 (FQ-ViT)."""
+    return _moving([_quantiles(sample) for _, _, sample in statistics.batches])
+
+
+def _moving(ends: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    low, high = ends[0]
+    for new_low, new_high in ends[1:]:
+        low = low + STEP_OF_MEAN * (new_low - low)
+        high = high + STEP_OF_MEAN * (new_high - high)
+    return low[None], high[None]
+
+
+def _quantiles(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each group, as ``torch.quantile`` has them, which takes no more than 2^24 values."""
+    found = Statistics((0,))
+    found.update(sample)
+    low, high = found.range(RUNNING_QUANTILE)
+    return low.to(sample.device), high.to(sample.device)
+
+
 RANGES = {
     "percentile": percentile_ranges,
     "minmax": extremes,
@@ -119,6 +160,10 @@ RANGES = {
     "mean": mean_extremes,
     POWER: extremes,
     MEAN_POWER: extremes,
+    SIGNED: extremes,
+    EMA: moving_extremes,
+    RUNNING: moving_percentiles,
+    LAST: extremes,
 }
 
 
@@ -132,6 +177,10 @@ def search(
     """
     if ranges in (POWER, MEAN_POWER):
         return _of_least_power(statistics, bits, ranges == MEAN_POWER)
+    if ranges == SIGNED:
+        return _signed(statistics, bits)
+    if ranges == LAST:
+        return _best(*_of_last_batch(statistics, bits))
     lows, highs = RANGES[ranges](statistics)
     if judge is None:
         if ranges != LEAST_ERROR:
@@ -145,6 +194,25 @@ def search(
     scale, zero_point, _ = _best(*(torch.cat(each) for each in zip(*tried, strict=True)))
     error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
     return scale, zero_point, error
+
+
+def _signed(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes −h..h − 1 around 0 (h = 2^(b−1)), ``s = max|x| / (h − ½)``: the largest value lies between two
+    codes, and the last bit of its quotient says which it gets (FQ-ViT and PSAQ-ViT, as published)."""
+    half = 2 ** (bits - 1)
+    low, high = (ends[0] for ends in extremes(statistics))
+    scale = torch.maximum(low.abs(), high.abs()) / (half - 0.5)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    zero_point = torch.full_like(scale, half)
+    error = _squared_error(statistics.sample, scale[:, None], zero_point[:, None], bits)
+    return scale, zero_point, error
+
+
+def _of_last_batch(statistics: Statistics, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    """All batches' extremes shrunk by up to 89 %, ranked on the last batch alone (FQ-ViT's OMSE)."""
+    low, high = extremes(statistics)
+    factors = 1 - 0.01 * torch.arange(LAST_SHRINKS, device=low.device)[:, None]
+    return _ranked(statistics.batches[-1][2], low * factors, high * factors, bits)
 
 
 def _of_least_power(statistics: Statistics, bits: int, by_batch: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,7 +305,7 @@ def _best(scales: Tensor, zero_points: Tensor, errors: Tensor) -> tuple[Tensor, 
 
 def _ranked(sample: Tensor, lows: Tensor, highs: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
     scales, zero_points = scale_and_zero_point(lows, highs, bits)
-    return scales, zero_points, _errors(sample, scales, zero_points, bits)
+    return scales, zero_points, squared_errors(sample, scales, zero_points, bits)
 
 
 def _judged(judge: Judge, lows: Tensor, highs: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -261,7 +329,17 @@ def scale_and_zero_point(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Ten
     return scale, (-lo / scale).round()
 
 
-def _errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
+def scaled_extremes(low: Tensor, high: Tensor, factors: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """(scales, zero points), [candidates, groups] each, of the extremes [groups] times ``factors``; a zero
+    point is a code, so a range that leaves out 0 is moved to it (APQ-ViT, arXiv 2303.14341)."""
+    lows, highs = factors[:, None] * low, factors[:, None] * high
+    scale = (highs - lows) / (2**bits - 1)
+    scale = torch.where(scale > 0, scale, torch.maximum(lows.abs(), highs.abs()))
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return scale, (-(lows / scale).round()).clamp_(0, 2**bits - 1)
+
+
+def squared_errors(sample: Tensor, scales: Tensor, zero_points: Tensor, bits: int) -> Tensor:
     """Squared errors [candidates, groups], as many candidates at a time as make one piece."""
     together = max(1, pieces.PIECE // sample.numel())
     errors = []
