@@ -129,7 +129,7 @@ def test_progress_rises_and_the_model_is_as_it_was(
     assert heard == sorted(heard) and len(heard) >= least and heard[0] == 0 and heard[-1] == 1
 
 
-@pytest.mark.parametrize(("policy", "limits", "calls"), [("paper", {}, 2), ("budget", {"size_mb": 1}, 5)])
+@pytest.mark.parametrize(("policy", "limits", "calls"), [("paper", {}, 1), ("budget", {"size_mb": 1}, 5)])
 def test_cancelled_the_model_is_as_it_was(
     model, images, scores, policy: str, limits: dict, calls: int
 ) -> None:

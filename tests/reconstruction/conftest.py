@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitq_core.reconstruction import progress
-
 
 @pytest.fixture(autouse=True)
 def home(spill) -> Path:
@@ -22,12 +20,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def every_iteration(monkeypatch) -> None:
-    """Watchers hear of every iteration."""
-    monkeypatch.setattr(progress, "EVERY", 0.0)
 
 
 @pytest.fixture

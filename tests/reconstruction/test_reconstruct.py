@@ -85,6 +85,7 @@ OPTIONS = {
     "weight scales": {"weight_scales": True},
     "fisher": {"weighting": "fisher"},
     "tokens": {"weighting": "tokens"},
+    "perturbation": {"weighting": "perturbation"},
     "no divergence": {"kl_lambda": None},
     "bfloat16": {"autocast": True},
     "a short way": {"scale_travel": 0.01},
@@ -101,6 +102,25 @@ def test_every_option_does_something_and_nothing_gets_worse(model, images, tmp_p
     audit(result.model, Batch((images,)))
     assert_reported(result, model, images)
     assert not equal(state_of(result), state_of(plain))
+    assert_saves(result, images, tmp_path)
+
+
+MEASURES = {
+    "low rank": {"weighting": "low_rank"},
+    "low rank, blocks": {"weighting": "low_rank", "blocks": True},
+    "answers": {"answers": 1.0, "blocks": True, "kl_lambda": None},
+}
+
+
+@pytest.mark.parametrize("options", MEASURES.values(), ids=MEASURES)
+def test_errors_may_be_measured_by_more_than_squares(model, images, tmp_path, options) -> None:
+    plain = vq.quantize(model, images, quick(iterations=8, **{**options, "weighting": "none", "answers": 0}))
+    result = vq.quantize(model, images, quick(iterations=8, **options))
+    audit(result.model, Batch((images,)))
+    assert all(0 < row.error_after <= row.error_before for row in result.report.units)
+    assert any(row.outcome == "reconstructed" for row in result.report.units)
+    assert not equal(state_of(result), state_of(plain))
+    assert same(result, vq.quantize(model, images, quick(iterations=8, **options)), images)
     assert_saves(result, images, tmp_path)
 
 

@@ -178,8 +178,9 @@ def test_the_whole_model_is_fed_the_pictures(model, pictures) -> None:
         with torch.no_grad():
             logits = torch.cat([fp_model(x) for x in images.split(CHUNK)])
         assert torch.equal(data.target[torch.arange(COUNT)]["logits"], logits)
-        assert len(data.quant_input) == COUNT and next(data.rows(3))[1]["logits"].shape == (3, 5)
-        assert torch.equal(only_tensor(next(data.rows(3))[0]), images[:3])
+        first = next(data.numbers(3))
+        assert len(data.quant_input) == COUNT and data.target[first]["logits"].shape == (3, 5)
+        assert torch.equal(only_tensor(data.quant_input[first]), images[:3])
 
 
 def test_the_twin_is_the_model_in_full_precision(model, pictures) -> None:
@@ -236,7 +237,7 @@ def test_an_eighth_only_measures_and_more_of_few_pictures(count: int, trained: i
         rows = kept(torch.arange(count).float()[:, None, None, None], scratch)
         data = UnitData(rows, rows, rows, rows, [])
         assert data.trained == trained
-        measured = everything(quant_input for quant_input, _ in data.measured(32)).flatten()
+        measured = everything(data.quant_input[index] for index in data.measured(32)).flatten()
         assert measured.tolist() == list(range(trained % count, count))
 
 
@@ -305,7 +306,8 @@ def test_units_of_a_segment_anything_are_fed_what_whole_forwards_give_them(spill
             change(simulation, unit)
         assert scratch.held == held, "only the pictures are left"
         whole = inputs.whole(TASKS["segmentation"])
-        for number, (batch, target) in enumerate(whole.rows(3)):
-            assert len(batch) == 1 and alike(target, TASKS["segmentation"].run(fp_model, batches[number]))
+        for number, index in enumerate(whole.numbers(3)):
+            expected = TASKS["segmentation"].run(fp_model, batches[number])
+            assert len(whole.quant_input[index]) == 1 and alike(whole.target[index], expected)
     assert names == [unit.name for unit in family.units(module)]
     assert list(spill.glob("*")) == []

@@ -237,9 +237,10 @@ def test_the_state_is_saved_now_and_then(model, images, tmp_path, monkeypatch) -
 
 KILLED = """
 import os, signal, sys, torch
+from importlib import import_module
 sys.path.insert(0, sys.argv[2])
 import vitq_core as vq
-sys.modules["vitq_core.scoring.streaming"].SAVE_EVERY = 0.0
+import_module("vitq_core.scoring.streaming").SAVE_EVERY = 0.0
 model, images = torch.load(sys.argv[1] + "/given", weights_only=False)
 def batches():
     for index, batch in enumerate(images.split(2)):

@@ -78,7 +78,7 @@ def allocate_bits(
     else:
         _refuse(settings, policy, "paper")
         table = _within(Budget(**limits), rel, model, images, recipe, monitor)
-    monitor.report(1.0, "Done")
+    monitor.done("Done")
     return table
 
 
@@ -112,7 +112,7 @@ def forecast_bits(
     monitor = Monitor(progress, cancel)
     monitor.report(0.0, "Preparing")
     found = forecast_of(*_measurable(rel, model, images, recipe, "forecast_bits"), monitor)
-    monitor.report(1.0, "Done")
+    monitor.done("Done")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor, gcd, log10
 from types import MappingProxyType
@@ -110,6 +110,21 @@ def budget_policy(
         weight, act = table[option.layer]
         table[option.layer] = (option.weight or weight, option.act or act)
     return table
+
+
+def least_harm(
+    harms: Mapping[str, Mapping[int, float]], sizes: Mapping[str, Mapping[int, int]], room: int
+) -> dict[str, int]:
+    """{name: bits} that minimize the sum of ``harms`` {name: {bits: …}} with ``sizes``, whole numbers that
+    add up to at most ``room``. Raises ValueError where the smallest do not fit."""
+    least = sum(min(each.values()) for each in sizes.values())
+    if least > room:
+        raise ValueError(f"a room of {room} is too small: the fewest bits take {least}")
+    groups = [
+        [_Option(name, bits, None, harm, {"size_mb": sizes[name][bits]}) for bits, harm in each.items()]
+        for name, each in harms.items()
+    ]
+    return {option.layer: option.weight for option in _solve(groups, {"size_mb": (1.0, 0, room)}, ())}
 
 
 def _allowed(option: _Option, pinned: BitsTable) -> bool:

@@ -65,7 +65,7 @@ def generate_images(
             maker.group(size, generator, monitor.part(index / len(sizes), (index + 1) / len(sizes)))
             for index, size in enumerate(sizes)
         ]
-    monitor.report(1.0, "Pictures made")
+    monitor.done("Pictures made")
     return torch.cat(made)
 
 

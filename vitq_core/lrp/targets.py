@@ -48,6 +48,22 @@ class Targets:
             raise ValueError(f"there are more pictures than the {len(self.classes)} targets")
         return self.classes[start : self._taken].to(device)
 
+    def at(self, start: int, count: int, device: torch.device) -> Tensor | None:
+        """For pictures from number ``start`` on, whichever were taken before."""
+        before, self._taken = self._taken, start
+        found = self.take(count, device)
+        self._taken = max(before, self._taken)
+        return found
+
+    @property
+    def one_each(self) -> bool:
+        """Whether every picture has its own."""
+        return self.classes is not None and not self._same
+
+    def passed(self, count: int) -> None:
+        """So many pictures there are, whoever took their classes."""
+        self._taken = max(self._taken, count)
+
     def check_used(self) -> None:
         if self.classes is not None and not self._same and self._taken < len(self.classes):
             raise ValueError(f"there are {len(self.classes)} targets but only {self._taken} pictures")

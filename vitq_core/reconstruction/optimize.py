@@ -24,6 +24,7 @@ from .rounding import Rounding
 from .unit_inputs import CHUNK, UnitData
 
 SMALLEST_SCALE = 1e-8
+TINY = 1e-30
 HELD, PER_OUTPUT = 2 * 2**30, 20  # bytes: of all activations, and for each number that a layer gives
 
 Step = Callable[[int, float], None]  # (iteration, loss), after each
@@ -46,6 +47,8 @@ def learn(
     roundings = {name: _rounding(simulation, name, rounded, schedule) for name in weighted}
     quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
     module = simulation.layer(unit.name)
+    if data.beyond is not None:
+        data.beyond.scale = balance(module, data, schedule.answers)
     with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
         learned = Learned(list(roundings.values()), scales, affine, rounded)
         _descend(module, unit, data, schedule, learned, pieces(layers), seed, after_step)
@@ -56,7 +59,7 @@ def learn(
 def _rounding(simulation: Simulation, name: str, rounded: bool, schedule: Schedule) -> Rounding:
     """``rounded``: from the codes on, for a weight that no unit has learned lies between them."""
     parametrization = simulation.simulated_weight(name)
-    weight = parametrization.simulated if rounded else simulation.float_weight(name)
+    weight = simulation.layer(name).weight if rounded else simulation.float_weight(name)
     return Rounding(parametrization, weight, schedule.weight_scales)
 
 
@@ -237,7 +240,9 @@ def _loss(module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, x: 
     precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(schedule, device))
     with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
         output = _answered(module, data, x)
-    loss = _distance(output, data.target[index], data)
+    loss = _distance(output, data, index)
+    if data.beyond is not None:
+        loss = loss + data.beyond.scale * data.beyond.loss(_as_floats(output), index)
     for actual, expected in zip(maps, data.maps, strict=False):
         divergence = attention_loss(actual.float(), expected[index], schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda
@@ -252,13 +257,23 @@ def _answered(module: nn.Module, data: UnitData, x: Any) -> Any:
     return module(*args, **kwargs)
 
 
-def _distance(output: Any, target: Any, data: UnitData) -> Tensor:
-    """Of a unit of several outputs the sum of theirs."""
-    if data.task is None:
-        pairs = zip(tree_leaves(output), tree_leaves(target), strict=True)
-        return sum(output_loss(o.float(), t, data.weights and data.weights(t)) for o, t in pairs)
-    answers = {name: part.float() for name, part in output.items()}
-    return data.task.loss(answers, target)
+def _distance(output: Any, data: UnitData, index: Tensor) -> Tensor:
+    """From the targets of these numbers [n]; of a unit of several outputs the sum of theirs."""
+    target, output = data.target[index], _as_floats(output)
+    if data.task is not None:
+        return data.task.loss(output, target)
+    pairs = [*zip(tree_leaves(output), tree_leaves(target), strict=True)]
+    loss = sum(output_loss(o, t, data.weights and data.weights(t)) for o, t in pairs)
+    if data.information is None:
+        return loss
+    along = zip(pairs, data.information.factors[index], strict=True)
+    return loss + sum(
+        data.information.squares(o - t, u).sum() * t.shape[1] / t.numel() for (o, t), u in along
+    )
+
+
+def _as_floats(output: Any) -> Any:
+    return tree_map(lambda x: x.float() if isinstance(x, Tensor) else x, output)
 
 
 def uses_bfloat16(schedule: Schedule, device: torch.device) -> bool:
@@ -274,28 +289,41 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
     """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input; elements
     are weighed as in its loss.
 
-    Of a whole model: its task's loss, as a share of that of zeros (the same for logits). Infinite where it
-    answers with what is no number.
+    Of a whole model, and of a block from whose answers is learned too: the task's loss, as a share of that of
+    zeros (the same for logits). Infinite where it answers with what is no number.
     """
     error, signal = 0.0, 0.0
     with torch.no_grad():
-        for quant_input, target in data.measured(CHUNK):
+        for index in data.measured(CHUNK):
             try:
-                output = _answered(module, data, quant_input)
+                errors = _errors(_answered(module, data, data.quant_input[index]), data, index)
             except NotFinite:
                 return inf
-            errors = _errors(output, target, data)
             error, signal = error + errors[0], signal + errors[1]
     return error / max(signal, 1e-30)
 
 
-def _errors(output: Any, target: Any, data: UnitData) -> tuple[float, float]:
-    """(error, what it is compared with), summed over the pictures."""
-    if data.task is None:
-        pairs = zip(tree_leaves(output), tree_leaves(target), strict=True)
-        found = [output_error(o, t, data.weights and data.weights(t)) for o, t in pairs]
-        return sum(error for error, _ in found), sum(signal for _, signal in found)
-    zeros = {name: torch.zeros_like(part) for name, part in output.items()}
-    count = len(next(iter(target.values())))
-    error, signal = (float(_distance(answer, target, data)) * count for answer in (output, zeros))
-    return error, signal
+def _errors(output: Any, data: UnitData, index: Tensor) -> tuple[float, float]:
+    """(error, what it is compared with), summed over the pictures of these numbers."""
+    if data.beyond is not None:
+        return tuple(loss * len(index) for loss in data.beyond.losses(output, index))
+    target = data.target[index]
+    if data.task is not None:
+        zeros = {name: torch.zeros_like(part) for name, part in output.items()}
+        return tuple(float(data.task.loss(answer, target)) * len(index) for answer in (output, zeros))
+    pairs = [*zip(tree_leaves(output), tree_leaves(target), strict=True)]
+    found = [output_error(o, t, data.weights and data.weights(t)) for o, t in pairs]
+    if data.information is not None:
+        factors = data.information.factors[index]
+        found += [data.information.error(o - t, t, u) for (o, t), u in zip(pairs, factors, strict=True)]
+    return sum(error for error, _ in found), sum(signal for _, signal in found)
+
+
+def balance(module: nn.Module, data: UnitData, share: float) -> float:
+    """What the loss of the answers is multiplied with, so that at the start it counts ``share`` times the
+    block's own, on the first pictures that measure."""
+    index = next(data.measured(CHUNK))
+    with torch.no_grad():
+        output = _answered(module, data, data.quant_input[index])
+        own, answers = float(_distance(output, data, index)), float(data.beyond.loss(output, index))
+    return share * own / max(answers, TINY)

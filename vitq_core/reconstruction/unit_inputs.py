@@ -24,7 +24,9 @@ from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
 from ..graph.site import Unit
 from ..tasks import Task
+from .beyond import Beyond
 from .losses import tempered
+from .sensitivity import LowRank
 from .weighting import Weigh
 
 CHUNK = 32  # pictures that run through a unit at a time where its error is measured
@@ -46,7 +48,7 @@ class UnitData:
     ``quant_input``: what it is called with in the quantized model, (args, kwargs), ``fp_input``: in the float
     one, ``target``: the float output, a tensor or a tuple of them, ``maps``: the float outputs of its
     softmaxes, tempered, where asked for; ``weights``: of a target, how much each element counts; None: all
-    the same.
+    the same; ``information``: what counts beside single elements; ``beyond``: what is behind a block.
 
     ``task``: of a whole model, whose loss counts; ``target`` then holds its answers by name.
     """
@@ -57,6 +59,8 @@ class UnitData:
     target: TreeStore
     maps: list[TreeStore]
     weights: Weigh | None = None
+    information: LowRank | None = None
+    beyond: Beyond | None = None
     task: Task | None = None
 
     @property
@@ -69,14 +73,13 @@ class UnitData:
         """How many rows may be read at a time."""
         return 1 if self.pictures.rows is None else len(self.pictures)
 
-    def measured(self, size: int) -> Iterator[tuple[Any, Any]]:
-        """(quantized input, target) of the rows that measure the error, ``size`` at a time, copied."""
-        return self.rows(size, self.trained % len(self.pictures))
+    def measured(self, size: int) -> Iterator[Tensor]:
+        """The numbers of the rows that measure the error, ``size`` at a time."""
+        return self.numbers(size, self.trained % len(self.pictures))
 
-    def rows(self, size: int, start: int = 0) -> Iterator[tuple[Any, Any]]:
-        """(quantized input, target) of the rows from ``start`` on, ``size`` at a time, copied."""
-        for index in torch.arange(start, len(self.pictures)).split(min(size, self.together)):
-            yield self.quant_input[index], self.target[index]
+    def numbers(self, size: int, start: int = 0) -> Iterator[Tensor]:
+        """Of the rows from ``start`` on, ``size`` at a time."""
+        return iter(torch.arange(start, len(self.pictures)).split(min(size, self.together)))
 
     def close(self) -> None:
         for store in (self.quant_input, self.fp_input, self.target, *self.maps):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ..common.batch import Batch
-from ..common.hooks import hooked
 from ..data.calibration_set import PictureStore
 from ..graph.site import Unit
 from ..tasks import task_of
+from .sensitivity import outputs_kept, perturbation_weights
 
 PREFIX = 8.0  # patches that a class token counts for: one row among hundreds, but the one that heads read
 QUIET = 0.1  # of the median square: a token that is next to nothing does not count without bound
@@ -38,10 +36,9 @@ def weights_of(
         prefix = getattr(model, "num_prefix_tokens", 0)
         inside = [unit.name for unit in units if any(Unit(block).holds(unit.name) for block in blocks)]
         return dict.fromkeys(inside, partial(by_token, prefix=prefix))
-    if weighting == "fisher":
-        found = fisher_weights(model, units, pictures, seed)
-        return {name: partial(_whatever_the_target, weights) for name, weights in found.items()}
-    return {}
+    averages = AVERAGES.get(weighting)
+    found = averages(model, units, pictures, seed) if averages else {}
+    return {name: partial(_whatever_the_target, weights) for name, weights in found.items()}
 
 
 def _whatever_the_target(weights: Tensor, target: Tensor) -> Tensor:
@@ -89,25 +86,12 @@ def _gradients(
     model: nn.Module, units: list[Unit], batch: Batch, generator: torch.Generator
 ) -> dict[str, list[Tensor]]:
     """Of all that each unit gives."""
-    outputs, task = {}, task_of(model)
-
-    def keep(name: str, output: Any) -> None:
-        outputs[name] = tree_leaves(output)
-        for part in outputs[name]:
-            if not part.requires_grad:
-                part.requires_grad_()
-
-    hooks = [
-        (model.get_submodule(unit.name), lambda _, __, output, name=unit.name: keep(name, output))
-        for unit in units
-    ]
-    with torch.enable_grad(), hooked(*hooks):
+    task, names = task_of(model), [unit.name for unit in units]
+    with torch.enable_grad(), outputs_kept(model, names) as outputs:
         answer = task.run(model, batch)
         likelihood = task.likelihood(answer, task.sample(answer, generator)).sum()
-        gradients = iter(
-            torch.autograd.grad(likelihood, [part for parts in outputs.values() for part in parts])
-        )
-    return {name: [next(gradients) for _ in parts] for name, parts in outputs.items()}
+        gradients = iter(torch.autograd.grad(likelihood, [part for name in names for part in outputs[name]]))
+    return {name: [next(gradients) for _ in outputs[name]] for name in names}
 
 
 def _by_picture(gradient: Tensor) -> Tensor:
@@ -118,3 +102,7 @@ def _by_channel(gradient: Tensor) -> Tensor:
     """Of [B, C, h, w] as a convolution gives them [C, 1, 1], of […, C] elsewhere [C]."""
     squares = gradient.square()
     return squares.flatten(0, -2).mean(0)
+
+
+# Weights that are means over the pictures, and the same for all of them.
+AVERAGES = {"fisher": fisher_weights, "perturbation": perturbation_weights}

@@ -92,7 +92,7 @@ def relevance(
         parts.append(_kept(found, prepared, return_tensors))
         monitor.report(watched.share(tally.pictures), f"{counted(tally.pictures, 'picture')} explained")
     targets.check_used()
-    monitor.report(1.0, "Done")
+    monitor.done("Done")
     heatmaps = None if prepared.maps is None else torch.cat([part[0] for part in parts])
     pixel_maps = _in_one([part[1] for part in parts])
     chosen = torch.cat([part[2] for part in parts]) if prepared.task.takes_targets else None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..common.batch import Batch
 from ..lrp.propagate import output_gradients
-from ..tasks import Outputs
+from ..tasks import Outputs, Task
 from .sources import SOURCES, Source
 
 
@@ -36,19 +36,19 @@ class FisherSource(Source):
         }
 
     def _likelihood(self, batch: Batch, answer: Outputs, targets: Tensor | None) -> Tensor:
-        answers = self._drawn(batch, answer) if targets is None else targets
-        return self.prepared.task.likelihood(answer, answers)
+        task = self.prepared.task
+        return task.likelihood(answer, drawn_answers(task, batch, answer) if targets is None else targets)
 
-    def _drawn(self, batch: Batch, answer: Outputs) -> Tensor:
-        """An answer for each picture, drawn from its pixels: the same one in whatever batch it comes."""
-        sample, drawn = self.prepared.task.sample, []
-        pictures = [pixels.detach().cpu() for pixels in batch.pictures]
-        if self.prepared.task.chunk == 1:
-            return sample(answer, _generator(pictures[0]))
-        for index, picture in enumerate(pictures[0]):
-            one = {name: part[index : index + 1] for name, part in answer.items()}
-            drawn.append(sample(one, _generator(picture)))
-        return torch.cat(drawn)
+
+def drawn_answers(task: Task, batch: Batch, answer: Outputs) -> Tensor:
+    """An answer for each picture, drawn from its pixels: the same one in whatever batch it comes."""
+    drawn, pictures = [], [pixels.detach().cpu() for pixels in batch.pictures]
+    if task.chunk == 1:
+        return task.sample(answer, _generator(pictures[0]))
+    for index, picture in enumerate(pictures[0]):
+        one = {name: part[index : index + 1] for name, part in answer.items()}
+        drawn.append(task.sample(one, _generator(picture)))
+    return torch.cat(drawn)
 
 
 def _generator(picture: Tensor) -> torch.Generator:

@@ -17,10 +17,12 @@ class Source(ABC):
     """Sees batch after batch of pictures. A higher score means: keep more bits here.
 
     ``title``, ``summary``: what people read, a few words each; without a title they read the name.
+    ``by_batch``: a picture's scores depend on the batch that it comes in.
     """
 
     title: str = ""
     summary: str = ""
+    by_batch: bool = False
 
     def __init__(self, prepared: PreparedModel) -> None:
         self.prepared = prepared

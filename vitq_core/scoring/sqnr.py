@@ -20,6 +20,7 @@ class SqnrSource(Source):
 
     title = "Rounding noise only"
     summary = "whether or not it changes the answer"
+    by_batch = True
 
     def scores(self, images: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         prepared, method = self.prepared, recipe("percentile", BITS, BITS)
