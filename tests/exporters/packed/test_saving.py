@@ -1,9 +1,6 @@
 """What is saved loads bit for bit, really packed; damaged, foreign and altered things are refused."""
 
-import json
-import shutil
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import vitq_core as vq
@@ -63,9 +60,14 @@ def test_round_trip_of_every_variant(variant, pictures, tmp_path, request, calib
         assert_round_trip(result, images, tmp_path / "saved")
 
 
+OPTIONS = {  # the integer softmax of FQ-ViT does not take few bits
+    "adfq": {"alpha_ratio": 0.02, "log_base": 2.0}, "crl": {"collapse": True}, "fq": {"lis": False},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(("recipe", "bits"), in_turn(vq.RECIPES, [2, 5]))
 def test_round_trip_of_every_recipe(model, images, tmp_path, calibrating, recipe: str, bits: int) -> None:
-    options = {"adfq": {"alpha_ratio": 0.02, "log_base": 2.0}, "crl": {"collapse": True}}.get(recipe, {})
+    options = OPTIONS.get(recipe, {})
     mixed = {"blocks.1.mlp.fc2": (3, 7)}
     if any(
         step.startswith("allocate") for step in vq.RECIPES[recipe].passes
@@ -78,12 +80,29 @@ def test_round_trip_of_every_recipe(model, images, tmp_path, calibrating, recipe
 
 
 def test_weights_are_really_packed(tiny, pictures, tmp_path) -> None:
-    model = tiny(embed_dim=128, num_heads=2, depth=2)
+    model = tiny(embed_dim=256, num_heads=2, depth=2)  # whose description is small beside it
     result = vq.quantize(model, pictures(model, 2), vq.recipe("minmax", 4, 4))
     vq.save_quantized(result, tmp_path)
     share = (tmp_path / "model.safetensors").stat().st_size / (4 * sum(p.numel() for p in model.parameters()))
     assert 1 / 8 < share < 1 / 6
     assert result.report.compression == pytest.approx(1 / share, rel=0.1)
+
+
+def test_a_deit_small_takes_less_than_a_seventh_of_its_float_file(tiny, pictures, tmp_path) -> None:
+    model = tiny(
+        img_size=224, patch_size=16, embed_dim=384, depth=12, num_heads=6, mlp_ratio=4, num_classes=1000
+    )
+    result = vq.quantize(model, pictures(model, 1), vq.recipe("minmax", 4, 4))
+    vq.save_quantized(result, tmp_path / "saved")
+    save_file(model.state_dict(), tmp_path / "float.safetensors")
+    small, large = (tmp_path / name for name in ("saved/model.safetensors", "float.safetensors"))
+    assert small.stat().st_size <= large.stat().st_size / 6.8
+
+
+def test_the_same_result_is_saved_as_the_same_bytes(model, images, tmp_path) -> None:
+    result = vq.quantize(model, images, "minmax")
+    files = [vq.save_quantized(result, tmp_path / str(n)) / "model.safetensors" for n in range(3)]
+    assert len({path.read_bytes() for path in files}) == 1
 
 
 def test_tensors_lie_in_memory_as_any_others_do(model, images, tmp_path) -> None:
@@ -116,95 +135,6 @@ def test_loading_leaves_the_random_state(saved) -> None:
     state = torch.get_rng_state()
     vq.load_quantized(saved)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def truncate(folder: Path) -> None:
-    data = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-
-
-def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        description = json.loads((folder / "vitq.json").read_text())
-        change(description)
-        (folder / "vitq.json").write_text(json.dumps(description))
-
-    return damage
-
-
-def tensors(change: Callable[[dict], object]) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        found = load_file(folder / "model.safetensors")
-        change(found)
-        save_file(found, folder / "model.safetensors")
-
-    return damage
-
-
-DAMAGES = {
-    "no folder": (shutil.rmtree, r"holds no quantized model: vitq\.json is missing"),
-    "no description": (lambda f: (f / "vitq.json").unlink(), r"vitq\.json is missing"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
-    "truncated weights": (truncate, "is damaged"),
-    "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "is damaged"),
-    "no json": (lambda f: (f / "vitq.json").write_text("{"), "is damaged"),
-    "no text": (lambda f: (f / "vitq.json").write_bytes(b"\xff\xfe\x00"), "is damaged"),
-    "other json": (lambda f: (f / "vitq.json").write_text("[1, 2]"), "is damaged"),
-    "empty json": (lambda f: (f / "vitq.json").write_text("{}"), "is damaged"),
-    "newer": (edit(lambda d: d.update(format=99)), "format 99 is not known"),
-    "other family": (edit(lambda d: d.update(family="resnet")), "unknown model family 'resnet'"),
-    "other class": (
-        edit(lambda d: d["config"].update({"class": "Popen"})),
-        "no VisionTransformer class 'Popen'",
-    ),
-    "other block": (edit(lambda d: d["config"]["block"].update(name="eval")), "no Module class 'eval'"),
-    "other option": (edit(lambda d: d["config"].update(shell="rm")), "is damaged"),
-    "no heads": (edit(lambda d: d["config"].update(num_heads=0)), "is damaged"),
-    "other heads": (edit(lambda d: d["config"].update(num_heads=5)), "is damaged"),
-    "other pooling": (edit(lambda d: d["config"].update(global_pool="best")), "is damaged"),
-    "negative width": (edit(lambda d: d["config"].update(embed_dim=-16)), "is damaged"),
-    "more blocks": (edit(lambda d: d["config"].update(depth=3)), "is damaged"),
-    "fewer blocks": (edit(lambda d: d["config"].update(depth=1)), "is damaged"),
-    "wider": (edit(lambda d: d["config"].update(mlp_ratio=4)), "is damaged"),
-    "recipe": (edit(lambda d: d["recipe"].update(weight_bits=40)), "is damaged"),
-    "recipe's quantizer": (
-        edit(lambda d: d["recipe"]["rules"]["*"].update(quantizer="unifrom")),
-        "unknown quantizer 'unifrom'",
-    ),
-    "bits of the recipe": (
-        edit(lambda d: d["quantizers"]["head:weight"].update(bits=3)),
-        "the recipe gives head:weight 4 bits, its quantizer says 3",
-    ),
-    "bits of the report": (
-        edit(lambda d: d["report"]["sites"][0].update(bits=3)),
-        "the recipe gives .* bits, the report says 3",
-    ),
-    "labels": (
-        edit(lambda d: d.update(source={"labels": ["a"], "preprocessing": {"size": [16, 16]}})),
-        "5 classes but 1 labels",
-    ),
-    "no report": (edit(lambda d: d.pop("report")), "is damaged"),
-    "no norm": (tensors(lambda t: t.pop("blocks.0.norm1.weight")), "blocks.0.norm1.weight is missing"),
-    "no scale": (tensors(lambda t: t.pop("head:input.scale")), "is damaged"),
-    "no codes": (tensors(lambda t: t.pop("head:weight.codes")), "is damaged"),
-    "fewer codes": (
-        tensors(lambda t: t.update({"head:weight.codes": t["head:weight.codes"][:-4].clone()})),
-        "bytes",
-    ),
-    "norm's shape": (tensors(lambda t: t.update({"norm.bias": torch.zeros(3)})), "norm.bias has shape"),
-    "a new bias": (tensors(lambda t: t.update({"head.scale": torch.zeros(3)})), "is damaged"),
-    "foreign": (tensors(lambda t: t.update({"forward": torch.zeros(3)})), "is damaged"),
-    "foreign module": (tensors(lambda t: t.update({"os.path": torch.zeros(3)})), "is damaged"),
-}
-
-
-@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.values(), ids=DAMAGES)
-def test_damage_is_a_sentence(saved, damage, sentence: str) -> None:
-    vq.load_quantized(saved)
-    damage(saved)
-    with pytest.raises(vq.VitqError, match=sentence) as error:
-        vq.load_quantized(saved)
-    assert str(saved) in str(error.value) or "format" in sentence or "class" in sentence
 
 
 def tanh(model: nn.Module) -> None:
@@ -309,36 +239,6 @@ def test_a_head_of_several_layers_is_quantized_and_saved(tiny, pictures, tmp_pat
     loaded = assert_round_trip(result, images, tmp_path)
     assert loaded.model.num_classes == 3
     assert vq.relevance(model, images).heatmaps.isfinite().all()
-
-
-def test_a_part_of_a_head_that_no_file_may_name(tiny, pictures, tmp_path) -> None:
-    model = tiny()
-    model.head = nn.Sequential(nn.Dropout(), nn.Linear(16, 3))
-    vq.save_quantized(vq.quantize(model, pictures(model), "minmax"), tmp_path)
-    edit(lambda d: d["config"]["heads"]["head"]["parts"]["0"].update(name="Popen"))(tmp_path)
-    with pytest.raises(vq.VitqError, match=r"no head has a part 'Popen'; known: .*Linear"):
-        vq.load_quantized(tmp_path)
-
-
-def test_a_file_of_the_first_format_is_read(saved) -> None:
-    """It kept bits in three places, and the options that a recipe takes."""
-    now = vq.load_quantized(saved)
-
-    def as_it_was(description: dict) -> None:
-        description["format"] = 1
-        description["recipe"]["applies"] = ["log_base"]
-        for site in now.model.vitq.sites():
-            description["quantizers"][str(site)]["bits"] = now.model.vitq.quantizer(site).bits
-        for row, site in zip(description["report"]["sites"], now.report.sites, strict=True):
-            row["bits"] = site.bits
-
-    edit(as_it_was)(saved)
-    before = vq.load_quantized(saved)
-    assert before.report == now.report and before.recipe == now.recipe and before.bits == now.bits
-    written = json.loads((saved / "vitq.json").read_text())
-    assert "bits" in written["quantizers"]["head:weight"]
-    again = vq.save_quantized(before, saved)
-    assert "bits" not in json.loads((again / "vitq.json").read_text())["quantizers"]["head:weight"]
 
 
 def code_of(folder: Path) -> str:
