@@ -86,12 +86,15 @@ def quantize(
                 step.check(run)
         _check_layers(recipe, prepared.layers)
         run.follow(plan)
+        digest = pictures.digest()
     simulation = run.simulation
     simulation.module.eval().vitq = simulation  # the quantizers too are made in training mode
     seconds = time.perf_counter() - started
-    report = build_report(simulation, module, seconds, pictures.count, source, run.reconstruction, run.stages)
+    report = build_report(
+        simulation, module, seconds, pictures.count, source, run.reconstruction, run.stages, digest, seed
+    )
     if not run.reconstruction.cancelled:
-        monitor.report(1.0, "Quantized")
+        monitor.done("Quantized")
     return QuantizeResult(simulation.module, layer_bits(simulation), report, run.recipe, source)
 
 

@@ -40,6 +40,12 @@ def test_nothing_is_said_after_the_stop() -> None:
     assert heard == []
 
 
+def test_who_cancels_when_all_is_done_is_too_late() -> None:
+    heard: list[tuple[float, str]] = []
+    Monitor(lambda *said: heard.append(said), lambda: True).part(0.0, 0.5).done("there")
+    assert heard == [(0.5, "there")]
+
+
 class Flag:
     is_set = True  # no method
 

@@ -29,6 +29,8 @@ def test_a_shape_is_read_off_what_it_built() -> None:
     assert [read.window, read.global_blocks, read.mean] == [5, (0, 2), (1.0, 2.0, 3.0)]
     with pytest.raises(TypeError):
         SamShape.from_dict({"size": 3})
+    with pytest.raises(ValueError, match="std must be three positive numbers"):
+        SamShape.from_dict({**read.as_dict(), "std": [1.0, 0.0, 1.0]}).build()
 
 
 @pytest.mark.parametrize(("name", "shape"), [("vit_b", VIT_B), ("vit_l", VIT_L), ("vit_h", VIT_H)])

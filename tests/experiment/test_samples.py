@@ -10,7 +10,7 @@ from PIL import Image
 from ui.parts.settings import RunSettings
 from ui.parts.user_sources import choose_source
 from vitq_core.demo.training.tasks import HELD_OUT_SEED, TRAIN_SEED
-from vitq_core.experiment.folders import folder_source, upload_source
+from vitq_core.experiment.folders import folder_source, separate_source, upload_source
 from vitq_core.experiment.measure import usable
 from vitq_core.experiment.samples import Photographs, Scenes, builtin_source, package_photographs
 
@@ -65,6 +65,17 @@ def test_train_and_test_parts_are_used_as_such(tiny_model, tmp_path, picture_fol
     assert len(source.calibration(100, seed=0)) == 6
     assert len(source.held_out(100)) == 2
     assert "test part" in source.about
+
+
+def test_two_folders_are_used_whole_each_for_its_own_purpose(tiny_model, tmp_path, picture_folder):
+    names = list(tiny_model.labels[:2])
+    calibrating, judging = (picture_folder(tmp_path / part, names, each=3) for part in ("a", "b"))
+    source = separate_source(tiny_model, calibrating, judging)
+    assert len(source.calibration(99, 0)) == len(source.held_out(99)) == 6
+    assert {sample.label for sample in source.held_out(99)} == {0, 1}
+    assert "a to calibrate" in source.about and "b held out" in source.about and not source.warning
+    unknown = separate_source(tiny_model, picture_folder(tmp_path / "zoo", ["zebra", "yak"], each=2), judging)
+    assert "unlabelled" in unknown.warning and unknown.key != source.key
 
 
 def test_unknown_classes_count_as_unlabelled_with_a_warning(tiny_model, tmp_path, picture_folder):

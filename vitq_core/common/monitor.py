@@ -35,7 +35,13 @@ class Monitor:
         if self._progress is not None:
             self._progress(self._start + (self._end - self._start) * min(fraction, 1.0), message)
 
+    def done(self, message: str) -> None:
+        """Tell that all of it is there: who cancels now is too late, and what was worked out is kept."""
+        if self._progress is not None:
+            self._progress(self._end, message)
+
     def check(self) -> None:
+        """Raises Cancelled if the caller wants to stop."""
         asked = getattr(self._cancel, "is_set", self._cancel)
         if asked is not None and asked():
             raise Cancelled("cancelled; the model that was given is unchanged")

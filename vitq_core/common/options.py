@@ -3,13 +3,14 @@ what nobody owns, and forms are built from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from .checks import check_number, is_number
+from .checks import check_choice, check_number, is_number
 
 Check = Callable[[str, Any], Any]
+MOST = 2**63 - 1
 Choices = Mapping[str, Any]
 Kind = Literal["choice", "switch", "whole", "number"]
 
@@ -43,6 +44,18 @@ class Option:
         if isinstance(self.default, bool):
             return "switch"
         return "whole" if self.whole else "number"
+
+    def in_words(self, value: Any) -> str:
+        """For a title: what is said where it is set to ``value``."""
+        if self.kind == "switch":
+            return self.short if value else f"without {self.short}"
+        read_as = {stands_for: words for words, stands_for in (self.choices or {}).items()}
+        return f"{self.short or self.name} {read_as.get(value, plainly(value))}"
+
+
+def plainly(value: Any) -> str:
+    """Numbers as short as they can be, everything else as it is."""
+    return f"{value:g}" if is_number(value) else str(value)
 
 
 def option(
@@ -116,3 +129,30 @@ def switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r:.80}")
     return value
+
+
+def whole(least: int, most: int = MOST) -> Check:
+    """A whole number with least ≤ value ≤ most."""
+    limits = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"{name} must be a whole number {limits}, got {value!r:.80}")
+        return value
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """None, or what ``check`` lets pass."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def one_of(choices: Sequence[str]) -> Check:
+    """One of these names."""
+
+    def check(name: str, value: Any) -> str:
+        check_choice(name, value, tuple(choices))
+        return value
+
+    return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Generic, TypeVar
 
 from .checks import check_name, is_name
@@ -11,10 +12,14 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A read-only mapping filled by ``@registry.register(name)`` where each entry is defined."""
+    """A read-only mapping filled by ``@registry.register(name)`` where each entry is defined.
 
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
+    ``filled_by``: a package above the registry's own in which entries are defined; it is imported where one
+    of them is asked for.
+    """
+
+    def __init__(self, noun: str, filled_by: str | None = None) -> None:
+        self.noun, self._filled_by = noun, filled_by
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -27,6 +32,8 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
+        if self._filled_by is not None:
+            import_module(self._filled_by)
         return self._entries[check_name(self.noun, name, sorted(self._entries))]
 
     # Mapping.__contains__ and .get expect KeyError from __getitem__; ours speaks ValueError.

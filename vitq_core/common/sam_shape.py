@@ -47,7 +47,9 @@ class SamShape:
     std: tuple[float, ...] = STD
 
     def build(self) -> Sam:
-        """An untrained one, in eval mode."""
+        """An untrained one, in eval mode. Raises ValueError for a std by which no pixel can be divided."""
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std must be three positive numbers, got {self.std!r:.80}")
         grid = self.img_size // self.patch_size
         encoder = ImageEncoderViT(
             img_size=self.img_size,

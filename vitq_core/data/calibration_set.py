@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..common.batch import Batch
+from ..common.digests import digest_of_pictures
 from .batches import Collate, iterated
 from .store import Scratch, TreeStore
 
@@ -94,10 +95,17 @@ class CalibrationPictures:
         """The first ``most`` pictures, to be read by index."""
         return PictureStore(self, min(self.count, most), scratch)
 
+    def digest(self) -> str:
+        """SHA-256 of all of them as the model is given them, in their order; however they were batched."""
+        return digest_of_pictures(chunk.to("cpu") for chunk in self._held())
+
     def __iter__(self) -> Iterator[Batch]:
-        chunks = self._whole.split(self.chunk) if self._store is None else self._stored()
-        for chunk in chunks:
+        for chunk in self._held():
             yield chunk.to(self._device)
+
+    def _held(self) -> Iterator[Batch]:
+        """Where they lie."""
+        return self._whole.split(self.chunk) if self._store is None else self._stored()
 
     def _stored(self) -> Iterator[Batch]:
         return (Batch(args, kwargs) for args, kwargs in self._store)

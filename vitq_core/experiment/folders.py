@@ -2,6 +2,7 @@
 
 import random
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..pictures import PictureFolder, open_picture
 from ..pictures.archive import Archive, Folder, Heard, open_storage
 from ..pictures.hub_pictures import fetch_pictures, names_dataset
 from ..pictures.labels import UnknownClasses
-from ..pictures.layout import Parts
+from ..pictures.layout import Parts, find_pictures
 from ..pictures.splits import pair_among
 from .measure import Cancel, Progress
 from .samples import Sample, Source
@@ -90,6 +91,24 @@ def folder_source(
     about = f"{storage.name}: half of its pictures to calibrate, the other half held out."
     warning = " ".join(each for each in (listed.warning, unread) if each)
     return _halves(key, " ".join([about, *listed.notes]), samples, warning)
+
+
+def check_pictures(path: str | Path) -> None:
+    """Raises ValueError for a folder or zip that cannot be read or holds no pictures, by names alone."""
+    with suppress(Parts):  # which of them is for what is asked later
+        find_pictures(open_storage(Path(path)))
+
+
+def separate_source(model: Any, calibrating: str | Path, judging: str | Path) -> Source:
+    """All pictures of one folder or zip to calibrate, all of another held out."""
+    storages = [open_storage(Path(path)) for path in (calibrating, judging)]
+    to_calibrate, to_hold_out = (_labelled(model, storage, None) for storage in storages)
+    about = f"{storages[0].name} to calibrate, {storages[1].name} held out."
+    notes = dict.fromkeys([*to_calibrate.notes, *to_hold_out.notes])
+    key = ("separate", *(each for path in (calibrating, judging) for each in (str(path), changed(str(path)))))
+    warning = to_calibrate.warning or to_hold_out.warning
+    samples = tuple(to_calibrate.samples), tuple(to_hold_out.samples)
+    return Pools(key, " ".join([about, *notes]), *samples, warning)
 
 
 def _looking(progress: Progress | None, cancel: Cancel | None) -> Heard:

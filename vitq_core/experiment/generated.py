@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import floor
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -76,8 +75,7 @@ def calibration_of(
 def as_picture(image: Tensor, preprocessing: Preprocessing) -> Image.Image:
     """The picture of which `preprocessing` makes `image` [3, H, W] again, to half a grey level: where that
     crops, its edges are drawn out."""
-    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (preprocessing.mean, preprocessing.std))
-    pixels = (image * std + mean).clamp(0, 1)
+    pixels = preprocessing.seen(image)
     above, below = _margins(image.shape[1], preprocessing.crop_pct)
     left, right = _margins(image.shape[2], preprocessing.crop_pct)
     framed = functional.pad(pixels[None], (left, right, above, below), mode="replicate")[0]

@@ -33,15 +33,24 @@ class Batches:
         size: int = BATCH,
         cancel: Cancel | None = None,
     ):
-        self.samples, self.preprocess, self.size = samples, preprocess, size
+        self.samples, self.preprocess, self.batch_size = samples, preprocess, size
         self._monitor = Monitor(cancel=cancel)
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.size)
+        return -(-self.count // self.batch_size)
+
+    @property
+    def count(self) -> int:
+        """Pictures."""
+        return len(self.samples)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.samples), self.size):
-            part = self.samples[start : start + self.size]
+        return self.part(0, self.count)
+
+    def part(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of some of the pictures alone."""
+        for first in range(start, stop, self.batch_size):
+            part = self.samples[first : min(first + self.batch_size, stop)]
             labels = [UNKNOWN if sample.label is None else sample.label for sample in part]
             yield torch.stack([self._tensor(sample) for sample in part]), torch.tensor(labels)
 

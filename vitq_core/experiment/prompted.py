@@ -5,12 +5,13 @@ for the objects of other pictures.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from ..common.monitor import Monitor
 from ..models import Model
 from ..pipeline import quantize
 from ..prompting import (
@@ -54,14 +55,26 @@ def quantize_on_scenes(
     cancel: Cancel | None = None,
 ) -> QuantizeResult:
     """Calibrated on `count` scenes that no bundled model was trained on. Raises Cancelled."""
+    return quantize(model, calibrating_questions(model, count, seed), recipe, progress, cancel, seed)
+
+
+def calibrating_questions(model: Model, count: int, seed: int = 0) -> list[list[dict]]:
+    """Clicks and boxes on drawn scenes as `model` takes them, one a batch."""
     side = model.module.image_encoder.img_size
-    scenes = drawn_scenes(count, side, CALIBRATION_SEEDS + seed)
-    return quantize(model, [*calibration_batches(side, scenes)], recipe, progress, cancel, seed)
+    return [*calibration_batches(side, drawn_scenes(count, side, CALIBRATION_SEEDS + seed))]
 
 
 def judging_scenes(count: int) -> Counted:
     """The first held-out scenes."""
     return Counted(count, lambda: drawn_scenes(count, SIDE))
+
+
+def judging_questions(model: Model, count: int, cancel: Cancel | None = None) -> Iterator[list[dict]]:
+    """Clicks and boxes on the first held-out scenes as `model` takes them, one a batch. Raises Cancelled."""
+    monitor = Monitor(cancel=cancel)
+    for batch in calibration_batches(model.module.image_encoder.img_size, judging_scenes(count)):
+        monitor.check()
+        yield batch
 
 
 def judging_photographs(path: str, count: int) -> Counted:

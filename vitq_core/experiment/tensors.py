@@ -175,7 +175,7 @@ def errors_alone(
             monitor.report(done / len(prepared.layers), f"Quantizing {name} alone")
             with _quantized_alone(prepared, name, recipe):
                 found[name] = float(task.loss(task.run(module, batch), expected)) / max(scale, 1e-30)
-    monitor.report(1.0, "Done")
+    monitor.done("Done")
     return found
 
 

@@ -48,14 +48,16 @@ def without(repo: str, filename: str) -> MissingFile:
 
 
 def _kind(error: Exception) -> type[VitqError]:
-    if isinstance(error, EntryNotFoundError) and _status(error) == 404:  # not the repository, or its revision
+    if (
+        isinstance(error, EntryNotFoundError) and status_of(error) == 404
+    ):  # not the repository, or its revision
         return MissingFile
-    return Unreachable if _is_network(error) or (_status(error) or 0) >= 500 else VitqError
+    return Unreachable if is_network(error) or (status_of(error) or 0) >= 500 else VitqError
 
 
 def _sentence(error: Exception, name: HubName, filename: str) -> str:
     """Most particular first: a gated repository is also one not found, and so on."""
-    status, repo = _status(error), name.repo
+    status, repo = status_of(error), name.repo
     if isinstance(error, GatedRepoError):
         return str(gated(repo))
     if isinstance(error, RepositoryNotFoundError):
@@ -64,7 +66,7 @@ def _sentence(error: Exception, name: HubName, filename: str) -> str:
         return f"{repo} on {THE_HUB} has no revision {name.revision}; without @revision its newest is taken"
     if status is not None and status >= 500:
         return f"{THE_HUB} could not serve {filename} of {repo} (error {status}); try again later"
-    if isinstance(error, LocalEntryNotFoundError) or _is_network(error):
+    if isinstance(error, LocalEntryNotFoundError) or is_network(error):
         return (
             f"{repo} is not downloaded yet and {THE_HUB} cannot be reached; pick a bundled model to work "
             "offline"
@@ -74,7 +76,7 @@ def _sentence(error: Exception, name: HubName, filename: str) -> str:
     return f"{filename} of {repo} could not be read from {THE_HUB}; try again ({brief(error)})"
 
 
-def _status(error: BaseException | None) -> int | None:
+def status_of(error: BaseException | None) -> int | None:
     """The HTTP status at the root of `error`, which the client wraps when it falls back to its cache."""
     while error is not None:
         if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -83,7 +85,7 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _is_network(error: Exception) -> bool:
+def is_network(error: Exception) -> bool:
     """No connection, by the names in the HTTP libraries that are used or once were."""
     if isinstance(error, HTTPError):
         return False

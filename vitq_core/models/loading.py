@@ -66,10 +66,19 @@ def load_model(
     monitor = Monitor(progress, cancel)
     device = checked_device(device)
     given = Given(architecture, labels, mean, std, size, crop_pct, interpolation)
+    monitor.check()
     model = _load(model_id, given, monitor)
     move(model.module, device)
-    monitor.report(1.0, f"Loaded {model.info.title}")
+    monitor.done(f"Loaded {model.info.title}")
     return model
+
+
+def is_here(info: ModelInfo) -> bool:
+    """Whether the model can be loaded without the network: bundled, or downloaded before."""
+    published = published_as(info.id)
+    if published is not None:
+        return published.path.is_file()
+    return info.bundled or downloaded(HubName(info.source)) is not None
 
 
 def _load(model_id: str | Path, given: Given, monitor: Monitor) -> Model:

@@ -139,12 +139,21 @@ class PictureLoader:
     def __len__(self) -> int:
         return -(-len(self.folder) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for start in range(0, len(self.folder), self.batch_size):
-            items = self._items(range(start, min(start + self.batch_size, len(self.folder))))
+    @property
+    def count(self) -> int:
+        """Pictures, readable or not."""
+        return len(self.folder)
+
+    def part(self, start: int, stop: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The batches of some of the pictures alone; no other is decoded."""
+        for first in range(start, stop, self.batch_size):
+            items = self._items(range(first, min(first + self.batch_size, stop)))
             if items:
                 images, labels = zip(*items, strict=True)
                 yield torch.stack(images), torch.tensor(labels)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return self.part(0, self.count)
 
     def _items(self, indices: range) -> list[tuple[torch.Tensor, int]]:
         items = []

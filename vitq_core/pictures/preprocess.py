@@ -45,6 +45,11 @@ class Preprocessing:
             raise ValueError(f"std must be three positive numbers, got {self.std}")
         if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
             raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct!r:.80}")
+        if max(self.size) / self.crop_pct > LARGEST:
+            raise ValueError(
+                f"crop_pct must be at least {max(self.size) / LARGEST:.3g} for this size: before the crop "
+                f"pictures have at most {LARGEST} pixels a side, got {self.crop_pct!r:.80}"
+            )
         check_name("interpolation", self.interpolation, INTERPOLATIONS)
         check_name("crop_mode", self.crop_mode, _CROP_MODES)
 
@@ -70,6 +75,11 @@ class Preprocessing:
     def __call__(self, picture: Image.Image) -> torch.Tensor:
         """A normalised float tensor [3, H, W] of a picture of any size and mode; ValueError if it is none."""
         return self._transform(_at_most(plain_picture(picture, "preprocessing"), LONGEST))
+
+    def seen(self, image: torch.Tensor) -> torch.Tensor:
+        """[3, H, W] from 0 to 1: what a picture that was prepared, `image`, looks like to the model."""
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
+        return (image * std + mean).clamp(0, 1)
 
     def describe(self) -> str:
         """One sentence for reports."""

@@ -84,7 +84,7 @@ def segment_everything(
     parts = _different(parts, [part.predicted_iou for part in parts], thresholds.overlap)
     if min_region:
         parts = _tidied(parts, opened.size, min_region, thresholds.overlap)
-    monitor.report(1.0, f"Found {len(parts)}")
+    monitor.done(f"Found {len(parts)}")
     return Everything(opened.size, tuple(parts), min_region)
 
 

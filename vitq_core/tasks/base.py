@@ -37,7 +37,8 @@ class Evaluation(Record):
     right masks. ``agreement_iou`` with the mask that the reference chose, ``changed_choices``: share of
     prompts for which another one was; None without a reference.
 
-    ``n``: pictures seen; of segmentation, prompts answered.
+    ``n``: pictures seen; of segmentation, prompts answered. ``labelled``: of a classification's pictures
+    those that ``top1`` and ``top5`` are shares of.
     """
 
     top1: float | None
@@ -54,6 +55,7 @@ class Evaluation(Record):
     iou_error: float | None = None
     agreement_iou: float | None = None
     changed_choices: float | None = None
+    labelled: int | None = None
 
 
 class Metrics(ABC):
@@ -69,6 +71,16 @@ class Metrics(ABC):
     @abstractmethod
     def merge(self, other: Metrics) -> None:
         """Add what ``other``, of the same task, has seen: the same as one that saw both streams."""
+
+    def state(self) -> dict[str, Any]:
+        """The sums, JSON-ready; :meth:`restore` takes them."""
+        return dict(vars(self))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from sums of the same task. Raises ValueError for anything else."""
+        if state.keys() != vars(self).keys():
+            raise ValueError("these are sums of another task or of another version")
+        vars(self).update(state)
 
     @abstractmethod
     def measured(self) -> Evaluation:
@@ -110,6 +122,10 @@ class Task(ABC):
     def example(self, size: tuple[int, int, int], count: int = 1) -> Batch:
         """Of random pictures, for a model of which only the ``size`` of its pictures is known."""
         return Batch((torch.randn(count, *size, generator=torch.Generator().manual_seed(0)),))
+
+    def outline(self, size: tuple[int, int, int]) -> Batch:
+        """One picture without its numbers, on the meta device, for a module that is there too."""
+        return Batch((torch.empty(1, *size, device="meta"),))
 
     def one(self, batch: Batch) -> Batch:
         """Its first picture, asked the least there is to ask: what a layer costs is counted on it."""

@@ -115,7 +115,8 @@ class ClassificationMetrics(Metrics):
     def measured(self) -> Evaluation:
         top1, top5 = (_share(hits, self.labelled) for hits in (self.first, self.in_five))
         agreement, kl = (_share(total, self.compared) for total in (self.same, self.divergence))
-        return Evaluation(top1, top5, self.n, agreement, None if kl is None else max(kl, 0.0))
+        kl = None if kl is None else max(kl, 0.0)
+        return Evaluation(top1, top5, self.n, agreement, kl, labelled=self.labelled or None)
 
 
 def _share(total: float, count: int) -> float | None:

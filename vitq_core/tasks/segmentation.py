@@ -72,6 +72,12 @@ class Segmentation(Task):
             size,
         )
 
+    def outline(self, size: tuple[int, int, int]) -> Batch:
+        """With a box, which is as many tokens as a click: by a click's label its prompt encoder chooses what
+        to compute."""
+        picture, box = torch.empty(size, device="meta"), torch.empty(1, 4, device="meta")
+        return Batch(([{PICTURE: picture, SIZE: tuple(size[1:]), BOXES: box}], True))
+
     def run(self, module: nn.Module, batch: Batch, who: str = "the model") -> Outputs:
         """All four masks as the decoder gives them, of each prompt; with gradients, which ``Sam.forward``
         does not have."""
@@ -151,7 +157,11 @@ def _answered(sam: Sam, record: Mapping[str, Any]) -> Outputs:
     embedding = sam.image_encoder(sam.preprocess(record[PICTURE])[None])
     sparse, dense = sam.prompt_encoder(points, record.get(BOXES), record.get(MASKS))
     positions = sam.prompt_encoder.get_dense_pe()
-    logits, ious = sam.mask_decoder.predict_masks(embedding, positions, sparse, dense)
+    return answer(record, *sam.mask_decoder.predict_masks(embedding, positions, sparse, dense))
+
+
+def answer(record: Mapping[str, Any], logits: Tensor, ious: Tensor) -> Outputs:
+    """What the decoder gave for the prompts of a record, by name, and which mask that chooses."""
     return {LOGITS: logits, IOUS: ious, CHOSEN: _chosen(record, ious)}
 
 

@@ -14,16 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from ...models import Model, load_model
+from ...quantized.result import QuantizeResult
 from ..folders import folder_source, upload_source
 from ..generated import Generated
 from ..measure import Cancel, Progress, part_of
-from ..prompted import compare_on, judging_photographs, judging_scenes, quantize_on_scenes
+from ..prompted import (
+    Counted,
+    Tried,
+    compare_on,
+    judging_photographs,
+    judging_scenes,
+    quantize_on_scenes,
+)
 from ..run import quantize_and_measure, refer
 from ..samples import Source, builtin_source
 from .asked import FOLDER, GENERATED, OWN, SCENES, UPLOADS, Asked
 from .record import RunRecord, record_of, record_of_answers
 from .store import RunStore
 
+MADE = 0.7  # how much of a run of Segment Anything is done when it is quantized
 SAME = 1e-9  # numbers that differ by less are the same
 
 
@@ -48,8 +57,7 @@ def source_of(asked: Asked, model: Model) -> Source:
 
 
 def _answered(asked: Asked, model: Model, progress: Progress | None, cancel: Cancel | None) -> RunRecord:
-    begin = time.perf_counter()
-    source = source_of(asked, model)
+    begin, source = time.perf_counter(), source_of(asked, model)
     reference = refer(model, source, asked.judged, part_of(progress, 0, 0.3), cancel)
     measured = quantize_and_measure(
         model, source, reference, asked.recipe, asked.calibration,
@@ -59,17 +67,35 @@ def _answered(asked: Asked, model: Model, progress: Progress | None, cancel: Can
 
 
 def _prompted(asked: Asked, model: Model, progress: Progress | None, cancel: Cancel | None) -> RunRecord:
-    begin, (place, *_) = time.perf_counter(), (*asked.places, "")
+    return prompted(asked, model, judges_of(asked), progress, cancel)[0]
+
+
+def judges_of(asked: Asked) -> Counted:
+    """What judges a Segment Anything. Raises ValueError where the pictures are not there any more."""
+    if asked.pictures == SCENES:
+        return judging_scenes(asked.judged)
+    return judging_photographs(next(iter(asked.places), ""), asked.judged)
+
+
+def prompted(
+    asked: Asked,
+    model: Model,
+    judges: Counted,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    **called: Any,
+) -> tuple[RunRecord, QuantizeResult, Tried]:
+    """Of a Segment Anything. ``called``: the record's name and settings. Raises Cancelled."""
+    begin = time.perf_counter()
     result = quantize_on_scenes(
-        model, asked.recipe, asked.calibration, asked.seed, part_of(progress, 0, 0.5), cancel
+        model, asked.recipe, asked.calibration, asked.seed, part_of(progress, 0, MADE), cancel
     )
-    scenes = asked.pictures == SCENES
-    pictures = judging_scenes(asked.judged) if scenes else judging_photographs(place, asked.judged)
-    tried = compare_on(model, result.model, pictures, part_of(progress, 0.5, 1), cancel)
-    return record_of(
-        asked, model, (asked.pictures, *asked.places), pictures.digest, result, tried.as_results(),
-        time.perf_counter() - begin,
+    tried = compare_on(model, result.model, judges, part_of(progress, MADE, 1), cancel)
+    record = record_of(
+        asked, model, (asked.pictures, *asked.places), judges.digest, result, tried.as_results(),
+        time.perf_counter() - begin, **called,
     )  # fmt: skip
+    return record, result, tried
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -14,6 +14,7 @@ SIZES = (
     "size_mb", "fp32_size_mb", "gbops", "fp32_gbops", "avg_weight_bits", "avg_act_bits", "effective_act_bits",
 )  # fmt: skip
 BITS = "bits"
+COUNTS = ("n", "labelled")
 SHARES = ("top1", "top5", "agreement")
 # Of each task the measures of quality, the first that is there: (name, what people call it).
 QUALITY = {
@@ -33,7 +34,7 @@ def measures_of(evaluation: Evaluation) -> dict[str, Any]:
     """{measure: [value, standard error or None]}, and `n`, what was counted."""
     found: dict[str, Any] = {"n": evaluation.n}
     for name, value in evaluation.items():
-        if name != "n" and value is not None:
+        if name not in COUNTS and value is not None:
             error = sqrt(value * (1 - value) / evaluation.n) if name in SHARES else None
             found[name] = [value, error]
     return found
