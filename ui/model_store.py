@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import vitq_core as vq
 from vitq_core.experiment import private_copy
@@ -41,8 +42,7 @@ class ModelStore:
         self._sources: Cache[Source] = memory.cache(KEPT_SOURCES)
         # One computation at a time: hooks sit on shared models, and two would only share the processor.
         self.turn = Turn()
-        # A finished result is packed without waiting for the turn, and never while its own model runs.
-        self.result_lock = Lock()
+        self._result_locks: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
         self._computing = 0
 
     @contextmanager
@@ -61,6 +61,10 @@ class ModelStore:
     def busy(self) -> bool:
         """Whether a computation is under way, for which another one waits."""
         return self._computing > 0
+
+    def result_lock(self, result: Any) -> Lock:
+        """A finished result is packed without waiting for the turn, and never while its own model runs."""
+        return self._result_locks.setdefault(result.model, Lock())
 
     def model(self, model_id: str) -> Any:
         load = own_models.bring_again if str(model_id).startswith(own_models.PREFIX) else vq.load_model

@@ -12,6 +12,7 @@ from vitq_core.experiment import readable
 from .activations import tab as activations_tab
 from .another.panel import AnotherModel
 from .api import add_endpoints
+from .export import tab as export_tab
 from .parts import glossary, markup
 from .parts.forms import LIGHT
 from .parts.frame import Frame
@@ -41,6 +42,7 @@ TABS = {
     "Activations": Place(activations_tab.build),
     "Relevance & bits": Place(relevance_tab.build),
     "Segment": Place(segment_tab.build, SEGMENTS),
+    "Export": Place(export_tab.build, ALL),
 }
 DAY = 24 * 60 * 60
 UNREADABLE = "The studio cannot read this request: it holds other values than its page sends."

@@ -39,6 +39,7 @@ from .parts.settings import NO_EFFORT, RunSettings, StoppedRun
 from .parts.stored_outcome import load_outcome, run_settings, stored_settings
 from .parts.visitors import EVERYBODY, Visitors, seen_by
 from .running.accelerator import CALIBRATING, LONG, QUICK, carry_out
+from .running.sources import Source
 from .running.sweeps import Sweeps
 
 
@@ -97,6 +98,7 @@ class Workbench(ModelStore):
         self.runs = RunStore()
         self.visitors, self.sweeps = Visitors(), Sweeps(self.make)
         self.kinds = {ANSWERS: Kind(self._make, _plan), ALONE: Kind(self._make_alone)}
+        self.sources: dict[type, Source] = {}  # of what can be exported, by its settings
         self._weights: Cache[str] = Cache(KEPT_TEXTS)
 
     def keep(self, record: RunRecord | None, owner: str = EVERYBODY) -> RunRecord | None:
@@ -209,7 +211,7 @@ class Workbench(ModelStore):
         outcome = self.quantize(settings)
         batch, module = outcome.model.preprocess(picture)[None], outcome.model.module
         # Nobody else's pictures may pass through the watched module.
-        with self.turn, self.result_lock, torch.inference_mode():
+        with self.turn, self.result_lock(outcome.result), torch.inference_mode():
             with watching(module) as seen:
                 full = module(batch)[0]
             quantized = outcome.result.model(batch)[0]
@@ -223,7 +225,7 @@ class Workbench(ModelStore):
         outcome = self.outcome(settings)
         if outcome is None:
             return None
-        with self.result_lock:
+        with self.result_lock(outcome.result):
             of, path = self._packed.get(settings) or (None, None)
             if of is None or of() is not outcome or not path.exists():
                 path = self.packed(outcome)
@@ -231,16 +233,24 @@ class Workbench(ModelStore):
             return path
 
     def packed(self, outcome: Packable) -> Path:
-        """A zip of the quantized model, in a folder named after what it holds."""
-        slug = outcome.settings.slug
+        """A zip of the quantized model."""
+        return self.zipped(
+            outcome.settings.slug, lambda folder: vq.save_quantized(outcome.result, folder), self._downloads
+        )
+
+    def zipped(self, name: str, write: Callable[[Path], Any], place: Path) -> Path:
+        """A zip of the folder that `write` fills, in a folder of `place` named after what it holds.
+
+        `place` keeps the newest KEPT_DOWNLOADS.
+        """
         with tempfile.TemporaryDirectory(dir=self.files.path) as made:
-            saved, archive = Path(made) / slug, Path(made) / f"{slug}.zip"
-            vq.save_quantized(outcome.result, saved)
+            saved, archive = Path(made) / name, Path(made) / f"{name}.zip"
+            write(saved)
             _zip_folder(saved, archive)
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-            folder = self._downloads / digest[:24]
+            folder = place / digest[:24]
             if not folder.exists():
-                _forget_oldest(self._downloads, KEPT_DOWNLOADS - 1)
+                _forget_oldest(place, KEPT_DOWNLOADS - 1)
                 folder.mkdir()
             return Path(shutil.move(archive, folder / archive.name))
 

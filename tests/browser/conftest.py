@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,8 +120,9 @@ def page(browser, studio: str) -> Iterator:
 
 
 @contextmanager
-def visited(browser, url: str, **settings) -> Iterator:
-    """A visitor's page. `settings`: of the browser's context, such as its size and whether it is touched."""
+def visited(browser, url: str, before: Callable = lambda page: None, **settings) -> Iterator:
+    """A visitor's page. `before(page)`: called before it is loaded. `settings`: of the browser's context,
+    such as its size and whether it is touched."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **settings})
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -129,6 +130,7 @@ def visited(browser, url: str, **settings) -> Iterator:
     page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
     own = url.partition("?")[0]
     page.on("request", lambda request: is_ours(request.url, own) or wrong.append(f"asks for {request.url}"))
+    before(page)
     page.goto(url)
     yield page
     context.close()

@@ -18,13 +18,14 @@ except ImportError:
 
 from .conftest import FEW_SECONDS, missing, open_tab, settle, visited
 
-TABS = ("Quantize", "Trade-offs", "Activations", "Relevance & bits", "Segment")
+TABS = ("Quantize", "Trade-offs", "Activations", "Relevance & bits", "Segment", "Export")
 READY = {  # what is there once a tab has been filled
     "Quantize": "#gallery img",
     "Trade-offs": "#tradeoffs-plot .js-plotly-plot",
     "Activations": "#look-ranges .js-plotly-plot",
     "Relevance & bits": "#maps .vq-full img",
     "Segment": "#segment-canvas img.vq-shown",
+    "Export": "#export-run input",
 }
 SEEDS = itertools.count(1)
 WIDE, PHONE = (1280, 800), (390, 844)
@@ -36,6 +37,7 @@ SCREENS = [  # size, theme, and whether everything that is folded away is opened
 ]
 TALLEST = {  # pixels of a tab on a phone, with the runs of the tests before
     "Quantize": 4500, "Trade-offs": 2800, "Activations": 2400, "Relevance & bits": 5600, "Segment": 4400,
+    "Export": 1400,
 }  # fmt: skip
 # On top of axe's own choice: who speaks to a computer presses what is written on a button.
 RULES = {"label-content-name-mismatch": {"enabled": True}}
@@ -200,8 +202,8 @@ def test_arrow_keys_choose_within_a_group(screens):
     method(page, "VitQ").check()
     method(page, "VitQ").focus()
     page.keyboard.press("ArrowUp")
-    expect(method(page, "Smart bit budget")).to_be_checked()
-    expect(method(page, "Smart bit budget")).to_be_focused()
+    expect(method(page, "ADFQ-ViT")).to_be_checked()
+    expect(method(page, "ADFQ-ViT")).to_be_focused()
     expect(page.locator("#status")).to_contain_text("The settings changed.")
     page.keyboard.press("ArrowDown")
     expect(method(page, "VitQ")).to_be_checked()

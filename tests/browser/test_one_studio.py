@@ -1,6 +1,8 @@
 """What all tabs share: the model and pictures above them, the result, and runs that outlive their page."""
 
+import json
 import re
+from urllib.request import urlopen
 
 try:
     from playwright.sync_api import expect
@@ -78,3 +80,39 @@ def test_what_was_quantized_layer_by_layer_is_the_result_of_all_tabs(page):
     expect(page.locator("#mixed-status .vq-done")).to_contain_text("mixed bits")
     open_tab(page, "Quantize")
     expect(page.locator("#status")).to_contain_text("mixed bits")
+
+
+def held_back(studio: str):
+    """What keeps the events of a page's loading from the server, and the list of those it holds."""
+    with urlopen(f"{studio.rstrip('/')}/config") as answer:
+        events = json.load(answer)["dependencies"]
+    loading = {event["id"] for event in events if any(name == "load" for _, name in event["targets"])}
+    held: list = []
+
+    def hold(route) -> None:
+        held.append(route) if route.request.post_data_json["fn_index"] in loading else route.continue_()
+
+    return (lambda page: page.route(re.compile("/queue/join|/run/predict"), hold)), held
+
+
+def test_the_maps_are_drawn_again_where_the_result_arrives_after_them(browser, studio):
+    hold, held = held_back(studio)
+    with visited(browser, studio, hold) as page:
+        open_tab(page, "Relevance & bits")
+        expect(page.locator("#maps img")).to_have_count(2)  # the picture, and the map of full precision
+        assert held
+        for route in held:
+            route.continue_()
+        expect(page.locator("#maps img")).to_have_count(3)
+
+
+def test_a_result_that_arrives_while_exports_are_open_is_the_one_to_export(browser, studio):
+    hold, held = held_back(studio)
+    with visited(browser, studio, hold) as page:
+        open_tab(page, "Export")
+        run = page.locator("#export-run input")
+        expect(run).not_to_have_value("demo-vit · VitQ · W4/A4")
+        assert held
+        for route in held:
+            route.continue_()
+        expect(run).to_have_value("demo-vit · VitQ · W4/A4")

@@ -320,3 +320,24 @@ def test_a_phone_is_tapped_and_needs_no_sideways_scrolling(visitor):
     picture, form = (page.locator(part).bounding_box() for part in (CANVAS, "#segment-quantize"))
     assert picture["y"] < form["y"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("screen", [{}, PHONE], ids=["wide", "phone"])
+def test_what_was_quantized_here_is_exported_and_published_with_a_licence_alone(visitor, screen):
+    pytest.importorskip("onnxruntime")
+    page = visitor(**screen)
+    quantize(page)
+    open_tab(page, "Export")
+    expect(page.locator("#export-run input")).to_have_value(re.compile("tiny-sam · Min–max · W6/A6"))
+    page.get_by_label("Fast here: ONNX", exact=True).check()
+    page.locator("#export").click()
+    certificate = page.locator("#export-certificate")
+    expect(certificate).to_contain_text("encoder.onnx")
+    expect(certificate).to_contain_text("for one picture through its encoder")
+    expect(certificate).to_contain_text("Same masks")
+    page.locator("#publish .label-wrap").click()
+    page.locator("#publish-name textarea, #publish-name input").fill("small-sam")
+    page.locator("#publish-start").click()
+    expect(page.locator("#publish-status")).to_contain_text("Licence: Choose one")
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0

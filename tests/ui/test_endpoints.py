@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import time
@@ -153,6 +154,27 @@ def test_scores_errors_answers_and_files(call):
         assert any(name.endswith("vitq.json") for name in archive.namelist())
 
 
+def test_a_file_for_other_programs_comes_with_its_certificate(call):
+    certificate, file = call("/export", **QUICK, format="packed", as_integers=False)
+    with zipfile.ZipFile(file) as archive:
+        (stored,) = [name for name in archive.namelist() if name.endswith("/certificate.json")]
+        told = json.loads(archive.read(stored))
+    speeds = certificate.pop("speed")["speeds"]
+    assert {"file": told.pop("path"), **told} == certificate
+    assert speeds[-1]["what"] == "Packed" and all(0 < speed["median"] < SOON for speed in speeds)
+    assert certificate["format"] == "packed" and certificate["n"] == 64 and certificate["max_difference"] == 0
+
+
+def test_a_program_asks_for_the_integer_form_where_a_format_refuses_the_recipe(call):
+    pytest.importorskip("onnxruntime")
+    asked = {**QUICK, "recipe": "adfq", "format": "onnx"}
+    with pytest.raises(AppError, match="its integer form"):
+        call("/export", **asked, as_integers=False)
+    certificate, file = call("/export", **asked, as_integers=True)
+    assert certificate["integer_nodes"] == certificate["promised"] > 0
+    assert file.endswith("-integer-onnx.zip")
+
+
 def test_masks_of_what_is_pointed_at_and_of_everything(call):
     told, file = call("/segment", picture=True, prompts=[{"box": [2, 2, 30, 20]}], model=TINY)
     assert told["size"] == [40, 30] and zipfile.ZipFile(file).namelist() == ["full-precision/object-1.png"]
@@ -198,6 +220,10 @@ def test_what_there_is_to_name_is_listed(call):
         ("/quantize", {"recipe": "minmax", "bits": {"head": "many"}}, "head"),
         ("/quantize", {"recipe": "minmax", "bits": {}}, "table"),
         ("/download", {"recipe": "magic"}, "magic"),
+        ("/export", {"format": "magic"}, "format: Choose one of"),
+        ("/export", {"recipe": "magic"}, "recipe: Choose one of"),
+        ("/export", {"model": "magic"}, "model: Choose one of"),
+        ("/export", {"as_integers": "yes"}, "as_integers: Send true or false"),
         ("/segment_everything", {"picture": True, "points": 1}, "points: A whole number"),
         ("/segment_everything", {"picture": True, "model": "no-model"}, "model: Choose one of"),
     ],

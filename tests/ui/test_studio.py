@@ -25,7 +25,9 @@ def test_heavy_events_wait_for_each_other(studio):
 
 def test_downloads_do_not_wait_for_runs(studio):
     clicks = [event for event in studio.fns.values() if event.concurrency_id == "download"]
-    assert len(clicks) == 7  # of a result on three pages and as a page, of masks, of numbers, of all runs
+    assert (
+        len(clicks) == 8
+    )  # of a result on three pages and as a page, of masks, of numbers, of all runs, of exports
     assert all(event.queue and event.concurrency_limit > 1 for event in clicks)
 
 

@@ -117,7 +117,7 @@ def test_a_result_is_packed_during_another_run_but_not_while_its_model_answers(b
             assert others.submit(pack, bench, settings).result(timeout=60).endswith(".zip")
         assert not bench.busy()
         bench.download(settings).unlink()
-        with bench.result_lock:
+        with bench.result_lock(outcome.result):
             packing = others.submit(pack, bench, settings)
             with pytest.raises(TimeoutError):
                 packing.result(timeout=0.2)

@@ -34,7 +34,7 @@ def histogram(values: Tensor, simulated: Tensor, levels: Tensor, role: str) -> g
     for x, name, color in ((before, "full precision", BEFORE), (after, "quantized", AFTER)):
         counts, _ = np.histogram(x.clip(edges[0], edges[-1]), edges)
         figure.add_trace(_steps(edges, counts, name, color, logarithmic))
-    shown = levels.numpy()[:: -(-len(levels) // MOST_LEVELS)]
+    shown = levels.numpy()[:: max(1, -(-len(levels) // MOST_LEVELS))]
     inside = shown[(shown >= edges[0]) & (shown <= edges[-1])]
     ticks = {"color": INK, "symbol": "line-ns-open", "size": 9}
     figure.add_trace(

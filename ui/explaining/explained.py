@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 import vitq_core as vq
+from vitq_core.experiment import overlay
 from vitq_core.experiment.measure import name_of, top
 
-from ..parts import divider, overlay
+from ..parts import divider
 from ..parts.settings import RunSettings
 
 MAPS = ("patches", "pixels")
@@ -107,9 +108,3 @@ def view(model: Any, module: Any, image: Tensor, target: int | None, labels: Seq
         answers = top(logits, labels, 1)[0], (name_of(chosen, labels), float(logits.softmax(-1)[chosen]))
     patches = None if found.heatmaps is None else found.heatmaps[0]
     return View(*answers, patches, found.pixel_maps[0])
-
-
-def as_seen(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """[3, H, W] from 0 to 1: a preprocessed picture as the model sees it, cropped and resized."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (mean, std))
-    return (image * std + mean).clamp(0, 1)

@@ -26,7 +26,7 @@ from ..parts.memory import tensors_mb
 from ..parts.outcome import Outcome
 from ..parts.settings import RunSettings, a_name
 from ..running.accelerator import carry_out
-from .explained import GONE, Explained, Question, as_seen, view
+from .explained import GONE, Explained, Question, view
 from .resumable import resumed, state_file
 from .scoring import Scoring
 
@@ -156,13 +156,14 @@ class RelevanceBench:
             image, labels = model.preprocess(picture)[None], model.labels
             full = view(model, model.module, image, question.target, labels)
             outcome = self._outcome(question.quantized) if question.quantized else None
-            with self.store.result_lock:
-                result = outcome.result if outcome else None
-                quantized = view(result, result.model, image, question.target, labels) if result else None
+            quantized = None
+            if outcome is not None:
+                result = outcome.result
+                with self.store.result_lock(result):
+                    quantized = view(result, result.model, image, question.target, labels)
             own = question.picture[0] != "file"  # one of the run's
             unlike = None if own or outcome is None else _unlike(outcome, image)
-        used = model.preprocessing
-        return Explained(as_seen(image[0], used.mean, used.std), full, quantized, unlike)
+        return Explained(model.preprocessing.seen(image[0]), full, quantized, unlike)
 
     def _outcome(self, settings: RunSettings) -> Outcome:
         outcome = self.outcome(settings)

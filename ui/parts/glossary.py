@@ -71,6 +71,12 @@ TERMS = (
         "held[ -]out(?: pictures?)?|test pictures?",
     ),
     Term(
+        "integer form",
+        "The same method with evenly spaced levels everywhere, so that other programs can compute with whole "
+        "numbers.",
+        "integer forms?",
+    ),
+    Term(
         "IoU",
         "How far two outlines overlap: what is in both, as a share of what is in either. 1 is the same.",
         "IoUs?",

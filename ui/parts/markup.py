@@ -65,7 +65,7 @@ def placeholder() -> str:
 def cards(outcome: Outcome) -> str:
     """The verdict on a run, and its numbers."""
     found = judged(outcome)
-    made = "".join(make(outcome) for make in (_size, _accuracy, _agreement, _bits, _compute, _time))
+    made = "".join(make(outcome) for make in (_size, accuracy, agreement, _bits, _compute, _time))
     return f'{banner(found.kind, found.said, found.advice)}<div class="vq-cards">{made}</div>'
 
 
@@ -93,7 +93,7 @@ def _size(outcome: Outcome) -> str:
     return card("Size", f"{report.size_mb:.1f} MB", detail, meter)
 
 
-def _accuracy(outcome: Outcome) -> str:
+def accuracy(outcome: Outcome) -> str:
     full, quantized = outcome.reference.evaluation, outcome.evaluation
     if not outcome.classifies:
         return card("Features", "no classes", "this model describes pictures and names nothing")
@@ -114,7 +114,7 @@ def change_in_words(change: float, margin: float, count: int) -> str:
     return f"{points} points {'lost' if change < 0 else 'gained'} {known}"
 
 
-def _agreement(outcome: Outcome) -> str:
+def agreement(outcome: Outcome) -> str:
     if not outcome.classifies:
         return card(
             "Likeness",
@@ -172,30 +172,6 @@ def verdict_line(kind: str, said: str, detail: str, unlike: bool | None = None) 
     care = f"<em>{escape(UNLIKE)}</em>" if unlike else ""
     words = f"<strong>{escape(said)}</strong><span>{escape(detail)}</span>{care}"
     return f'<div class="vq-verdict vq-{kind}">{words}</div>'
-
-
-def classes(model: Any) -> str:
-    """What `model` (of `load_model`) can answer, by the alphabet; `FIND_CLASS` shows a part of it."""
-    if model.info.task == "features":
-        return note("This model describes pictures and names nothing, so it has no classes.")
-    if not model.labels:
-        count = counted(model.classes, "class", "classes") if model.classes else "classes"
-        return note(f"This model came without names for its {count}: its answers are numbers.")
-    items = "".join(f"<li>{escape(name)}</li>" for name in sorted(model.labels, key=str.casefold))
-    count = counted(len(model.labels), "class", "classes")
-    said = f'<p class="vq-note" aria-live="polite"><span class="vq-found"></span>{count}</p>'
-    # Reached by the keyboard, so that it can be scrolled without a mouse.
-    return f'{said}<ul class="vq-classes" tabindex="0" aria-label="Classes">{items}</ul>'
-
-
-# In the browser: a word that is typed is followed at once, and nobody's server is asked.
-FIND_CLASS = """(wanted) => {
-    const sought = wanted.trim().toLowerCase();
-    const names = [...document.querySelectorAll('.vq-classes li')];
-    for (const name of names) name.hidden = !name.textContent.toLowerCase().includes(sought);
-    const found = document.querySelector('.vq-found');
-    if (found) found.textContent = sought ? `${names.filter((name) => !name.hidden).length} of ` : '';
-}"""
 
 
 def bars(heading: str, best: Sequence[tuple[str, float]], kind: str, truth: str | None = None) -> str:

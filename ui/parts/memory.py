@@ -1,14 +1,13 @@
 """One limit for what the whole process takes, and memory that nobody uses given back after a run."""
 
-import ctypes
-import gc
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
+
+from vitq_core.experiment import give_back, libc, resident_bytes, trim
 
 from .cache import Cache
 
@@ -99,41 +98,17 @@ def _totals() -> list[float]:
 
 
 def resident_mb() -> float | None:
-    """What the process takes now; None where the system has no /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / MB
+    """What the process takes now; None where the system does not say."""
+    taken = resident_bytes()
+    return None if taken is None else taken / MB
 
 
 def tensors_mb(*tensors: Tensor) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MB
 
 
-def give_back() -> None:
-    """Frees reference cycles, then free pages."""
-    gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """Free pages back to the system. glibc alone keeps some, and can be asked for them."""
-    malloc_trim = getattr(_libc(), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)
-
-
 def bound_arenas() -> None:
     """Before threads start: few arenas, so that what one thread frees another can use."""
-    mallopt = getattr(_libc(), "mallopt", None)
+    mallopt = getattr(libc(), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, ARENAS)
-
-
-@cache
-def _libc() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL("libc.so.6")
-    except OSError:
-        return None

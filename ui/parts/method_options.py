@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import vitq_core as vq
-from vitq_core.experiment import Option, is_name, is_number, known_options
+from vitq_core.experiment import Option, is_name, is_number, known_options, plainly
 
 from .checks import number_in, one_of
 
@@ -17,7 +17,7 @@ AUTOMATIC = "automatic"
 
 def methods(task: str = "") -> dict[str, vq.Recipe]:
     """{name: recipe} of those for every task, and of those made for this one."""
-    return {name: recipe for name, recipe in vq.RECIPES.items() if recipe.made_for in ("", task)}
+    return {name: recipe for name, recipe in vq.RECIPES.items() if recipe.suits(task)}
 
 
 def shown_options() -> dict[str, Option]:
@@ -111,7 +111,5 @@ def in_words(name: str, value: Any) -> tuple[str, str]:
     """An option that was set as (words of a title, part of a file's name)."""
     option, part = known_options()[name], name.replace("_", "")
     if option.kind == "switch":
-        return (option.short, part) if value else (f"without {option.short}", f"no{part}")
-    plain = f"{value:g}" if is_number(value) else str(value)
-    read_as = {stands_for: words for words, stands_for in (option.choices or {}).items()}
-    return f"{option.short} {read_as.get(value, plain)}", f"{part}{plain}"
+        return option.in_words(value), part if value else f"no{part}"
+    return option.in_words(value), f"{part}{plainly(value)}"

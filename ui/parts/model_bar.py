@@ -42,13 +42,15 @@ BOXES = ("folder", "uploads")
 
 class ModelBar:
     """`fields` by the names of `settings.FIELDS`; `tab`: the name of the open tab; `last`: the model that was
-    chosen last of those that most tabs are about; `shown`: the settings of the result that tabs are views of.
+    chosen last of those that most tabs are about; `shown`: the settings of the result that tabs are views of,
+    `shown_masks`: of the quantized Segment Anything that answers.
     """
 
     def __init__(self, first_tab: str = "") -> None:
         self.fields: Fields = {}
         models = choices(ALL)
         self.tab, self.last, self.shown = gr.State(first_tab), gr.State(models[0][1]), gr.State(None)
+        self.shown_masks = gr.State(None)
         self.opens = gr.Textbox(label="Tab to open", visible=False)
         with gr.Row(elem_classes="vq-bar", elem_id="model-bar"):
             with gr.Column(scale=4, min_width=280):

@@ -35,7 +35,8 @@ FIELDS = ("model", "recipe", "weight_bits", "act_bits", *RUN_FIELDS)
 class RunSettings:
     """Everything that decides a result; equal settings share one cached result.
 
-    `effort`, `iterations`: of the reconstruction, None: the effort's own.
+    `effort`, `iterations`: of the reconstruction, None: the effort's own. `integer`: by the nearest recipe
+    whose every value other programs can compute with integers.
     """
 
     model: str
@@ -52,6 +53,7 @@ class RunSettings:
     table: tuple[tuple[str, int | None, int], ...] = ()  # (layer, weight bits, activation bits), or uniform
     effort: str = NO_EFFORT
     iterations: int | None = None
+    integer: bool = False
 
     @property
     def bits(self) -> str:
@@ -73,7 +75,8 @@ class RunSettings:
     @property
     def _unusual(self) -> list[tuple[str, str]]:
         """What tells this run from the usual one, as (words of the title, part of a file's name)."""
-        found = [method_options.in_words(name, value) for name, value in self.options]
+        found = [("integer form", "integer")] if self.integer else []
+        found += [method_options.in_words(name, value) for name, value in self.options]
         if self.iterations is not None:
             found.append((counted(self.iterations, "iteration"), f"iter{self.iterations}"))
         if self.calibration != CALIBRATION:
@@ -106,7 +109,8 @@ class RunSettings:
         options = {**dict(self.options), "effort": self.effort}
         if self.iterations is not None:
             options["iterations"] = self.iterations
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
+        recipe = vq.recipe(self.recipe, self.weight_bits, self.act_bits, bits, **options)
+        return vq.integer_form(recipe) if self.integer else recipe
 
     def asked(self) -> Asked:
         """What decides a run's numbers, as the engine keeps it."""

@@ -15,6 +15,7 @@ from ..explaining.explained import Question
 from ..learning.live import Live
 from ..learning.view import ModulesView, build_modules, show_modules
 from ..parts import divider, markup, plots, tables
+from ..parts.class_list import class_list, classes
 from ..parts.outcome import Neighbours, Outcome, Pair
 from ..parts.raw_inputs import raw_image
 from ..parts.thumbnails import SHOWN_SIDE, thumbnails
@@ -46,8 +47,7 @@ class Results:
     bars: gr.HTML
     divider: gr.ImageSlider
     looked: gr.State  # the Question that the picture on the page asks, None before there is one
-    class_search: gr.Textbox
-    classes: gr.HTML
+    answers: gr.HTML
     legend: gr.HTML
     plot: gr.Plot
     facts: gr.HTML
@@ -71,13 +71,14 @@ def build_results() -> Results:
         with gr.Row(elem_classes="vq-compare"):
             gallery_note, gallery, photographs = _gallery()
             picture, verdict, bars, looks, looked = _detail()
-        class_search, classes = _classes()
+        with gr.Accordion("Everything this model can answer", open=False, elem_id="classes"):
+            answers = class_list()
         modules = build_modules()
         with gr.Accordion("Layer by layer", open=False, elem_id="layers"):
             legend, plot, facts, sites = _layers()
     return Results(
         live, modules, status, placeholder, panel, cards, warning, gallery_note, gallery, photographs,
-        picture, verdict, bars, looks, looked, class_search, classes, legend, plot, facts, sites, download,
+        picture, verdict, bars, looks, looked, answers, legend, plot, facts, sites, download,
         report,
     )  # fmt: skip
 
@@ -119,14 +120,6 @@ def _detail() -> tuple[gr.Image, gr.HTML, gr.HTML, gr.ImageSlider, gr.State]:
     return picture, verdict, bars, looks, gr.State(None)
 
 
-def _classes() -> tuple[gr.Textbox, gr.HTML]:
-    with gr.Accordion("Everything this model can answer", open=False, elem_id="classes"):
-        search = gr.Textbox(
-            "", label="Find a class", placeholder="part of a name", max_lines=1, elem_id="class-search"
-        )
-        return search, gr.HTML()
-
-
 def _layers() -> tuple[gr.HTML, gr.Plot, gr.HTML, gr.Dataframe]:
     gr.HTML(markup.note(PLOT_NOTE))
     legend = gr.HTML(elem_id="legend")
@@ -149,8 +142,7 @@ def show_outcome(results: Results, outcome: Outcome) -> Mapping[Component, Any]:
         results.warning: care(outcome.warning),
         results.gallery_note: markup.gallery_note(outcome),
         results.gallery: gr.update(value=thumbnails(outcome), selected_index=None),
-        results.class_search: gr.update(value="", visible=bool(outcome.model.labels)),
-        results.classes: markup.classes(outcome.model),
+        results.answers: classes(outcome.model),
         results.legend: markup.legend(plots.role_colors(report.sites)),
         results.plot: plots.sqnr_figure(report.sites),
         results.facts: markup.facts(outcome),

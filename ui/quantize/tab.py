@@ -39,6 +39,8 @@ LOOKING = {
     "concurrency_id": "looking", "concurrency_limit": 1, "show_progress": "hidden",
     "api_visibility": "private",
 }  # fmt: skip
+# Through the queue: else Gradio tells no listener that there is another result.
+OPENING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 log = logging.getLogger(__name__)
 NOT_OPENED = "This address cannot be opened."
 GONE = "This result is no longer in memory; press Quantize to compute it again."
@@ -55,7 +57,7 @@ def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page:
             results = build_results()
     page = Page(bench, form, results, frame.bar.shown)
     page.connect()
-    opened = frame.arrived.then(page.open, None, page.loads | {page.refused}, **LIGHT)
+    opened = frame.arrived.then(page.open, None, page.loads | {page.refused}, **OPENING)
     seen = page.form.inputs | {page.shown, page.refused}
     said = opened.then(page.reflect_opening, seen, page.results.status, **LIGHT)
     page.quantizing.connect_finding(said, form.inputs, page.loads)
@@ -123,8 +125,6 @@ class Page:
         results.looked.change(
             self.look, results.looked, results.divider, trigger_mode="always_last", **LOOKING
         )
-        # not input, which a pasted word does not always raise
-        results.class_search.change(None, results.class_search, js=markup.FIND_CLASS)
         results.picture.upload(
             self.try_upload, [results.picture, self.shown], shown, show_progress="hidden", **HEAVY
         )

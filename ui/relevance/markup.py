@@ -6,9 +6,11 @@ from html import escape
 from math import isfinite, isnan
 
 import vitq_core as vq
+from vitq_core.experiment import overlay
 
 from ..explaining.explained import Explained, View
-from ..parts import markup, overlay, steps
+from ..parts import markup, steps
+from ..parts.data_url import as_url
 
 # Correlations of maps of patches from which a sentence says so. Single pixels of two models hardly correlate.
 ALIKE, DIFFERENT = 0.9, 0.5
@@ -55,7 +57,7 @@ def maps(explained: Explained | None, kind: str) -> str:
     """The picture, and why each model says what it says about it, side by side."""
     if explained is None:
         return steps.waiting("Click a picture or drop one, and the parts that support the answer light up.")
-    picture = _figure("Picture", "what the models see", overlay.as_url(overlay.plain(explained.picture)))
+    picture = _figure("Picture", "what the models see", as_url(overlay.plain(explained.picture)))
     full = _view("Full precision", explained.full, explained, kind, "full")
     if explained.quantized is None:
         empty = f'<div class="vq-blank">{escape(NOT_YET)}</div>'
@@ -67,7 +69,7 @@ def maps(explained: Explained | None, kind: str) -> str:
 
 def _view(heading: str, view: View, explained: Explained, kind: str, css: str) -> str:
     why = FEATURES if view.answer is None else _reason(view.answer, view.target)
-    url = overlay.as_url(overlay.overlay(explained.picture, view.map(kind), kind))
+    url = as_url(overlay.overlay(explained.picture, view.map(kind), kind))
     return _figure(heading, why, url, css)
 
 

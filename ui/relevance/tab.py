@@ -66,11 +66,10 @@ class Page:
     def connect(self, tab: gr.Tab) -> None:
         scored = self.score.connect()
         tables = self.bits.connect()
-        self.quantized = quantized = self.quantize.connect(tables)
+        self.quantized = self.quantize.connect(tables)
         self.explain.connect()
-        explained = self.explain.inputs | self.explain.asked
-        quantized.success(self.compare, explained | {self.quantize.done}, self.explain.outputs, **HEAVY)
-        given = explained | self.bits.inputs | {self.bits.table, self.opened, self.bar.tab}
+        given = self.explain.inputs | self.explain.asked | self.bits.inputs
+        given |= {self.bits.table, self.opened, self.bar.tab}
         outputs = {*self.outputs, self.opened}
         scored.success(self.follow, given | {self.score.scores}, outputs, show_progress="hidden", **HEAVY)
         model = self.score.fields["model"]
@@ -80,10 +79,11 @@ class Page:
         tab.select(self.open, given, outputs, **quiet)
 
         def changed(data: Data, request: gr.Request) -> Iterator[Updates]:
-            """Another model was chosen, maybe while another tab is open."""
+            """There is another model or result, maybe while another tab is open."""
             yield from self.open(data, request) if data[self.bar.tab] == tab.id else [gr.skip()]
 
         cleared.then(changed, given, outputs, **quiet)
+        self.bar.shown.change(changed, given, outputs, **quiet)  # made here, or arrived after the tab opened
 
     def connect_result(self, page: Takes) -> None:
         """What was quantized here is the result of all tabs, which `page` shows."""
@@ -145,13 +145,6 @@ class Page:
             return {
                 self.bits.status: markup.banner("error", "The model could not be opened.", sentence(error))
             }
-
-    def compare(self, data: Data, request: gr.Request) -> Iterator[Updates]:
-        """After a run: the picture that changed most, explained by both models."""
-        if data[self.quantize.done]:
-            yield from self.explain.fill_clicked(data, request)
-        else:
-            yield gr.skip()
 
 
 def _step(number: int) -> None:

@@ -85,8 +85,8 @@ class ServerRun(LongRun):
 
         `kept`: what the page shows. Where that is nothing, the run may have ended since the page was opened.
         """
-        sweep = self.sweeps.sweep(dict(getattr(request, "query_params", None) or {}).get("run"))
-        if self.running(request) or sweep is None or not self._can_follow(sweep, request):
+        sweep = self.addressed(request)
+        if self.running(request) or sweep is None:
             return [gr.skip()] * 3
         if sweep.state != RUNNING and kept is not None:
             return [gr.skip()] * 3
@@ -96,6 +96,11 @@ class ServerRun(LongRun):
             gr.update(interactive=False),
             gr.update(interactive=True),
         )
+
+    def addressed(self, request: gr.Request) -> Sweep | None:
+        """The run that the page's address names; None where this visitor may not follow it."""
+        sweep = self.sweeps.sweep(dict(getattr(request, "query_params", None) or {}).get("run"))
+        return sweep if sweep is not None and self._can_follow(sweep, request) else None
 
     async def go_on(
         self,

@@ -31,13 +31,13 @@ from .answers import Compared, compared
 from .judging import Judging
 from .pictures import Pictures
 from .settings import SamSettings
+from .source import JUDGING, Masks
 from .visit import Picture, Thing
 
 EMBEDDINGS = 128 * 2**20  # bytes of embeddings: 32 of a published Segment Anything
 SHOWN_SIDE = 800  # pixels of a mask on the page
 KEPT_MODELS, KEPT_LOOKS = 2, 4  # a look is an embedding of at most four megabytes
 KEPT_ANSWERS = 64  # of a few megabytes at most
-SCENES = 8  # that show what quantizing cost, right after it
 READ, MADE = 0.05, 0.8  # how much of a run is done when it is quantized, and when scenes are asked for
 GONE = "This quantized model is no longer in memory; press Quantize to make it again."
 
@@ -76,6 +76,7 @@ class SegmentBench:
         # Both models of one question after each other: two at once would only share the processor.
         self._asking = Lock()
         bench.kinds[MASKS] = Kind(self.make, _plan)
+        bench.sources[SamSettings] = Masks(self)
 
     def full(self, model_id: str) -> Answerer:
         """The full-precision model. Raises ValueError for what is none."""
@@ -112,7 +113,7 @@ class SegmentBench:
             result = replace(result, source=model)
         self.embeddings.forget(settings)
         asked = Answerer(result.model, self.embeddings, settings)
-        full, scenes = self.full(settings.model).segmenter, judging_scenes(SCENES)
+        full, scenes = self.full(settings.model).segmenter, judging_scenes(JUDGING)
         tried = compare_on(full, asked.segmenter, scenes, part_of(progress, MADE, 1), job)
         return Made(settings, model, result, asked, tried)
 

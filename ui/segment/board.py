@@ -40,9 +40,9 @@ Step = Callable[[Visit], Visit]
 class Board:
     """`visit`: what this visitor points at; `shown`: the settings of the quantized model that answers too."""
 
-    def __init__(self, bench: SegmentBench, form: Form):
-        self.bench, self.form = bench, form
-        self.visit, self.shown = gr.State(None), gr.State(None)
+    def __init__(self, bench: SegmentBench, form: Form, shown: gr.State):
+        self.bench, self.form, self.shown = bench, form, shown
+        self.visit = gr.State(None)
         with gr.Row(elem_classes="vq-compare vq-board"):
             with gr.Column(scale=5, min_width=300):
                 self.canvas = prompt_canvas("segment-canvas")

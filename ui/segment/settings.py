@@ -38,7 +38,8 @@ NO_METHOD = "This studio has no method for Segment Anything yet, so both models 
 
 @dataclass(frozen=True)
 class SamSettings:
-    """Everything that decides a quantized model. `parts`: a key of `PARTS`; `calibration`: scenes."""
+    """Everything that decides a quantized model. `parts`: a key of `PARTS`; `calibration`: scenes; `integer`:
+    by the nearest recipe whose every value other programs can compute with integers."""
 
     model: str
     recipe: str
@@ -47,6 +48,7 @@ class SamSettings:
     parts: str = "both"
     calibration: int = 8
     seed: int = 0
+    integer: bool = False
 
     @property
     def bits(self) -> str:
@@ -55,7 +57,8 @@ class SamSettings:
     @property
     def title(self) -> str:
         """Names what differs from the usual run too."""
-        unusual = [UNUSUAL[self.parts]] if self.parts in UNUSUAL else []
+        unusual = ["integer form"] if self.integer else []
+        unusual += [UNUSUAL[self.parts]] if self.parts in UNUSUAL else []
         if self.calibration != SamSettings.calibration:
             unusual.append(counted(self.calibration, "calibration scene"))
         if self.seed:
@@ -64,13 +67,14 @@ class SamSettings:
 
     @property
     def slug(self) -> str:
-        return f"{self.model}-{self.recipe}-w{self.weight_bits}a{self.act_bits}-{self.parts}".replace(
-            "/", "-"
-        )
+        form = "-integer" if self.integer else ""
+        name = f"{self.model}-{self.recipe}-w{self.weight_bits}a{self.act_bits}-{self.parts}{form}"
+        return name.replace("/", "-")
 
     def engine_recipe(self) -> Any:
         """Nothing is learned: that would take many more scenes, and minutes for every block."""
-        return vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", **PARTS[self.parts])
+        recipe = vq.recipe(self.recipe, self.weight_bits, self.act_bits, effort="none", **PARTS[self.parts])
+        return vq.integer_form(recipe) if self.integer else recipe
 
     def asked(self, judging: Judging) -> Asked:
         """What decides the numbers of a run that is judged so."""

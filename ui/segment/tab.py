@@ -39,7 +39,7 @@ def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page | None:
     if not settings.models():
         gr.HTML(markup.banner("idle", NO_MODEL), elem_id="segment-none")
         return None
-    page = Page(segmenting)
+    page = Page(segmenting, frame.bar.shown_masks)
     page.connect(tab)
     for run in (page.run, page.everything.run, page.measuring.run):
         frame.studio.unload(run.leave)
@@ -49,7 +49,8 @@ def build(bench: Workbench, tab: gr.Tab, frame: Frame) -> Page | None:
 class Page:
     """The handlers of one page definition; it keeps nothing of a visitor."""
 
-    def __init__(self, bench: SegmentBench):
+    def __init__(self, bench: SegmentBench, shown: gr.State):
+        """`shown`: the settings of the quantized model that answers."""
         self.bench = bench
         gr.HTML(steps.step(1, *POINT), elem_classes="vq-first")
         with gr.Row(elem_classes="vq-page vq-segment"):
@@ -58,7 +59,7 @@ class Page:
             with gr.Column(scale=9, min_width=320, elem_classes="vq-results"):
                 self.status = status_line(IDLE, "segment-status")
                 self.warning = gr.HTML(visible=False)
-                self.board = Board(bench, self.form)
+                self.board = Board(bench, self.form, shown)
                 with gr.Column(visible=False) as self.outcome:
                     self.tried = gr.HTML(elem_id="segment-tried")
                     self.download = model_download("segment-model-download")

@@ -34,9 +34,16 @@ MIXED = (
     "This run has bits of its own for every layer, which that form cannot show, and its result is no longer "
     "in memory: make it again, and open it then."
 )
+INTEGER = (
+    "This run is of an integer form, which that form cannot ask for, and its result is no longer in memory: "
+    "choose it on the page Export."
+)
 NOT_YOURS = "There is no such run of yours any more; examples stay as they are."
 NOTHING_CHOSEN = "Click on a row of the table first."
 IN_SWEEPS = (ANSWERS, MASKS)  # kinds of runs
+NO_FORM = (
+    "This run was made at a command line, with options that no page has; `vitq export` writes its model."
+)
 NO_MASKS = "Runs of Segment Anything are made again on its own page, Segment."
 
 
@@ -270,9 +277,11 @@ class RunsSection:
             raise ValueError(NOTHING_CHOSEN)
         if record.task not in SHOWN:
             raise ValueError(NO_MASKS)
+        if not record.settings:
+            raise ValueError(NO_FORM)
         settings = run_settings(record.settings)
-        if settings.table and self.bench.outcome(settings) is None:
-            raise ValueError(MIXED)
+        if (settings.table or settings.integer) and self.bench.outcome(settings) is None:
+            raise ValueError(MIXED if settings.table else INTEGER)
         return settings
 
     def file(self, request: gr.Request) -> str:

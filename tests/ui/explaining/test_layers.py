@@ -11,11 +11,13 @@ import vitq_core as vq
 from tests.shown import text_of
 from ui.explaining.explained import Explained, Question, View
 from ui.explaining.scoring import Scoring
-from ui.parts import bits_table, layer_maps, markup, overlay
+from ui.parts import bits_table, layer_maps, markup
+from ui.parts.data_url import as_url
 from ui.parts.jobs import Job
 from ui.parts.settings import PicturesOnly, RunSettings
 from ui.relevance import markup as relevance_html
 from ui.relevance.gallery import Gallery
+from vitq_core.experiment import overlay
 
 
 @pytest.fixture
@@ -167,7 +169,7 @@ def test_an_overlay_is_a_picture_whatever_the_scale_of_the_map(kind, scale):
     pixels = overlay.overlay(torch.rand(3, 8, 6), scale * torch.rand(4, 3), kind)
     assert pixels.shape == (overlay.SIDE, overlay.SIDE * 6 // 8, 3)
     assert 0 <= pixels.min() <= pixels.max() <= 1
-    assert overlay.as_url(pixels).startswith("data:image/jpeg;base64,")
+    assert as_url(pixels).startswith("data:image/jpeg;base64,")
 
 
 def test_the_strongest_patch_is_the_brightest():

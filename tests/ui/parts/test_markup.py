@@ -1,7 +1,6 @@
-"""What a result says, as HTML: classes, a picture unlike those of the run, numbers with their meaning."""
+"""What a result says, as HTML: a picture unlike those of the run, numbers with their meaning."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import timm
@@ -15,28 +14,6 @@ from ui.parts.settings import RunSettings
 from vitq_core.experiment.health import Health
 
 SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
-
-
-def model(labels=None, task="classification", classes=0):
-    return SimpleNamespace(labels=labels, info=SimpleNamespace(task=task), classes=classes)
-
-
-def test_all_classes_are_listed_by_the_alphabet_and_escaped():
-    shown = markup.classes(model(["zebra", "<b>ant", "Bee"]))
-    assert "3 classes" in shown and "<b>" not in shown
-    assert shown.index("&lt;b&gt;ant") < shown.index("Bee") < shown.index("zebra")
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (model(classes=7), "without names for its 7 classes"),
-        (model(), "without names for its classes"),
-        (model(task="features"), "names nothing"),
-    ],
-)
-def test_a_model_without_names_says_so(given, said):
-    assert said in markup.classes(given) and "<li>" not in markup.classes(given)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ui.parts import memory
 from ui.parts.memory import Memory
 from ui.parts.settings import RunSettings
 from ui.workbench import Workbench
+from vitq_core.common import process_memory
 
 SETTINGS = RunSettings("tiny", "minmax", calibration=2, held_out=2)
 
@@ -24,7 +25,7 @@ class Knot:
 def test_cycles_are_freed_and_the_system_gets_its_pages(monkeypatch) -> None:
     asked = []
     libc = type("Libc", (), {"malloc_trim": lambda self, pad: asked.append(pad)})()
-    monkeypatch.setattr(memory, "_libc", lambda: libc)
+    monkeypatch.setattr(process_memory, "libc", lambda: libc)
     knot = weakref.ref(Knot())
     gc.disable()
     try:
@@ -35,7 +36,8 @@ def test_cycles_are_freed_and_the_system_gets_its_pages(monkeypatch) -> None:
 
 
 def test_where_there_is_no_glibc_nothing_happens(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_libc", lambda: None)
+    for module in (process_memory, memory):
+        monkeypatch.setattr(module, "libc", lambda: None)
     memory.give_back()
     memory.bound_arenas()
 

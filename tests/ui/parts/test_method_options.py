@@ -36,6 +36,9 @@ def test_an_option_that_no_method_has_gets_no_field():
 def test_every_method_takes_what_the_form_can_say(recipe):
     said = {"alpha_ratio": "0.005", "clip_k": "1.5", "collapse": True, "log_base": "√2"}
     said |= {"first_blocks": "1", "reductions": False, "importance": "Rounding noise only"}
+    said |= {"gelu_scales": "a power of two apart", "twin": "as the published code adds", "mixed": True}
+    said |= {"gradient": "rounding noise, as published", "scales_tried": "all, as published"}
+    said |= {"ranking": "sum, as printed"}
     assert said.keys() | {"alpha"} == shown_options().keys()
     asked = from_form({**GOOD, "recipe": recipe, **said})
     assert dict(asked.options).keys() == said.keys() & vq.RECIPES[recipe].applies

@@ -10,23 +10,20 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from tests.segmenting import stand_in
+from tests.segmenting import tiny_bench
 from ui.segment.bench import SegmentBench
 from ui.segment.tab import Page
-from ui.workbench import Workbench
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SegmentBench:
-    monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
-    stand_in(monkeypatch.setattr)
-    return SegmentBench(Workbench())
+    return tiny_bench(monkeypatch, tmp_path / "home")
 
 
 @pytest.fixture
 def page(bench: SegmentBench) -> Page:
     with gr.Blocks():
-        return Page(bench)
+        return Page(bench, gr.State(None))
 
 
 @pytest.fixture
