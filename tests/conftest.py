@@ -20,6 +20,7 @@ from timm.models.vision_transformer import (
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.reconstruction import progress
 
 settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("patient")
@@ -203,7 +204,8 @@ def golden(request: pytest.FixtureRequest) -> dict[str, Tensor]:
 def golden_model(golden: dict[str, Tensor]) -> VisionTransformer:
     """The tiny model that the authors' code was given."""
     size = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
-    model = VisionTransformer(**size, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+    size |= {name[5:]: value.item() for name, value in golden.items() if name.startswith("geom.")}
+    model = VisionTransformer(**{"qkv_bias": True, **size}, norm_layer=partial(nn.LayerNorm, eps=1e-6))
     model.load_state_dict({name[2:]: value for name, value in golden.items() if name.startswith("w.")})
     return model.eval()
 
@@ -213,3 +215,9 @@ def spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh VITQ_HOME, where calibration puts what does not fit in memory."""
     monkeypatch.setenv("VITQ_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture
+def every_iteration(monkeypatch) -> None:
+    """Watchers hear of every iteration."""
+    monkeypatch.setattr(progress, "EVERY", 0.0)

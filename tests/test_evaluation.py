@@ -84,7 +84,7 @@ def test_reads_as_attributes_and_as_a_mapping() -> None:
     ]
     others = ["cosine", "token_cosine", "class_token_cosine", "min_cosine"]
     others += ["iou", "best_iou", "iou_error", "agreement_iou", "changed_choices"]
-    assert list(result)[5:] == others
+    assert list(result)[5:] == [*others, "labelled"] and result.labelled == 4
     assert [result[name] for name in others] == [None] * 9, "a classifier has no cosines and no masks"
     assert dict(result) == result.as_dict() and "top1" in result and "top2" not in result
     assert result.top5 == 1.0  # of three classes, all are among the first five

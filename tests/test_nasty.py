@@ -51,6 +51,7 @@ def test_names_where_something_is_computed(value, model, images):
 GOOD = {"a fraction": {"alpha", "clip_k", "log_base", "finish"}}  # what these values are right for
 OPTIONS = ("weight_bits", "act_bits", "bits", "alpha", "alpha_ratio", "log_base", "clip_k", "collapse")
 OPTIONS += ("first_blocks", "reductions", "importance", "iterations", "autocast", "weighting", "finish")
+OPTIONS += ("gelu_scales", "twin", "gradient", "scales_tried", "search_pictures", "ranking", "mixed")
 
 
 @pytest.mark.parametrize("kind", nasty.VALUES)

@@ -81,12 +81,6 @@ def test_every_recipe_quantizes_every_variant_and_files_hold_it(
     assert loaded.bits == result.bits and type(loaded.model) is SwinTransformer
 
 
-@pytest.mark.parametrize("recipe", vq.RECIPES)
-def test_more_bits_are_closer(model, images, calibrating, recipe: str) -> None:
-    found = [error(vq.quantize(model, images, calibrating(recipe, b, b)), model, images) for b in (3, 7)]
-    assert 0 < found[1] < found[0] / 2
-
-
 @pytest.mark.parametrize("recipe", ["repq", "crl"])
 @pytest.mark.parametrize("name", ["plain", DIFFICULT, "any size", "no qkv bias"])
 def test_rescaling_changes_no_float_answer(name: str, recipe: str) -> None:
@@ -133,13 +127,6 @@ def test_the_same_numbers_whether_fitted_layers_run_once_or_again(images, model,
         monkeypatch.setattr(Replay, "begin_round", lambda self: None)
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-
-
-def test_batches_do_not_matter(model, images, calibrating) -> None:
-    whole, parts = (
-        vq.quantize(model, given, calibrating("vitq", 4, 4)) for given in (images, images.split(5))
-    )
-    assert torch.equal(answered(whole, images), answered(parts, images))
 
 
 # -- learning -------------------------------------------------------------------------------------------
@@ -312,18 +299,6 @@ def test_averages_of_the_papers_policy_count_sizes() -> None:
     assert {4, 5} <= {bits for name in inside for bits in table[name] if bits}
     assert table["layers.1.downsample.reduction"] == (4, 4) == table["head.fc"]
     assert table["patch_embed.proj"] == (4, 8)
-
-
-def test_a_budget_is_kept(model, images) -> None:
-    scores = vq.importance(model, images, "fisher")
-    table = vq.allocate_bits(scores, model, policy="budget", images=images, avg_weight_bits=4, avg_act_bits=5)
-    cost = vq.table_cost(table, model)
-    assert cost.avg_weight_bits <= 4 and cost.avg_act_bits <= 5
-    assert len({bits for bits, _ in table.values() if bits}) > 1
-    report = vq.quantize(model, images, vq.recipe("crl", bits=table)).report
-    assert report.avg_weight_bits == pytest.approx(cost.avg_weight_bits)
-    assert report.avg_act_bits == pytest.approx(cost.avg_act_bits)
-    assert report.gbops == pytest.approx(cost.gbops)
 
 
 # -- looked at, wrapped ---------------------------------------------------------------------------------

@@ -23,11 +23,12 @@ ENGINE = (
     ("prompting",),
     ("lrp",),
     ("scoring", "evaluation", "exporters", "generation"),
-    ("allocation", "reconstruction"),
+    ("allocation", "reconstruction", "publishing"),
     ("passes",),
     ("pipeline",),
-    ("experiment",),
+    ("public", "experiment"),
     ("cli",),
+    ("__main__",),
 )
 STUDIO = (
     ("parts",),
@@ -35,8 +36,8 @@ STUDIO = (
     ("running",),
     ("model_store",),
     ("explaining",),
-    ("workbench",),
-    ("quantize", "tradeoffs", "activations", "relevance", "segment"),
+    ("workbench", "publishing"),
+    ("quantize", "tradeoffs", "activations", "relevance", "segment", "export"),
     ("another", "api", "examples", "opening", "warm_up"),
     ("studio",),
 )

@@ -1,8 +1,7 @@
 """The accuracy table: every recipe at every width, measured on held-out pictures.
 
-    python -m tests.benchmarks.accuracy --models demo-vit demo-vit-outliers
-    python -m tests.benchmarks.accuracy --models cifar10-vit --data cifar10.zip   # or a folder
-    python -m tests.benchmarks.accuracy --print                                   # the tables
+    python -m tests.benchmarks.accuracy --models demo-vit cifar10-vit --data cifar10.zip   # or a folder
+    python -m tests.benchmarks.accuracy --print                                            # the tables
 
 Calibrated alone, nothing learned.
 """
@@ -15,9 +14,13 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from scipy.stats import kendalltau
+
 import vitq_core as vq
+from vitq_core.experiment.reproduce import TABLES
 
 from .cells import Bench, Cells, fill, or_refused, parser_of, width
+from .markdown import table as markdown_table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "accuracy.json"
 WIDTHS = ((4, 4), (3, 3), (6, 6), (8, 8))
@@ -71,6 +74,33 @@ def table(model_id: str, cells: dict) -> str:
     full = next(iter(sized.values()))["fp32_size_mb"]
     shown = " | ".join("" if size is None else f"{size:.2f}" for size in sizes)
     return "\n".join([*lines, f"| size, MB (float {full:.1f}) | {shown} |"])
+
+
+def orders(results: dict) -> str:
+    """The methods of LRP-QViT's Table 1 by their accuracy, on each model and in the paper on DeiT-S.
+
+    τ is Kendall's: 1 where all pairs stand as in the paper, −1 where none does.
+    """
+    rows = []
+    for bits in (4, 6):
+        published = {row.recipe: row.published["DeiT-S"] for row in TABLES["1"].rows if row.bits == bits}
+        rows.append([f"DeiT-S, published, W{bits}/A{bits}", _chain(published), ""])
+        for model_id, cells in sorted(results.items()):
+            found = {name: top1 for name in published if (top1 := mean_top1(cells, name, bits)) is not None}
+            if len(found) > 2:
+                tau = kendalltau([published[name] for name in found], list(found.values())).statistic
+                rows.append([f"{model_id}, W{bits}/A{bits}", _chain(found), f"{tau:+.2f}"])
+    return markdown_table(["model", "from worst to best", "τ"], rows)
+
+
+def _chain(accuracies: dict[str, float]) -> str:
+    return " < ".join(f"`{name}`" for name in sorted(accuracies, key=accuracies.get))
+
+
+def mean_top1(cells: dict, recipe: str, bits: int) -> float | None:
+    """None for what was not measured; a refusal counts as chance: the paper's own number where it fails."""
+    found = [cell for key, cell in cells.items() if key.startswith(f"{recipe} W{bits}/A{bits} ")]
+    return statistics.mean(cell.get("top1", 0.0) for cell in found) if found else None
 
 
 def describe(cells: list[dict]) -> str:

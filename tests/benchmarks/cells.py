@@ -33,7 +33,8 @@ class Bench:
     def __init__(self, model_id: str, arguments: argparse.Namespace) -> None:
         self.model, self.count = vq.load_model(model_id), arguments.calibration
         self.source = source_of(self.model, arguments.data)
-        held_out = arguments.limit or (ALL if arguments.data else SCENES)
+        drawn = tuple(self.model.labels or ()) == LABELS
+        held_out = arguments.limit or (SCENES if drawn else ALL)
         self.reference = refer(self.model, self.source, held_out)
 
     def images(self, seed: int, count: int | None = None) -> Tensor:
@@ -83,12 +84,12 @@ def samples_of(folder: PictureFolder) -> list[Sample]:
 
 
 def source_of(model: vq.Model, data: str | None) -> Source | TrainAndTest:
-    """The scenes of a model that was trained on them, or ``data``."""
-    if data is not None:
-        return TrainAndTest(model, data)
-    if tuple(model.labels or ()) != LABELS:
+    """The scenes of a model that was trained on them, for others ``data``."""
+    if tuple(model.labels or ()) == LABELS:
+        return builtin_source(model)
+    if data is None:
         raise SystemExit(f"{model.info.id} was trained on photographs: give them as --data")
-    return builtin_source(model)
+    return TrainAndTest(model, data)
 
 
 def stacked(model: vq.Model, samples: Sequence[Sample]) -> Tensor:

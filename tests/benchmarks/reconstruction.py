@@ -120,6 +120,14 @@ ABLATION = {
         "vitq",
         rules(post_softmax=Use("log_sqrt2"), post_gelu=Use("shift_log2")),
     ),
+    "one-by-one": Row(
+        "with log scales and bases searched one after the other",
+        "vitq",
+        rules(
+            post_softmax=Use("log_sqrt2", {"base": "fitted", "range": "least_error"}),
+            post_gelu=Use("shift_log2", {"base": "fitted", "range": "least_error"}),
+        ),
+    ),
     "uniform-gelu": Row("with a uniform quantizer after GELU", "vitq", rules(post_gelu=Use("uniform"))),
     "percentiles": Row(
         "with percentile ranges for weights, not those of least error",
@@ -181,7 +189,7 @@ def learned_as(effort: Change, *names: str) -> dict[str, Row]:
 CALIBRATING = learned_as(
     CALIBRATED,
     *("all", "no-centring", "no-rotation", "equal-bits", "relevance-bits"),
-    *("fixed-base", "uniform-gelu", "uniform-softmax", "percentiles"),
+    *("fixed-base", "one-by-one", "uniform-gelu", "uniform-softmax", "percentiles"),
     *("no-compensation", "no-comparison", "residual-rotation", "one-scale", "one-scale-rotated"),
     *("smoothing", "kept-outliers", "scaled-averages", "no-rescaling", "crl"),
 )

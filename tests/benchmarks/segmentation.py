@@ -68,6 +68,9 @@ ABLATION = {
         evenly(rules(post_softmax=vq.Use("adaptive_granularity"))),
     ),
     "no-compensation": Row("no compensation", "vitq", evenly(without("compensate"))),
+    "uncompensated": Row(
+        "VitQ with its budget, no compensation", "vitq", both(without("compensate"), CALIBRATED)
+    ),
     "no-rotation": Row("no rotated heads", "vitq", evenly(without("rotate_heads"))),
     "no-rescaling": Row("no rescaled norms", "vitq", evenly(without("reparameterize_judged"))),
     "learned": Row("VitQ, learned: blocks and whole decoder layers", "vitq", QUICK),

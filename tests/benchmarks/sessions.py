@@ -48,7 +48,6 @@ CALIBRATION, HELD_OUT = 8, 32  # pictures of a run
 MODELS = ("demo-vit", "cifar10-vit")
 RECIPES = ("minmax", "percentile", "repq", "crl", "adfq", "vitq")
 BITS = (3, 4, 6, 8)
-CLASSES = ("red", "a", "circle", "zzz", "")
 BUSY = ("vq-busy", "vq-stopping")
 THINKS = (0.3, 2.0)  # seconds between two actions
 MARK = "mark"
@@ -150,10 +149,6 @@ class Visitor:
         self.page.put(name, self.rng.choice(values))
         self.page.settle()
 
-    def search(self) -> None:
-        self.page.put("class-search", self.rng.choice(CLASSES))
-        self.page.settle()
-
     def quantize(self) -> None:
         """A run, waited for while looking around; one in four is cancelled early, a long one in the end."""
         chosen = {
@@ -179,7 +174,7 @@ class Visitor:
                 if time.monotonic() - begun > PATIENCE:
                     raise TimeoutError(f"{start} took more than {PATIENCE:g} s")
                 self.page.tick()
-                self.rng.choice((Visitor.look, Visitor.search, lambda self: None))(self)
+                self.rng.choice((Visitor.look, lambda self: None))(self)
                 time.sleep(0.7)
         if "vq-error" in str(self.page.value(status)):
             raise ValueError(f"{start} ended with {self.page.value(status)}")
@@ -274,7 +269,7 @@ class Visitor:
 
 # How often each is chosen beside the others.
 ACTIONS = (
-    *[Visitor.look] * 5, *[Visitor.change] * 4, *[Visitor.search] * 2, *[Visitor.quantize] * 3,
+    *[Visitor.look] * 5, *[Visitor.change] * 4, *[Visitor.quantize] * 3,
     *[Visitor.upload] * 2, *[Visitor.activations] * 2, Visitor.relevance, Visitor.score, Visitor.sweep,
     *[Visitor.segment] * 2, *[Visitor.runs] * 3, Visitor.download,
 )  # fmt: skip

@@ -29,6 +29,25 @@ def test_every_stored_file_has_its_table() -> None:
 
 
 RUNS = {
+    "processes": {
+        "machine": "a machine",
+        "commit": "abc",
+        "load": 1.0,
+        "models": {
+            "tiny": {
+                "start": 3.6,
+                "join": 0.4,
+                "together": 0.1,
+                "merge": 0.05,
+                "evaluate": 8,
+                "importance": 4,
+                "rounds": {
+                    "evaluate": {"1": [0.5, 1.0, 0.9], "2": [0.25, 0.45, 0.6]},
+                    "importance": {"1": [3.6, 3.6, 3.6], "2": [1.8, 1.8, 1.8]},
+                },
+            }
+        },
+    },
     "deletion": {"tiny": {"n": 200, "steps": 16, "areas": {"heat map": {"area": 0.313, "error": 0.026}}}},
     "blocks": {
         "tiny": {
@@ -77,6 +96,16 @@ RUNS = {
     "memory": {
         "runs": [{"limit_mb": 1500, "at_start": 742, "warm": 800, "megabytes": {"12": 1337}, "kept": 9}],
     },
+    "ideas": {
+        "tiny": {
+            "learned W3/A3 seed 0": {"kl": 0.06, "top1": 0.8, "n": 500, "iterations": 60},
+            "learned W3/A3 seed 1": {"kl": 0.04, "top1": 0.9, "n": 500, "iterations": 60},
+            "answers W3/A3 seed 0": {"kl": 0.0123, "top1": 0.81, "n": 500, "iterations": 60},
+            "answers-standard W3/A3 seed 0": {"kl": 0.02, "top1": 0.82, "n": 500, "iterations": 30},
+            "answers W2/A4 seed 0": {"kl": 0.5, "top1": 0.7, "n": 500, "iterations": 60},
+        },
+        "tower": {"joint W4/A4 seed 0": {"token_cosine": 0.95, "class_token_cosine": 0.9601, "n": 32}},
+    },
     "mutation": {
         "about": {"commit": "aaa", "machine": "Xeon", "seed": 0, "mutants": 40},
         "targets": {"packing": {"one": "killed", "two": "survived", "new": "killed"}},
@@ -84,6 +113,12 @@ RUNS = {
     },
 }
 SHOWN = {
+    "processes": [
+        "| tiny | evaluation | 8 | 900.0 ms | 450.0 ms | 2.00 (1.50 to 2.22) |",
+        # 3.6 s · 50,000 = 50 h; an eighth, and a start, joining and eight merges of 0.1 s; four nodes of 64
+        "| tiny | importance | 50,000 | 50.0 h (50.0 h) | 6.25 h (6.25 h) | 0.78 h (3.14 h) |",
+        "Commit abc.",
+    ],
     "deletion": ["| tiny | 200 | +0.313 ± 0.026 |"],
     "blocks": [
         "**tiny**: top-1 93.0% of 500 held-out pictures",
@@ -102,6 +137,15 @@ SHOWN = {
     "memory": [
         "| limit, MB | at start | with the model | 12 results | kept |",
         "| 1,500 | 742 | 800 | 1,337 | 9 |",
+    ],
+    "ideas": [
+        "**tiny**, KL, top-1, of seed 0; 1; pictures judged: 500; iterations of a unit: 30, 60:",
+        "|  | W3/A3 | W2/A4 |",
+        "| `vitq` as it was, learned, quick effort | 60.0, 80.0%; 40.0, 90.0% |  |",
+        "(GLF-Q), quick effort | 12.3, 81.0% | 500.0, 70.0% |",
+        "(GLF-Q), standard effort | 20.0, 82.0% |  |",
+        "**tower**, cosine of patches / class token, of seed 0; 1; pictures judged: 32:",
+        "the default now | 0.950 / 0.960 |",
     ],
     "mutation": ["| packing | 2 of 3 | 2 of 2 | 1 and 2 of 2 |", "Commit aaa against bbb", "seed 0"],
 }

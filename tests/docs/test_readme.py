@@ -1,5 +1,6 @@
 """The README stays short, and the code on the pages runs as it stands there."""
 
+import json
 import os
 import re
 import subprocess
@@ -57,7 +58,8 @@ def test_what_a_contributor_is_told_works(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "blocks.0.attn.qkv" in (tmp_path / "signs" / "bits.txt").read_text()
+    certificate = json.loads((tmp_path / "signs" / "certificate.json").read_text())
+    assert (certificate["format"], certificate["max_difference"]) == ("pickled", 0)
 
 
 def photographs(folder: Path) -> None:

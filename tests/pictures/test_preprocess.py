@@ -73,6 +73,7 @@ def test_an_endless_strip_does_not_eat_the_memory() -> None:
         ({"size": 0}, "size must be a positive number"),
         ({"size": (32, 32, 3)}, "size must be a positive number"),
         ({"crop_pct": 1.5}, "crop_pct must be above 0"),
+        ({"crop_pct": 1e-9}, "crop_pct must be at least 0.0137 for this size"),
         ({"interpolation": "cubical"}, "unknown interpolation 'cubical'; available: bicubic"),
         ({"crop_mode": "middle"}, "unknown crop_mode 'middle'; available: center"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -220,6 +221,32 @@ def test_two_halves_merged_are_the_whole(task, module, example, batches, cut: in
     assert first.n == 10
     alike(first.result(), whole.result())
     assert sum(value is not None for value in whole.result().values()) > 1
+
+
+def test_sums_go_through_text_and_merge_in_any_order(task, module, example, batches) -> None:
+    """What another process has counted comes as JSON: counts to the last digit, means but for rounding."""
+    twin = altered(example.model())
+    parts = [streamed(task, module, twin, [batch]) for batch in batches]
+    found = []
+    for order in (parts, parts[::-1]):
+        whole = task.metrics()
+        for part in order:
+            other = task.metrics()
+            other.restore(json.loads(json.dumps(part.state())))
+            assert other.state() == part.state()
+            whole.merge(other)
+        found.append(whole.result())
+    expected = streamed(task, module, twin, batches).result()
+    for each in found:
+        assert (each.n, each.labelled, each.top1, each.agreement, each.min_cosine) == (
+            expected.n, expected.labelled, expected.top1, expected.agreement, expected.min_cosine,
+        )  # fmt: skip
+        alike(each, expected)
+
+
+def test_sums_of_another_task_are_refused(task) -> None:
+    with pytest.raises(ValueError, match="another task"):
+        task.metrics().restore({"n": 3})
 
 
 def test_merging_keeps_what_only_one_has_compared(task, module, batches) -> None:

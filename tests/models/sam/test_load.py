@@ -257,7 +257,7 @@ SHAPE_FAULTS = {
     "no decoder heads": ({"decoder_heads": 0}, "the shape of it cannot be built: "),
     "odd decoder heads": ({"decoder_heads": 5}, "the shape of it cannot be built: "),
     "a colour": ({"decoder_heads": 2, "mean": [1.0]}, "pixel_mean must be three numbers"),
-    "no spread": ({"decoder_heads": 2, "std": [1.0, 0.0, 1.0]}, "pixel_std must be three numbers"),
+    "no spread": ({"decoder_heads": 2, "std": [1.0, 0.0, 1.0]}, "std must be three positive numbers"),
     "a word": ({"decoder_heads": "two"}, "the shape of it cannot be built"),
     "nothing": ({}, "do not tell decoder_heads"),
 }
