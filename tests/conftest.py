@@ -1,5 +1,6 @@
 """Tiny transformers of every kind, random pictures, and a home for files that tests spill."""
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,12 @@ SMALL = {
     "mlp_ratio": 2,
     "num_classes": 5,
 }
+
+
+def pytest_collection_finish() -> None:
+    """The collector of garbage looks at thousands of tests no more, which every recording of a graph pays."""
+    gc.collect()
+    gc.freeze()
 
 
 class Subclass(VisionTransformer):

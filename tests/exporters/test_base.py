@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 import vitq_core as vq
-from vitq_core.exporters.base import EXPORTERS
+from vitq_core.exporters.base import EXPORTERS, Written
 from vitq_core.publishing.folder import exported
 
 
@@ -25,6 +27,23 @@ def exporter(request: pytest.FixtureRequest):
 @pytest.fixture
 def result(model, images) -> vq.QuantizeResult:
     return vq.quantize(model, images, vq.recipe("minmax", 8, 8))
+
+
+@pytest.fixture
+def written_once(exporter, tmp_path, monkeypatch) -> None:
+    """Each result is written once, and its files are copied after that: torch takes seconds to record one."""
+    really, written = exporter.write, {}
+
+    def write(result: vq.QuantizeResult, folder: Path) -> Written:
+        if id(result) not in written:
+            kept = tmp_path / f"written {len(written)}"
+            kept.mkdir()
+            written[id(result)] = really(result, kept)
+        whole = written[id(result)]
+        shutil.copytree(whole.path.parent, folder, dirs_exist_ok=True)
+        return replace(whole, path=folder / whole.path.name)
+
+    monkeypatch.setattr(exporter, "write", write)
 
 
 def test_it_is_registered_under_its_name_and_says_what_it_is(exporter) -> None:
@@ -91,6 +110,7 @@ def test_the_packed_file_answers_the_pictures_that_were_given(
     assert found.packed == pytest.approx(expected) and expected > 0.1
 
 
+@pytest.mark.usefixtures("written_once")
 @pytest.mark.parametrize("when", ["written", "compared", "moved"])
 def test_broken_off_the_folder_is_as_it_was(exporter, result, images, tmp_path, monkeypatch, when) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -111,6 +131,7 @@ def test_broken_off_the_folder_is_as_it_was(exporter, result, images, tmp_path, 
     assert not (tmp_path / "fresh").exists()
 
 
+@pytest.mark.usefixtures("written_once")
 def test_wherever_it_is_broken_off_no_two_exports_are_mixed(
     exporter, result, model, images, tmp_path, monkeypatch
 ) -> None:
@@ -130,7 +151,7 @@ def test_wherever_it_is_broken_off_no_two_exports_are_mixed(
     for last in itertools.count():
         moves = iter(range(last))
 
-        def replace(source: Path, target: Path, moves: Iterator[int] = moves) -> None:
+        def refused_once(source: Path, target: Path, moves: Iterator[int] = moves) -> None:
             if folder in (Path(source).parent, Path(target).parent):
                 assert len({*kinds()}) <= 1
                 if next(moves, None) is None:
@@ -138,7 +159,7 @@ def test_wherever_it_is_broken_off_no_two_exports_are_mixed(
                     raise OSError(28, "No space left on device")
             really(source, target)
 
-        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr(os, "replace", refused_once)
         try:
             vq.export(other, folder, exporter.name, images)
         except vq.StorageError:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vitq_core as vq
-from tests.conftest import VARIANTS
+from tests.conftest import MIXTURES
 from tests.pairs import in_turn
 from tests.swin import pictures as swin_pictures
 from tests.swin import tiny_swin
@@ -20,12 +20,12 @@ from vitq_core.quantizers import QUANTIZERS
 BITS = (8, 4, 6)
 
 
-@pytest.mark.parametrize(("variant", "bits"), in_turn(VARIANTS, BITS), indirect=["variant"], ids=str)
-def test_it_answers_as_the_simulation(variant, pictures, tmp_path, bits: int) -> None:
-    images = pictures(variant, 4)
-    if variant(images).ndim != 2:
+@pytest.mark.parametrize(("mixture", "bits"), in_turn(MIXTURES, BITS), indirect=["mixture"], ids=str)
+def test_it_answers_as_the_simulation(mixture, pictures, tmp_path, bits: int) -> None:
+    images = pictures(mixture, 4)
+    if mixture(images).ndim != 2:
         pytest.skip("a classifier that does not pool; the ONNX tests see that it is refused")
-    result = vq.quantize(variant, images, vq.recipe("minmax", bits, 8))
+    result = vq.quantize(mixture, images, vq.recipe("minmax", bits, 8))
     found = vq.export(result, tmp_path / "out", "openvino", images)
     assert found.integer_nodes == found.promised == len(result.bits) and found.kernels <= found.promised
     assert found.cosine > min(0.999, 2 * found.own_cosine - 1) - 2e-3

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -27,6 +30,17 @@ def quantized(**options: object) -> vq.QuantizeResult:
     return vq.quantize(tiny_sam(), [records(4)], vq.recipe("minmax", 8, 8, **options))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], vq.Certificate]:
+    """What every product is quantized of, in a format: recorded once, which takes tens of seconds."""
+
+    @cache
+    def export(name: str) -> vq.Certificate:
+        return vq.export(quantized(), tmp_path_factory.mktemp(name) / "out", name, [[one] for one in asked()])
+
+    return export
+
+
 def asked() -> list[dict]:
     """Pictures of several sizes with clicks and boxes, several clicks, and masks alone or with a click."""
     first, second = records(2)
@@ -45,34 +59,33 @@ def asked() -> list[dict]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_kind_of_question_is_answered_as_by_the_simulation(name, tmp_path) -> None:
-    result, questions = quantized(), asked()
-    found = vq.export(result, tmp_path / "out", name, [[each] for each in questions])
+def test_every_kind_of_question_is_answered_as_by_the_simulation(name, whole) -> None:
+    found = whole(name)
     assert found.counts == "prompt" and found.n == 15 and found.packed == 0
     assert found.cosine > 0.9995 and found.agreement_iou > 0.98
     if name == "torch":
         assert found.max_difference == 0
         return
-    assert found.integer_nodes == found.promised == len(result.model.vitq.layers)
+    assert found.integer_nodes == found.promised == len(quantized().model.vitq.layers)
     assert found.max_difference < 4 * found.own_difference
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_both_graphs_belong_to_the_export(name, tmp_path) -> None:
-    found = vq.export(quantized(), tmp_path / "out", name, [records(1)])
+def test_both_graphs_belong_to_the_export(name, whole, tmp_path) -> None:
+    folder = shutil.copytree(whole(name).path.parent, tmp_path / "out")
+    found = replace(whole(name), path=folder / whole(name).path.name)
     assert found.path.stem == "encoder"
     parts = EXPORTERS[name].parts_of(found.path.name)
     assert found.path.with_stem("decoder").name in parts
-    assert found.bytes == sum((tmp_path / "out" / part).stat().st_size for part in (found.path.name, *parts))
-    whole = exported(tmp_path / "out")
-    assert {path.name for path in whole.paths} >= {found.path.name, *parts}
+    assert found.bytes == sum((folder / part).stat().st_size for part in (found.path.name, *parts))
+    assert {path.name for path in exported(folder).paths} >= {found.path.name, *parts}
     lines = EXPORTERS[name].lines("user/name", found.path.name).splitlines()
     assert len(lines) == 3 and lines[-1].startswith("encoder, decoder = ")
     compile("\n".join(lines), "lines", "exec")
     decoder = found.path.with_stem("decoder")
     decoder.write_bytes(decoder.read_bytes() + b"\n")
     with pytest.raises(vq.VitqError, match="is not the file"):
-        exported(tmp_path / "out")
+        exported(folder)
 
 
 def test_heads_and_one_half_alone_are_written_as_they_are_quantized(tmp_path) -> None:
@@ -83,10 +96,9 @@ def test_heads_and_one_half_alone_are_written_as_they_are_quantized(tmp_path) ->
         assert found.cosine > 0.9995
 
 
-def test_clicks_are_answered_without_torch(tmp_path) -> None:
+def test_clicks_are_answered_without_torch(whole, tmp_path) -> None:
     """By the script that lies beside the files, in a process that has none of ours."""
-    result = quantized()
-    found = vq.export(result, tmp_path / "out", "onnx", [records(1)])
+    result, found = quantized(), whole("onnx")
     shown, (x, y) = Image.fromarray(picture(5, 180, 240)), (100.0, 60.0)
     shown.save(tmp_path / "picture.png")
     code = "import sys\nfor name in ('torch', 'timm', 'vitq_core'): sys.modules[name] = None\n"
@@ -110,9 +122,8 @@ def test_clicks_are_answered_without_torch(tmp_path) -> None:
     assert mask.shape == expected.shape and (mask & expected).sum() > 0.97 * (mask | expected).sum()
 
 
-def test_the_speed_of_the_encoder_is_measured(tmp_path) -> None:
-    found = vq.export(quantized(), tmp_path / "out", "onnx", [records(1)])
-    report = vq.measure_speed(quantized(), [found], [1, 2], [1], 2, loading=False)
+def test_the_speed_of_the_encoder_is_measured(whole) -> None:
+    report = vq.measure_speed(quantized(), [whole("onnx")], [1, 2], [1], 2, loading=False)
     assert report.graph == "encoder"
     assert {row.what for row in report.speeds} == {
         "PyTorch, 32 bits", "PyTorch, bfloat16", "ONNX Runtime, 32 bits", "ONNX",
