@@ -276,7 +276,7 @@ def test_every_source_scores_every_layer_whatever_the_batches(model, images, sou
     assert list(found.layer_scores) == names and all(score > 0 for score in found.layer_scores.values())
     if source == "relevance":  # the others draw answers, or take ranges, batch by batch
         again = vq.importance(model, images.split(5), source)
-        assert again.layer_scores == pytest.approx(found.layer_scores, rel=1e-3)
+        assert again.layer_scores == pytest.approx(found.layer_scores, rel=1e-2)
 
 
 def test_averages_of_the_papers_policy_count_sizes() -> None:
