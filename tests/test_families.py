@@ -147,6 +147,7 @@ def test_a_recipe_leaves_the_model_alone_and_a_file_holds_what_it_makes(
     assert loaded.bits == result.bits and isinstance(loaded.model, type(model))
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("recipe", vq.RECIPES)
 def test_more_bits_are_nearer(kind, recipe: str, calibrating) -> None:
     skip_what_is_refused(kind, recipe)

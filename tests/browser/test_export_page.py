@@ -140,6 +140,7 @@ def test_an_export_goes_on_while_its_page_is_reloaded_and_opens_its_tab_again(pa
     expect(page.locator("#export-status")).to_contain_text(f"Below is still {name} · ONNX")
 
 
+@pytest.mark.wide
 def test_cancelled_it_can_be_started_again(page):
     page.locator("#seed input").fill("3")  # what nobody has exported yet
     name = to_onnx(page, "Percentile", " · seed 3")

@@ -88,6 +88,7 @@ def test_both_graphs_belong_to_the_export(name, whole, tmp_path) -> None:
         exported(folder)
 
 
+@pytest.mark.wide
 def test_heads_and_one_half_alone_are_written_as_they_are_quantized(tmp_path) -> None:
     for options in ({"heads": 8}, {"parts": ("encoder",)}):
         result = quantized(**options)

@@ -22,6 +22,7 @@ MODELS = {
 }
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("recipe", "kind"), in_turn(vq.RECIPES, MODELS))
 def test_every_recipe_is_exported_bit_for_bit(tmp_path, calibrating, recipe: str, kind: str) -> None:
     make, draw = MODELS[kind]
