@@ -71,6 +71,7 @@ def test_what_answers_on_the_page_of_masks_is_exported(page, bench, pressed, tmp
     assert "Mean IoU of both masks" in card and "encoder, decoder = " in card
 
 
+@pytest.mark.wide
 def test_what_has_no_integer_form_gets_one_that_is_judged_too(page, bench, pressed):
     pytest.importorskip("onnxruntime")
     bench.quantize(UNEVEN)
@@ -91,6 +92,7 @@ def test_runs_that_were_measured_are_listed(page, bench):
     assert page.settings(data) == EVEN
 
 
+@pytest.mark.wide
 def test_a_program_gets_one_by_the_models_name(page, bench):
     told, path = _export(page.exports)("tiny-sam", "minmax", 8, 8, "packed", False)
     assert told["counts"] == "prompt" and told["packed"] == 0 and Path(path).exists()
