@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import vitq_core as vq
+from tests.widening import mostly_wide
 from vitq_core.common.batch import Batch
 from vitq_core.graph import FAMILIES, family_of
 from vitq_core.quantized.audit import audit
@@ -177,7 +178,7 @@ def past(heard: list[UnitProgress], done: int) -> bool:
 
 
 @pytest.mark.usefixtures("every_iteration")
-@pytest.mark.parametrize("recipe", ["adfq", "vitq"])
+@pytest.mark.parametrize("recipe", mostly_wide(["adfq", "vitq"], "vitq"))
 def test_cancelled_while_it_learns_it_is_usable_and_goes_on_to_the_same_end(
     kind, recipe: str, tmp_path: Path
 ) -> None:

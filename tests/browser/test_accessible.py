@@ -7,6 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.widening import mostly_wide
+
 try:
     from playwright.sync_api import expect
 except ImportError:
@@ -135,7 +137,7 @@ def run_quickly(page) -> None:
 
 
 @pytest.mark.parametrize("tab", TABS)
-@pytest.mark.parametrize(("size", "theme", "opened"), SCREENS)
+@pytest.mark.parametrize(("size", "theme", "opened"), mostly_wide(SCREENS, *SCREENS[1:3]))
 def test_axe_finds_nothing_serious(screens, size, theme, opened, tab):
     page = screens(tab, size, theme)
     if opened:
@@ -143,7 +145,7 @@ def test_axe_finds_nothing_serious(screens, size, theme, opened, tab):
     assert_usable(page)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", mostly_wide(["light", "dark"], "light"))
 def test_axe_finds_nothing_serious_in_a_list_an_error_and_a_finished_run(screens, theme):
     page = screens("Quantize", WIDE, theme)
     page.locator("#calibration input").fill("0")
@@ -252,6 +254,7 @@ def test_the_focus_waits_for_the_run_and_comes_back(page):
     expect(page.locator("#quantize")).to_be_focused()
 
 
+@pytest.mark.wide
 def test_who_looks_elsewhere_meanwhile_is_not_called_back(screens):
     page = screens("Quantize", WIDE, "dark")
     run_quickly(page)

@@ -127,6 +127,7 @@ def begin(page) -> None:
     page.wait_for_url(lambda url: url != before)
 
 
+@pytest.mark.wide
 def test_an_export_goes_on_while_its_page_is_reloaded_and_opens_its_tab_again(page):
     name = to_onnx(page, "Percentile")
     begin(page)
@@ -151,6 +152,7 @@ def test_cancelled_it_can_be_started_again(page):
     exported(page, f"{name} · ONNX")
 
 
+@pytest.mark.wide
 def test_on_a_phone_what_has_no_integer_form_gets_one_that_is_judged_first(browser, studio, tmp_path):
     pytest.importorskip("onnxruntime")
     with visited(browser, studio, **PHONE) as phone:

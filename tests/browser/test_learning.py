@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.widening import mostly_wide
+
 try:
     from playwright.sync_api import expect
 except ImportError:
@@ -125,6 +127,7 @@ def test_a_number_typed_while_the_server_is_busy_stays(page):
     expect(page.locator("#calibration input")).to_have_value(ENOUGH)
 
 
+@pytest.mark.wide
 def test_another_effort_makes_the_result_stale(learned):
     learned.locator("#effort").get_by_label("None", exact=True).check()
     expect(learned.locator("#status")).to_contain_text("The settings changed.")
@@ -134,7 +137,7 @@ def test_another_effort_makes_the_result_stale(learned):
     expect(learned.locator("#status .vq-done")).to_contain_text(TITLE)
 
 
-@pytest.mark.parametrize("wrong", ["0", "-3", "many"])
+@pytest.mark.parametrize("wrong", mostly_wide(["0", "-3", "many"], "many"))
 def test_a_wrong_number_of_steps_is_explained_beside_its_box(page, refused, wrong):
     open_options(page)
     page.locator("#effort").get_by_label("Quick", exact=True).check()
@@ -164,6 +167,7 @@ def test_too_few_pictures_for_the_effort_are_explained(page):
     expect(page.locator("#status")).to_contain_text("Quick effort learns from 8 pictures at a time")
 
 
+@pytest.mark.wide
 def test_a_phone_shows_that_it_works_and_needs_no_sideways_scrolling(page):
     page.set_viewport_size({"width": 390, "height": 844})
     unfold_pictures(page)

@@ -4,6 +4,8 @@ import json
 import re
 from urllib.request import urlopen
 
+import pytest
+
 try:
     from playwright.sync_api import expect
 except ImportError:
@@ -41,6 +43,7 @@ def test_a_run_goes_on_while_its_page_is_reloaded(page):
     expect(page.locator("#cancel")).to_be_disabled()
 
 
+@pytest.mark.wide
 def test_a_second_device_finds_a_run_by_its_address(page, browser):
     address = begin(page)
     with visited(browser, address) as other:
@@ -48,6 +51,7 @@ def test_a_second_device_finds_a_run_by_its_address(page, browser):
         expect(other.locator("#cards")).to_be_visible()
 
 
+@pytest.mark.wide
 def test_who_reloads_can_still_cancel(page):
     page.locator("#seed input").fill("5")  # a result that is not there already
     address = begin(page)
@@ -95,6 +99,7 @@ def held_back(studio: str):
     return (lambda page: page.route(re.compile("/queue/join|/run/predict"), hold)), held
 
 
+@pytest.mark.wide
 def test_the_maps_are_drawn_again_where_the_result_arrives_after_them(browser, studio):
     hold, held = held_back(studio)
     with visited(browser, studio, hold) as page:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.widening import mostly_wide
+
 try:
     from playwright.sync_api import expect
 except ImportError:
@@ -54,6 +56,7 @@ def test_opens_ready_to_use_with_a_finished_result_that_is_marked_as_stored(page
     assert download.value.suggested_filename == "demo-vit-vitq-w4a4.zip"
 
 
+@pytest.mark.wide
 def test_the_button_says_that_its_result_was_there_already(page):
     page.locator("#quantize").click()
     expect(page.locator("#status .vq-done")).to_contain_text("This is already the result of these settings.")
@@ -93,6 +96,7 @@ def test_gives_the_quantized_model_as_a_file(quantized):
     assert download.value.suggested_filename == "demo-vit-adfq-w4a4.zip"
 
 
+@pytest.mark.wide
 def test_layers_show_a_plot_and_a_table(quantized):
     quantized.get_by_text("Layer by layer").click()
     expect(quantized.locator("#sqnr .js-plotly-plot")).to_be_visible()
@@ -109,6 +113,7 @@ def test_a_click_in_the_gallery_compares_both_models(quantized):
     expect(quantized.locator(".vq-bars li")).to_have_count(10)
 
 
+@pytest.mark.wide
 def test_flipped_predictions_come_first(quantized):
     captions = [
         text.strip() for text in quantized.locator("#gallery button.thumbnail-item").all_inner_texts()
@@ -125,6 +130,7 @@ def test_an_uploaded_photograph_is_answered(quantized, tmp_path):
     expect(quantized.locator(".vq-bars li")).to_have_count(10)
 
 
+@pytest.mark.wide
 def test_a_drawing_of_noise_is_said_to_be_unlike_the_scenes(quantized, tmp_path, noise_picture):
     noise_picture(64, 64).save(tmp_path / "noise.png")
     upload(quantized, tmp_path / "noise.png")
@@ -164,6 +170,7 @@ def test_a_photograph_from_inside_a_package_is_answered(quantized):
     expect(quantized.locator("#verdict")).to_contain_text("cheetah.jpg")
 
 
+@pytest.mark.wide
 def test_changed_settings_mark_the_result_as_stale(quantized):
     choose(quantized, "RepQ-ViT")
     expect(quantized.locator("#status")).to_contain_text("The settings changed.")
@@ -202,6 +209,7 @@ def test_options_are_there_where_the_method_has_them(page):
     expect(blocks).to_be_visible()
 
 
+@pytest.mark.wide
 def test_a_wrong_option_is_explained_beside_its_box(page, refused):
     page.get_by_text("Method's own options").click()
     choose(page, "ADFQ-ViT")
@@ -212,7 +220,7 @@ def test_a_wrong_option_is_explained_beside_its_box(page, refused):
     expect(page.locator("#status")).to_contain_text("The settings changed.")
 
 
-@pytest.mark.parametrize("wrong", ["0", "2.5", "100000", ""])
+@pytest.mark.parametrize("wrong", mostly_wide(["0", "2.5", "100000", ""], "2.5"))
 def test_a_wrong_calibration_size_is_explained_beside_its_box(page, refused, wrong):
     sentence = "A whole number from 1 to 1024."
     page.locator("#calibration input").fill(wrong)

@@ -94,6 +94,7 @@ def test_scores_are_a_map_with_their_certainty_and_a_file(scored):
     assert len(scores["layer_scores"]) == 50
 
 
+@pytest.mark.wide
 def test_changed_settings_mark_the_scores_as_stale(scored):
     scored.locator("#relevance-scored input").fill("32")
     expect(scored.locator("#score-status")).to_contain_text("The settings changed.")
@@ -110,6 +111,7 @@ def test_the_papers_policy_raises_the_first_blocks(scored):
     expect(scored.locator(CARD).first).to_contain_text("W4/A4 everywhere: 4.00")
 
 
+@pytest.mark.wide
 def test_a_policy_without_scores_says_what_it_needs(tab):
     tab.locator("#allocate").click()
     expect(tab.locator("#bits-status")).to_contain_text("This rule needs scores")
@@ -137,6 +139,7 @@ def test_a_bad_cell_is_named_and_can_be_mended(tab):
     expect(tab.locator("#bits-download")).to_be_enabled()
 
 
+@pytest.mark.wide
 def test_many_cells_are_set_at_once(tab):
     tab.locator("#many-bits input").fill("3/6")
     tab.locator("#many-set").click()
@@ -159,6 +162,7 @@ def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(score
     assert float(number(scored, 2).removesuffix(" MB")) <= 2.5
 
 
+@pytest.mark.wide
 def test_a_table_that_does_not_fit_is_refused_with_a_sentence(tab, tmp_path):
     (tmp_path / "bits.json").write_text('{"blocks.0.attn.qkv": [4, 4]}')
     upload(tab, "#bits-upload", tmp_path / "bits.json")
@@ -182,6 +186,7 @@ def test_quantizes_with_exactly_these_bits(quantized):
     assert download.value.suggested_filename == "demo-vit-lrp-mixed.zip"
 
 
+@pytest.mark.wide
 def test_other_bits_mark_the_result_as_stale(quantized):
     edit(quantized, 2, 5, "8/8")
     expect(quantized.locator("#mixed-status")).to_contain_text("Bits or settings changed.")
@@ -203,6 +208,7 @@ def test_both_models_explain_a_picture_with_either_map(quantized):
     expect(quantized.locator("#maps .vq-quantized figcaption")).to_contain_text("umbrella")
 
 
+@pytest.mark.wide
 def test_an_uploaded_picture_is_explained_and_a_text_is_refused(tab, tmp_path):
     (tmp_path / "notes.png").write_text("not a picture")
     tab.locator("#relevance-picture input[type=file]").set_input_files(tmp_path / "notes.png")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
+from tests.widening import mostly_wide
+
 try:
     from playwright.sync_api import Error as PlaywrightError
     from playwright.sync_api import expect
@@ -118,6 +120,7 @@ def test_a_click_is_answered_and_a_second_one_does_not_encode_again(tab, server)
     assert server.encodings == encoded
 
 
+@pytest.mark.wide
 def test_shift_and_the_right_button_say_what_does_not_belong_to_it(tab):
     tab.keyboard.down("Shift")
     click(tab, 0.2, 0.2, 1)
@@ -223,6 +226,7 @@ def test_both_models_answer_once_there_are_two_and_another_model_has_none(tab, s
     assert server.encodings == encoded + 1
 
 
+@pytest.mark.wide
 def test_changed_settings_and_wrong_ones_are_said(tab):
     quantize(tab)
     tab.locator("#segment-calibration input").fill("3")
@@ -244,6 +248,7 @@ def test_a_large_picture_taken_sideways_is_shown_clicked_and_saved_upright(tab, 
     assert masks(tab)["full-precision/object-1.png"].size == (4000, 6000)
 
 
+@pytest.mark.wide
 def test_a_picture_of_one_pixel_is_answered(tab, tmp_path):
     Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
     upload(tab, tmp_path / "dot.png", "1 by 1 pixels")
@@ -294,6 +299,7 @@ def test_both_models_are_measured_and_their_numbers_downloaded(tab):
     assert results["quantized"]["pictures"] == 2 and 0 <= results["full"]["box_iou"][0] <= 1
 
 
+@pytest.mark.wide
 def test_the_plain_picture_answers_too(tab):
     tab.get_by_text("Does the picture not react?").click()
     image = tab.locator("#segment-plain-image img")
@@ -303,7 +309,7 @@ def test_the_plain_picture_answers_too(tab):
     assert shares(tab, CLICKS, "left", "top") == pytest.approx([0.5, 0.5], abs=0.02)
 
 
-@pytest.mark.parametrize("width", [390, 820, 1900])
+@pytest.mark.parametrize("width", mostly_wide([390, 820, 1900], 390))
 def test_a_click_lands_where_it_was_made_at_every_width(width, visitor):
     page = visitor(viewport={"width": width, "height": 900})
     box = page.locator(CANVAS).bounding_box()
@@ -322,6 +328,7 @@ def test_a_phone_is_tapped_and_needs_no_sideways_scrolling(visitor):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("screen", [{}, PHONE], ids=["wide", "phone"])
 def test_what_was_quantized_here_is_exported_and_published_with_a_licence_alone(visitor, screen):
     pytest.importorskip("onnxruntime")

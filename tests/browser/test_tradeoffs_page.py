@@ -61,6 +61,7 @@ def test_a_run_is_looked_at_compared_and_opened_where_it_was_made(swept):
     expect(swept.locator("#weight-bits input[type=number]")).to_have_value("3")
 
 
+@pytest.mark.wide
 def test_a_budget_shows_its_bits_and_is_checked_by_a_run(swept):
     swept.locator("#afford").click()
     expect(swept.locator("#afford-status")).to_contain_text("the layers are measured")

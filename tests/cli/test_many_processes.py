@@ -83,6 +83,7 @@ def test_two_processes_score_what_one_does(shared, answered, home) -> None:
         near(found[name], value) if isinstance(value, dict) else None
 
 
+@pytest.mark.wide
 def test_two_processes_share_a_sweep_and_its_runs_are_the_studios(shared, answered) -> None:
     found = shared(*SWEEP)
     assert [(run["weight_bits"], run["known"]) for run in found["runs"]] == [
@@ -96,12 +97,14 @@ def test_two_processes_share_a_sweep_and_its_runs_are_the_studios(shared, answer
     assert [run["name"] for run in again["runs"]] == [run["name"] for run in found["runs"]]
 
 
+@pytest.mark.wide
 def test_two_processes_fill_a_table(shared, answered, home) -> None:
     found = shared(*TABLE)
     assert len(list((home / "reproduce").glob("*.json"))) == 5
     assert answered(*TABLE) == found and all(cell["top1"] is not None for cell in found["cells"])
 
 
+@pytest.mark.wide
 def test_other_commands_are_for_one_process(shared) -> None:
     said = shared("quantize", "demo-vit", "--recipe", "minmax", code=1)
     assert "this command runs in one process; torchrun is for evaluate" in said

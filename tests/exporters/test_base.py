@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import vitq_core as vq
+from tests.widening import mostly_wide
 from vitq_core.exporters.base import EXPORTERS, Written
 from vitq_core.publishing.folder import exported
 
@@ -112,6 +113,7 @@ def test_the_packed_file_answers_the_pictures_that_were_given(
 
 @pytest.mark.usefixtures("written_once")
 @pytest.mark.parametrize("when", ["written", "compared", "moved"])
+@pytest.mark.parametrize("exporter", mostly_wide(EXPORTERS, "packed", "onnx"), indirect=True)
 def test_broken_off_the_folder_is_as_it_was(exporter, result, images, tmp_path, monkeypatch, when) -> None:
     def fails(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -132,6 +134,7 @@ def test_broken_off_the_folder_is_as_it_was(exporter, result, images, tmp_path, 
 
 
 @pytest.mark.usefixtures("written_once")
+@pytest.mark.parametrize("exporter", mostly_wide(EXPORTERS, "packed", "onnx"), indirect=True)
 def test_wherever_it_is_broken_off_no_two_exports_are_mixed(
     exporter, result, model, images, tmp_path, monkeypatch
 ) -> None:

@@ -13,14 +13,16 @@ from tests.conftest import MIXTURES
 from tests.pairs import in_turn
 from tests.swin import pictures as swin_pictures
 from tests.swin import tiny_swin
+from tests.widening import mostly_wide
 from vitq_core.exporters.grids import grid_of
 from vitq_core.exporters.onnx.recorded import RecordedWeight
 from vitq_core.quantizers import QUANTIZERS
 
 BITS = (8, 4, 6)
+CASES = in_turn(MIXTURES, BITS)
 
 
-@pytest.mark.parametrize(("mixture", "bits"), in_turn(MIXTURES, BITS), indirect=["mixture"], ids=str)
+@pytest.mark.parametrize(("mixture", "bits"), mostly_wide(CASES, *CASES[::3]), indirect=["mixture"], ids=str)
 def test_it_answers_as_the_simulation(mixture, pictures, tmp_path, bits: int) -> None:
     images = pictures(mixture, 4)
     if mixture(images).ndim != 2:

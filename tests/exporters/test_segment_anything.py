@@ -16,6 +16,7 @@ from PIL import Image
 
 import vitq_core as vq
 from tests.sam import picture, records, tiny_sam
+from tests.widening import mostly_wide
 from vitq_core.exporters.base import EXPORTERS
 from vitq_core.pictures.longest_side import LongestSide
 from vitq_core.publishing.folder import exported
@@ -58,7 +59,7 @@ def asked() -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", mostly_wide(FORMATS, "onnx"))
 def test_every_kind_of_question_is_answered_as_by_the_simulation(name, whole) -> None:
     found = whole(name)
     assert found.counts == "prompt" and found.n == 15 and found.packed == 0

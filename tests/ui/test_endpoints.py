@@ -165,6 +165,7 @@ def test_a_file_for_other_programs_comes_with_its_certificate(call):
     assert certificate["format"] == "packed" and certificate["n"] == 64 and certificate["max_difference"] == 0
 
 
+@pytest.mark.wide
 def test_a_program_asks_for_the_integer_form_where_a_format_refuses_the_recipe(call):
     pytest.importorskip("onnxruntime")
     asked = {**QUICK, "recipe": "adfq", "format": "onnx"}

@@ -20,8 +20,10 @@ from tests.conftest import build, random_pictures
 from tests.pairs import in_turn
 from tests.swin import pictures as swin_pictures
 from tests.swin import tiny_swin
+from tests.widening import mostly_wide
 
 BITS = ((8, 8), (4, 8), (3, 5), (2, 4), (6, 7))
+FORMS = in_turn(vq.RECIPES, BITS[1:])
 
 
 def weights_of(path: Path) -> list[np.ndarray]:
@@ -69,7 +71,7 @@ def test_every_product_of_every_variant_is_of_integers(mixture, pictures, tmp_pa
     assert found.max_difference < 0.2 * found.spread + 5 * found.own_difference
 
 
-@pytest.mark.parametrize(("recipe", "bits"), in_turn(vq.RECIPES, BITS[1:]))
+@pytest.mark.parametrize(("recipe", "bits"), mostly_wide(FORMS, *FORMS[::3]))
 def test_the_integer_form_of_every_recipe_is_exported(
     model, images, calibrating, tmp_path, recipe: str, bits: tuple[int, int]
 ) -> None:

@@ -99,6 +99,7 @@ def both(tmp_path_factory) -> tuple[dict, dict]:
         return here.result(), there.result()
 
 
+@pytest.mark.wide
 def test_what_is_made_there_is_what_is_made_here(both):
     here, there = both
     assert not here["zero"] and not here["lent"] and there["zero"]

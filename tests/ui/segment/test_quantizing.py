@@ -12,6 +12,7 @@ from PIL import Image
 
 import vitq_core as vq
 from tests import nasty
+from tests.widening import mostly_wide
 from ui.parts.jobs import Job
 from ui.segment import settings
 from ui.segment.settings import SamSettings
@@ -59,7 +60,7 @@ def test_a_quantized_model_is_made_once_and_can_be_cancelled(bench):
         bench.quantize(settings.from_form({**VALUES, "seed": 9}), job=job)
 
 
-@pytest.mark.parametrize("recipe", [name for _, name in settings.methods()])
+@pytest.mark.parametrize("recipe", mostly_wide((name for _, name in settings.methods()), "ptq4sam", "vitq"))
 def test_every_method_of_the_form_makes_a_model(bench, recipe: str) -> None:
     """Also those that learn elsewhere, from eight scenes."""
     made = bench.quantize(settings.from_form({**VALUES, "recipe": recipe, "calibration": 2}))
