@@ -79,6 +79,14 @@ def _maps(between: Between, find: Find) -> Iterator[tuple[str, Site, Quantizer]]
         yield softmax, scores, find(Site(f"{owner}.matmul2", INPUT, "post_softmax"))
 
 
+def norm_targets(module: nn.Module) -> Iterator[tuple[str, Quantizer]]:
+    """The norms of ``module`` that compute with integers, by their dotted names, each with the quantizer on
+    whose grid it writes: that of a layer which may lie elsewhere."""
+    for name, part in module.named_modules():
+        if GRIDS in part.__dict__:
+            yield name, part.__dict__[GRIDS].target
+
+
 def strip(module: nn.Module, own_quantizers: bool = False) -> None:
     """In place, of a model or a copy of it: nothing of this takes part any more. ``own_quantizers``: they go
     too."""

@@ -16,6 +16,7 @@ from ..common.batch import Batch
 from ..common.errors import NotFinite
 from ..common.hooks import hooked
 from ..graph.site import Layer, Unit
+from ..quantized.between import norm_targets
 from ..quantized.simulation import Simulation
 from ..quantizers import Quantizer
 from ..recipes.schedule import Schedule
@@ -45,7 +46,7 @@ def learn(
     layers, rounded = [layer for layer in simulation.layers.values() if unit.holds(layer.name)], not unit.name
     weighted = [layer.name for layer in layers if layer.weight is not None]
     roundings = {name: _rounding(simulation, name, rounded, schedule) for name in weighted}
-    quantizers = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
+    quantizers = _learnable(simulation, unit, layers)
     module = simulation.layer(unit.name)
     if data.beyond is not None:
         data.beyond.scale = balance(module, data, schedule.answers)
@@ -61,6 +62,14 @@ def _rounding(simulation: Simulation, name: str, rounded: bool, schedule: Schedu
     parametrization = simulation.simulated_weight(name)
     weight = simulation.layer(name).weight if rounded else simulation.float_weight(name)
     return Rounding(parametrization, weight, schedule.weight_scales)
+
+
+def _learnable(simulation: Simulation, unit: Unit, layers: list[Layer]) -> list[Quantizer]:
+    """Those of the layers' inputs, without those whose scale a norm outside the unit computes with: that
+    norm would give another input than the one that the unit was learned on."""
+    fixed = [quantizer for norm, quantizer in norm_targets(simulation.module) if not unit.holds(norm)]
+    found = [simulation.quantizer(site) for layer in layers for site in layer.inputs]
+    return [quantizer for quantizer in found if not any(quantizer is other for other in fixed)]
 
 
 def pieces(layers: list[Layer]) -> int:
