@@ -52,6 +52,17 @@ def images(model: SwinTransformer) -> Tensor:
     return pictures(model, 16)
 
 
+def shake(images: Tensor, seed: int) -> Tensor:
+    """By about what rounding does."""
+    return images + 1e-7 * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def apart(one: vq.Importance, other: vq.Importance) -> float:
+    """The largest relative difference of a layer's score."""
+    pairs = [(one.layer_scores[name], score) for name, score in other.layer_scores.items()]
+    return max(abs(mine / theirs - 1) for mine, theirs in pairs)
+
+
 def answered(model: object, images: Tensor) -> Tensor:
     with torch.no_grad():
         return model(images)
@@ -276,7 +287,9 @@ def test_every_source_scores_every_layer_whatever_the_batches(model, images, sou
     assert list(found.layer_scores) == names and all(score > 0 for score in found.layer_scores.values())
     if source == "relevance":  # the others draw answers, or take ranges, batch by batch
         again = vq.importance(model, images.split(5), source)
-        assert again.layer_scores == pytest.approx(found.layer_scores, rel=1e-2)
+        shaken = [vq.importance(model, shake(images, seed), source) for seed in range(3)]
+        # relevance of this random model divides by sums near zero: 1e-7 in a picture moves it by 1 %
+        assert apart(again, found) < max(1e-3, *(apart(other, found) for other in shaken))
 
 
 def test_averages_of_the_papers_policy_count_sizes() -> None:

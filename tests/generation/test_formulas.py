@@ -143,11 +143,15 @@ def test_the_objective_and_its_gradient(step: int, objective: Objective, golden:
 def test_the_loop_keeps_what_adam_knows_into_the_second_pass(
     objective: Objective, golden: dict[str, Tensor]
 ) -> None:
-    """Four steps, of which the last begins the second pass; after that rounding has grown too large."""
+    """Four steps, of which the last begins the second pass; after that rounding has grown too large. Pixels
+    may be as far off as 1e-7 in the first picture moves them: Adam's first steps are the gradients' signs."""
     steps = [Step(move_of(golden, step), float(golden["gen.lr"][step])) for step in STEPS[:4]]
-    bounds = bounds_of(Preprocessing())
-    found = improved(golden["gen.start"][0], objective, steps, bounds, Monitor())
+    bounds, start = bounds_of(Preprocessing()), golden["gen.start"][0]
+    found = improved(start, objective, steps, bounds, Monitor())
+    draws = [torch.randn(start.shape, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    shaken = [improved(start + 1e-7 * noise, objective, steps, bounds, Monitor()) for noise in draws]
     apart = (found - golden["gen.image"][3]).abs().flatten()
-    assert apart.quantile(0.999) < 0.03 and apart.max() < 0.1  # a pixel's sign is the processor's rounding
+    moved = max(float((other - found).abs().max()) for other in shaken)
+    assert apart.quantile(0.999) < 0.03 and apart.max() < max(0.03, moved)
     torch.testing.assert_close(found.amin((0, 2, 3)), bounds[0].flatten())
     torch.testing.assert_close(found.amax((0, 2, 3)), bounds[1].flatten())
