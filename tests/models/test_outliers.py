@@ -66,7 +66,7 @@ def test_the_channels_are_spread_at_every_norm() -> None:
         factor = after[name] / before[name]
         assert factor.log().std() > SIGMA - 0.2
         assert factor.max() / factor.median() > FACTOR / 2
-        assert len(factor.unique()) == len(factor)
+        assert len(factor.round(decimals=2).unique()) > len(factor) / 2
     assert not torch.allclose(after["blocks.0.norm1"], after["blocks.0.norm2"], rtol=0.1)
 
 
@@ -99,6 +99,17 @@ def test_the_seed_decides() -> None:
         weights.append(model.blocks[1].norm2.weight.detach().clone())
     assert torch.equal(weights[0], weights[1])
     assert not torch.allclose(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("shaken", [1 - 3e-6, 1 + 3e-6])
+def test_the_last_bits_of_the_processor_change_no_weight(monkeypatch, shaken: float) -> None:
+    model, other = build(), build()
+    spread_channels(model)
+    exactly = torch.exp
+    monkeypatch.setattr(torch, "exp", lambda x: exactly(x) * shaken)
+    spread_channels(other)
+    theirs = other.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.state_dict().items())
 
 
 def test_other_modules_are_refused() -> None:

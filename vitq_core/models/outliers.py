@@ -16,6 +16,7 @@ from ..graph.rescaling import rescale_linear, rescale_norm
 SIGMA = 0.8  # deviation of log s
 OUTLIERS = 0.03  # share of the channels that are larger still
 FACTOR = 8.0
+MANTISSA = 5  # bits; at seed 0 no draw is within 200 roundings of a tie
 
 
 def spread_channels(module: nn.Module, seed: int = 0) -> None:
@@ -38,4 +39,12 @@ def _spread(channels: int, generator: torch.Generator) -> Tensor:
     scale = torch.exp(SIGMA * torch.randn(channels, generator=generator))
     chosen = torch.randperm(channels, generator=generator)[: max(1, round(OUTLIERS * channels))]
     scale[chosen] *= FACTOR
-    return scale
+    return _few_bits(scale)
+
+
+def _few_bits(scale: Tensor) -> Tensor:
+    """Rounded to MANTISSA bits: the last bits of exp and of a normal draw differ from processor to processor,
+    and the weights are to be the same everywhere."""
+    fraction, exponent = torch.frexp(scale)
+    steps = 2**MANTISSA
+    return torch.ldexp((fraction * steps).round() / steps, exponent)

@@ -12,7 +12,6 @@ from ui.parts.visitors import EVERYBODY, NOBODY, new_token
 from ui.quantize.address import asked_for
 from ui.tradeoffs.settings import BITS
 from ui.workbench import Workbench
-from vitq_core.models.catalogue import OUTLIERS
 
 
 @pytest.fixture
@@ -29,8 +28,6 @@ def test_they_are_those_that_are_made(bench):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_they_are_of_the_models_pictures_and_recipes_of_today(bench, model):
-    if model.endswith(OUTLIERS):
-        pytest.skip("its weights are computed here, and their last bit is the processor's")
     for example in examples():
         if example.model == model:
             settings = run_settings(example.settings)
