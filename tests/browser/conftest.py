@@ -119,6 +119,13 @@ def page(browser, studio: str) -> Iterator:
         yield page
 
 
+@pytest.fixture(scope="module")
+def kept_page(browser, studio: str) -> Iterator:
+    """As `page`, for tests of one module that leave each other what they need; loading one takes seconds."""
+    with visited(browser, studio) as page:
+        yield page
+
+
 @contextmanager
 def visited(browser, url: str, before: Callable = lambda page: None, **settings) -> Iterator:
     """A visitor's page. `before(page)`: called before it is loaded. `settings`: of the browser's context,

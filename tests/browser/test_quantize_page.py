@@ -34,11 +34,11 @@ def upload(page, path: Path) -> None:
     page.locator("#picture input[type=file]").set_input_files(path)
 
 
-@pytest.fixture
-def quantized(page):
-    """The page with a result on it; the studio remembers results, so that only the first test computes it."""
-    quantize(page)
-    return page
+@pytest.fixture(scope="module")
+def quantized(kept_page):
+    """The page with a result on it, which no test that uses it replaces."""
+    quantize(kept_page)
+    return kept_page
 
 
 def test_opens_ready_to_use_with_a_finished_result_that_is_marked_as_stored(page):

@@ -12,7 +12,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import open_tab
+from .conftest import open_tab, visited
 
 CARD = "#costs .vq-card"
 
@@ -31,24 +31,35 @@ def tab(page):
     return explained(page)
 
 
-@pytest.fixture
-def scored(tab):
-    """The server remembers scores, so that only the first test computes them."""
+def score(tab) -> None:
+    """The server remembers scores, so that only the first time computes them."""
     tab.locator("#score").click()
     expect(tab.locator("#score-status")).to_contain_text("demo-vit · relevance · 64 pictures")
     expect(tab.locator("#importance-map .js-plotly-plot")).to_be_visible()
-    return tab
 
 
-@pytest.fixture
-def quantized(tab):
+@pytest.fixture(scope="module")
+def scored(kept_page):
+    """For several tests; the last of them chooses another model."""
+    score(explained(kept_page))
+    return kept_page
+
+
+@pytest.fixture(scope="module")
+def quantized(browser, studio):
+    """For several tests."""
+    with visited(browser, studio) as page:
+        quantize(explained(page))
+        yield page
+
+
+def quantize(tab) -> None:
     tab.locator("#quantize-bits").click()
     expect(tab.locator("#mixed-status")).to_contain_text("demo-vit · LRP-QViT · mixed bits")
     expect(tab.locator("#mixed-cards .vq-card")).to_have_count(6)
     changed = re.search(r"\d+ of 256 answers changed", tab.locator("#mixed-cards").inner_text()).group()
     expect(tab.locator("#relevance-note")).to_contain_text(changed)  # the pictures are this result's by now
     expect(tab.locator("#maps img")).to_have_count(3)
-    return tab
 
 
 def cell(page, row: int, column: int):
@@ -148,18 +159,19 @@ def test_many_cells_are_set_at_once(tab):
     expect(tab.locator(f"{CARD} .vq-value").first).to_have_text("3.00")
 
 
-def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(scored, refused):
-    scored.get_by_label("Within limits", exact=True).check()
+def test_an_impossible_budget_names_the_nearest_and_a_possible_one_is_kept(tab, refused):
+    score(tab)
+    tab.get_by_label("Within limits", exact=True).check()
     refused("#allocate", "#avg-weight-bits", "Give at least one limit.")
-    scored.locator("#size-mb input").fill("0.1")
-    scored.locator("#allocate").click()
-    expect(scored.locator("#bits-status")).to_contain_text(
+    tab.locator("#size-mb input").fill("0.1")
+    tab.locator("#allocate").click()
+    expect(tab.locator("#bits-status")).to_contain_text(
         "Size (MB): 0.1 is too small. At 2 bits everywhere this model comes to"
     )
-    scored.locator("#size-mb input").fill("2.5")
-    scored.locator("#allocate").click()
-    expect(scored.locator("#bits-status")).to_contain_text("demo-vit · Within limits")
-    assert float(number(scored, 2).removesuffix(" MB")) <= 2.5
+    tab.locator("#size-mb input").fill("2.5")
+    tab.locator("#allocate").click()
+    expect(tab.locator("#bits-status")).to_contain_text("demo-vit · Within limits")
+    assert float(number(tab, 2).removesuffix(" MB")) <= 2.5
 
 
 @pytest.mark.wide
