@@ -22,6 +22,7 @@ class Import:
         return f"{self.source} imports {self.target}"
 
 
+@cache
 def files() -> dict[str, Path]:
     """{dotted name: file} of the engine, the studio and the script that starts it."""
     found = [*ROOT.glob("vitq_core/**/*.py"), *ROOT.glob("ui/**/*.py"), ROOT / "app.py"]
