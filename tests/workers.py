@@ -104,14 +104,19 @@ def free_port() -> int:
 
 
 def in_threads(size: int, work: Callable[[Group], T]) -> list[T]:
-    """What ``work`` gives for each worker of a group that is threads of this process."""
+    """What ``work`` gives for each worker of a group that is threads of this process. One that fails ends
+    the others, as the watching threads of real workers see to."""
     board, seats = Board(HashStore()), [Seat.own()] * size
+    watches = [Watch(board, rank, seats, patience=60) for rank in range(size)]
 
-    def one(rank: int) -> T:
-        watch = Watch(board, rank, seats, patience=60)
-        group = Group(rank, size, watch)
-        with group.answering():
-            return work(group)
+    def one(watch: Watch) -> T:
+        group = Group(watch.rank, size, watch)
+        try:
+            with group.answering():
+                return work(group)
+        finally:
+            for other in watches:
+                other.trouble = other.trouble or watch.trouble
 
     with ThreadPoolExecutor(size) as pool:
-        return [ended.result() for ended in [pool.submit(one, rank) for rank in range(size)]]
+        return [ended.result() for ended in [pool.submit(one, watch) for watch in watches]]

@@ -12,10 +12,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from filelock import FileLock
 
 import vitq_core as vq
 from vitq_core.common.errors import StorageError, VitqError
-from vitq_core.common.processes import Group
+from vitq_core.common.processes import Group, WorkerLost
 from vitq_core.experiment.cells import Cell, Shelf, Table, fill
 
 from ..workers import ROOT, in_threads
@@ -51,6 +52,30 @@ def test_workers_share_the_cells(tmp_path, monkeypatch, workers: int) -> None:
     tables = in_threads(workers, work)
     assert sorted(worked) == list("abc")
     assert all(table == Table({key: {"is": key} for key in "abc"}) for table in tables)
+
+
+def test_two_that_look_at_locks_at_once_do_not_meet(tmp_path, monkeypatch) -> None:
+    """Threads, or containers whose process ids are alike."""
+    tried: list[Path] = []
+
+    def lock(path: Path, timeout: float) -> FileLock:
+        tried.append(path)
+        return FileLock(path, timeout=timeout)
+
+    monkeypatch.setattr("vitq_core.experiment.cells.FileLock", lock)
+    for _ in range(2):
+        Shelf(tmp_path).check_locks()
+    assert tried[0] != tried[1] and not any(path.exists() for path in tried)
+
+
+def test_a_worker_that_fails_ends_the_others(tmp_path) -> None:
+    def work(group: Group) -> Table:
+        if not group.first:
+            raise ValueError("there are no pictures")
+        return fill(counted("abc", []), tmp_path, group)
+
+    with pytest.raises(WorkerLost, match=r"worker 1 of 2 .* there are no pictures"):
+        in_threads(2, work)
 
 
 def test_a_cell_that_fails_holds_up_no_other_and_is_tried_again(tmp_path) -> None:

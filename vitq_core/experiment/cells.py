@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -90,7 +91,7 @@ class Shelf:
 
     def check_locks(self) -> None:
         """Raises StorageError on a file system that knows none, where nobody could ever claim a cell."""
-        lock = FileLock(self._locks / f"{socket.gethostname()}-{os.getpid()}.try", timeout=0)
+        lock = FileLock(self._locks / f"{uuid4().hex}.try", timeout=0)  # others may look at the same time
         try:
             lock.acquire()
         except (Timeout, OSError, NotImplementedError) as error:
