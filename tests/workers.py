@@ -114,9 +114,10 @@ def in_threads(size: int, work: Callable[[Group], T]) -> list[T]:
         try:
             with group.answering():
                 return work(group)
-        finally:
+        except BaseException:
             for other in watches:
                 other.trouble = other.trouble or watch.trouble
+            raise
 
     with ThreadPoolExecutor(size) as pool:
         return [ended.result() for ended in [pool.submit(one, watch) for watch in watches]]
