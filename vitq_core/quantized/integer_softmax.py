@@ -54,7 +54,8 @@ def check_scale(scale: Tensor, of: str = "the scores") -> None:
     if float(scale) > LARGEST_SCALE:
         raise ValueError(
             f"{of} lie in steps of {float(scale):.3g}, and the integer softmax can do with steps of "
-            f"{LARGEST_SCALE:.4g} at most: give more act_bits, or lis=False for a softmax in floating point"
+            f"{LARGEST_SCALE:.4g} at most: give activations more bits (from Python, lis=False "
+            "keeps the softmax in floating point)"
         )
 
 
