@@ -42,7 +42,21 @@ def test_closing_in_finds_the_end_of_a_slope(candidates: int, place: int) -> Non
         return int((numbers - place).abs().argmin())
 
     assert closed_in(candidates, best_of) == min(place, candidates - 1)
-    assert sum(asked) <= -(-candidates // 16) + 7 + 7
+    assert sum(asked) <= -(-candidates // 16) + 4 * 3
+
+
+@given(st.integers(30, 120), st.integers(0, 119), st.integers(-15, 15))
+def test_it_may_begin_at_what_was_the_best_before(candidates: int, place: int, off: int) -> None:
+    asked = []
+    place = min(place, candidates - 1)
+
+    def best_of(numbers: Tensor) -> int:
+        asked.append(len(numbers))
+        return int((numbers - place).abs().argmin())
+
+    near = min(max(place + off, 0), candidates - 1)
+    assert closed_in(candidates, best_of, near) == place
+    assert sum(asked) <= 4 * 3
 
 
 def operand(alone: bool = False, searched: bool = True) -> SimpleNamespace:

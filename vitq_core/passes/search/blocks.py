@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -94,19 +95,19 @@ class BlockSearch:
 
     def _best(self, found: SearchedLayer, operand: Operand) -> Tensor:
         """[groups]: the number of the best candidate, the same for all groups."""
-        if self._all_tried:
-            best = self._least(found, operand, torch.arange(operand.candidates))
-        else:
-            best = closed_in(operand.candidates, lambda numbers: self._least(found, operand, numbers))
+        error = cache(partial(self._error, found, operand))
+
+        def best_of(numbers: Tensor) -> int:
+            def errors(piece: int, chosen: Tensor) -> Tensor:
+                return torch.stack([error(piece, int(numbers[n])) for n in chosen])[:, None]
+
+            return int(least(errors, len(self._pieces), len(numbers)))
+
+        count = operand.candidates
+        best = best_of(torch.arange(count)) if self._all_tried else closed_in(count, best_of, operand.near)
         operand.choose(torch.full((operand.groups,), best))
         self._use(found, operand)
         return operand.chosen
-
-    def _least(self, found: SearchedLayer, operand: Operand, numbers: Tensor) -> int:
-        def errors(piece: int, chosen: Tensor) -> Tensor:
-            return torch.stack([self._error(found, operand, piece, int(numbers[n])) for n in chosen])[:, None]
-
-        return int(least(errors, len(self._pieces), len(numbers)))
 
     def _error(self, found: SearchedLayer, operand: Operand, piece: int, number: int) -> Tensor:
         operand.choose(torch.full((operand.groups,), number))

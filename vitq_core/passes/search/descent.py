@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-STEPS = (16, 4, 1)  # of a search that closes in
+STEPS = (16, 8, 4, 2, 1)  # of a search that closes in
 
 # (number of a piece, numbers of candidates [n]) → what each adds to the error of each group, [n, groups], ≥ 0
 Errors = Callable[[int, Tensor], Tensor]
@@ -53,16 +52,18 @@ def alternate(first: object, second: object, search: Callable[[object, object], 
             operand.choose(search(operand, other))
 
 
-def closed_in(candidates: int, best_of: Callable[[Tensor], int]) -> int:
-    """The number of the best of so many candidates in a row, where neighbours are about equally good: few
-    evenly, then ever nearer to the best so far. ``best_of(numbers)``: the place of the best of these."""
-    numbers = torch.arange(0, candidates, STEPS[0])
-    best = int(numbers[best_of(numbers)])
-    for wide, step in pairwise(STEPS):
-        numbers = torch.arange(best - wide + step, best + wide, step)
-        numbers = numbers[(numbers >= 0) & (numbers < candidates)]
-        best = int(numbers[best_of(numbers)])
-    return best
+def closed_in(candidates: int, best_of: Callable[[Tensor], int], near: int | None = None) -> int:
+    """The number of the best of so many candidates in a row, where neighbours are about equally good: first
+    of a few evenly, or of one that was the best before (``near``), then of its neighbours, ever nearer.
+    ``best_of(numbers)``: the place of the best of these; the best so far is among them again."""
+    widest, *nearer = STEPS
+    if near is None:
+        numbers = torch.arange(0, candidates, widest)
+        near = int(numbers[best_of(numbers)])
+    for step in nearer:
+        numbers = torch.tensor([n for n in (near - step, near, near + step) if 0 <= n < candidates])
+        near = int(numbers[best_of(numbers)])
+    return near
 
 
 def _same(some: Tensor | None, others: Tensor | None) -> bool:

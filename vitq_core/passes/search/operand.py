@@ -58,6 +58,12 @@ class Operand:
         if self.searched:
             self.chosen = torch.full((self.groups,), -1)
 
+    @property
+    def near(self) -> int | None:
+        """The candidate that all groups took in the search before; None where there was none."""
+        before = -1 if self.chosen is None else int(self.chosen[0])
+        return None if before < 0 else before
+
     def choose(self, numbers: Tensor) -> None:
         """Of a candidate for each group."""
         self.chosen = numbers

@@ -77,11 +77,15 @@ class RankingSearch:
         alternate(first, second, self._best, rounds)
 
     def _best(self, operand: Operand, other: Operand) -> Tensor:
+        known: dict[int, Tensor] = {}
+
         def best_of(numbers: Tensor) -> int:
-            return int(self._scores(operand, other, numbers).argmax())
+            new = numbers[[int(number) not in known for number in numbers]]
+            known.update(zip(new.tolist(), self._scores(operand, other, new), strict=True))
+            return int(torch.stack([known[int(number)] for number in numbers]).argmax())
 
         count = operand.candidates
-        best = best_of(torch.arange(count)) if self._all_tried else closed_in(count, best_of)
+        best = best_of(torch.arange(count)) if self._all_tried else closed_in(count, best_of, operand.near)
         return torch.full((operand.groups,), best)
 
     def _scores(self, operand: Operand, other: Operand, numbers: Tensor) -> Tensor:
