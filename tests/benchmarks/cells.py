@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -138,6 +139,15 @@ def fill(
                 save(results, arguments.results)
                 print(model_id, key, found[key], flush=True)
     print(markdown(results))
+
+
+def top1_of(found: dict, prefix: str) -> str:
+    """In percent, of the cells whose keys begin so: the mean, with the deviation where there are several."""
+    top1 = [100 * cell["top1"] for key, cell in found.items() if key.startswith(prefix)]
+    if not top1:
+        return ""
+    deviation = f" ± {statistics.stdev(top1):.1f}" if len(top1) > 1 else ""
+    return f"{statistics.mean(top1):.1f}{deviation}"
 
 
 def or_refused(measure: Callable[[], dict]) -> dict:

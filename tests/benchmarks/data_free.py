@@ -10,7 +10,6 @@ were made, so that they are not made again.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from functools import cache, partial
 from itertools import product
@@ -23,7 +22,7 @@ import vitq_core as vq
 from vitq_core.experiment.generated import ITERATIONS
 from vitq_core.experiment.measure import Batches, Replay
 
-from .cells import Bench, Cells, fill, parser_of, width
+from .cells import Bench, Cells, fill, parser_of, top1_of, width
 
 RESULTS = Path(__file__).parents[2] / "docs" / "data_free.json"
 RECIPES = ("minmax", "repq", "vitq")
@@ -99,17 +98,9 @@ def table(model_id: str, found: dict) -> str:
     ]
     rows = dict.fromkeys(tuple(key.split()[:2]) for key in found if key != "float")
     for recipe, bits in sorted(rows, key=lambda row: (row[0], -int(row[1][1]))):
-        shown = [described(found, f"{recipe} {bits} {kind} ") for kind in KINDS]
+        shown = [top1_of(found, f"{recipe} {bits} {kind} ") for kind in KINDS]
         lines.append(f"| `{recipe}` | {bits} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
-
-
-def described(found: dict, prefix: str) -> str:
-    top1 = [100 * cell["top1"] for key, cell in found.items() if key.startswith(prefix)]
-    if not top1:
-        return ""
-    deviation = f" ± {statistics.stdev(top1):.1f}" if len(top1) > 1 else ""
-    return f"{statistics.mean(top1):.1f}{deviation}"
 
 
 if __name__ == "__main__":

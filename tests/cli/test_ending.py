@@ -127,6 +127,14 @@ def test_the_frame_alone_imports_no_torch():
     assert run("-c", "import sys, vitq_core.cli; print('torch' in sys.modules)").stdout.strip() == "False"
 
 
+def test_threads_do_not_spin_while_they_wait_unless_they_are_told_to(monkeypatch):
+    said = "import os, vitq_core.cli; print(os.environ['OMP_WAIT_POLICY'])"
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert run("-c", said).stdout.strip() == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run("-c", said).stdout.strip() == "ACTIVE"
+
+
 def test_a_program_of_its_own_ends_as_it_should():
     assert vitq("models", "--json").returncode == 0
     wrong = vitq("quantize", "no-such-model")

@@ -3,6 +3,12 @@
 Everything but the frame is imported inside the commands: help and completion must not wait for torch.
 """
 
+import os
+
+# Read when torch is loaded. Threads that wait by spinning make a machine that does something else beside many
+# times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from . import (  # noqa: F401 - each registers its command
     allocate,
     evaluate,
