@@ -36,6 +36,7 @@ from tests.benchmarks import (  # noqa: E402
     reconstruction,
     reproduced,
     sam_memory,
+    search_ranges,
     segmentation,
     sessions,
     side_by_side,
@@ -107,6 +108,7 @@ SINGLE_RUNS = {
     "exports": exports,
     "ideas": ideas,
     "reproduced": reproduced,
+    "search_ranges": search_ranges,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "features": lambda: features.page(stored("features")),
