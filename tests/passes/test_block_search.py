@@ -91,6 +91,30 @@ def test_all_candidates_or_those_around_the_best(model, images, monkeypatch) -> 
     assert counts["coarse"] < counts["all"] / 2
 
 
+def test_no_candidate_is_worked_out_twice_and_later_rounds_begin_at_the_best(
+    model, images, monkeypatch
+) -> None:
+    asked: list[list[tuple[int, int]]] = []
+    begun: list[int | None] = []
+    best, error = BlockSearch._best, BlockSearch._error
+
+    def searched(search, found, operand):
+        asked.append([])
+        begun.append(operand.near)
+        return best(search, found, operand)
+
+    def noted(search, found, operand, piece, number):
+        asked[-1].append((piece, number))
+        return error(search, found, operand, piece, number)
+
+    monkeypatch.setattr(BlockSearch, "_best", searched)
+    monkeypatch.setattr(BlockSearch, "_error", noted)
+    vq.quantize(model, images, vq.recipe("apq"))
+    assert all(len(set(some)) == len(some) for some in asked)
+    later = [some for some, near in zip(asked, begun, strict=True) if near is not None]
+    assert later and all(len({number for _, number in some}) <= 1 + 4 * 2 for some in later)
+
+
 def test_swin_blocks_and_merging() -> None:
     model = tiny_swin()
     images = swin_pictures(model, 4)

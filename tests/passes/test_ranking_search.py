@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import vitq_core as vq
+from vitq_core.passes.search.ranking import RankingSearch
 from vitq_core.passes.search.similarity import THETA, pairs, pearson, ranking_loss
 
 
@@ -116,3 +117,22 @@ def test_mixed_bits_keep_the_size_and_differ(model, images) -> None:
     assert len({pair for name, pair in result.bits.items() if name.startswith("blocks")} - {(None, 4)}) > 1
     with pytest.raises(ValueError, match="mixed=True would do nothing"):
         vq.quantize(model, images, vq.recipe("ranking", 4, 4, mixed=True, bits={"head": (4, 4)}))
+
+
+def test_no_candidate_is_worked_out_twice(model, images, monkeypatch) -> None:
+    asked: list[list[int]] = []
+    best, scores = RankingSearch._best, RankingSearch._scores
+
+    def searched(search, operand, other):
+        asked.append([])
+        return best(search, operand, other)
+
+    def noted(search, operand, other, numbers):
+        asked[-1].extend(numbers.tolist())
+        return scores(search, operand, other, numbers)
+
+    monkeypatch.setattr(RankingSearch, "_best", searched)
+    monkeypatch.setattr(RankingSearch, "_scores", noted)
+    vq.quantize(model, images, vq.recipe("ranking"))
+    assert asked and all(len(set(numbers)) == len(numbers) for numbers in asked)
+    assert min(map(len, asked)) <= 1 + 4 * 2 < max(map(len, asked))
