@@ -23,6 +23,10 @@ FEW_SECONDS = 5_000  # milliseconds until something else is tried
 SETTLED = """() => !document.querySelector('.pending, .generating')
     && document.getAnimations().every(
         (each) => each.playState !== 'running' || each.effect.getComputedTiming().iterations === Infinity)"""
+FITS = """([width, height]) => {
+    const page = document.documentElement
+    return page.scrollWidth <= width && page.scrollHeight <= height
+}"""
 LISTEN = """([box, sentence]) => {
     window.wasSaid = false
     const place = document.querySelector(box)
@@ -82,6 +86,13 @@ def open_tab(page, name: str) -> None:
 def settle(page) -> None:
     """Wait until nothing on it is awaited or moves: what moves under a click is not clicked."""
     page.wait_for_function(SETTLED)
+
+
+def assert_fits(page, most_height: int | None = None) -> None:
+    """Nothing is wider than the screen, nor the page taller than so many pixels, once all has found its
+    place: a plot is drawn first and given the room it has afterwards."""
+    settle(page)
+    page.wait_for_function(FITS, arg=[page.viewport_size["width"], most_height or 1e9])
 
 
 def unfold_pictures(page) -> None:

@@ -12,7 +12,7 @@ from tests.models.hub_models import SIZES, tiny_files
 from tests.models.hub_server import FIRST, HubServer, Repo
 from tests.server import serving
 
-from .conftest import quantize_two_pictures, settle, visited
+from .conftest import assert_fits, quantize_two_pictures, settle, visited
 
 PHONE = {"width": 390, "height": 844}
 NAME = "user/tiny@a1a1a1a"
@@ -51,7 +51,7 @@ def test_a_model_of_the_hub_is_looked_up_downloaded_and_quantized(page, hub: Hub
     expect(card).to_contain_text("vit_tiny_patch16_224")
     expect(card).to_contain_text("apache-2.0")
     expect(card).to_contain_text(FIRST)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert_fits(page)
     assert not hub.asked("large")
 
     hub.pause, hub.piece = 0.5, 100_000

@@ -20,7 +20,7 @@ except ImportError:
 
 from vitq_core.experiment.samples import builtin_source
 
-from .conftest import PATIENCE, open_tab, settle, unfold_pictures, visited
+from .conftest import PATIENCE, assert_fits, open_tab, settle, unfold_pictures, visited
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PICTURES = "8"
@@ -52,11 +52,6 @@ def quantize(page, method: str, bits: str) -> None:
 
 def choose_format(page, name: str) -> None:
     page.get_by_label(re.compile(f"(: |^){name}$")).check()
-
-
-def fits(page) -> None:
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0
 
 
 def to_onnx(page, method: str, seed: str = "") -> str:
@@ -161,10 +156,10 @@ def test_on_a_phone_what_has_no_integer_form_gets_one_that_is_judged_first(brows
         choose_format(phone, "ONNX")
         expect(phone.locator("#export-status")).to_contain_text("ONNX cannot hold this run.")
         expect(phone.locator("#export-status")).to_contain_text("attention values")
-        fits(phone)
+        assert_fits(phone)
         phone.locator("#export-integer").click()
         exported(phone, "ADFQ-ViT · W4/A4 · integer form")
         expect(phone.locator("#export-judged .vq-card")).to_have_count(4)
         expect(phone.locator("#export-certificate")).to_contain_text("50 of 50")
-        fits(phone)
+        assert_fits(phone)
         assert downloaded(phone, tmp_path).name == "demo-vit-adfq-w4a4-integer-cal8-onnx"

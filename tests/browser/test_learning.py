@@ -11,7 +11,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import unfold_pictures
+from .conftest import assert_fits, unfold_pictures
 
 PATIENCE = 240_000  # milliseconds: a machine with other work takes minutes to learn all modules
 TITLE = "cifar10-vit · ADFQ-ViT · W4/A4 · quick effort"
@@ -177,4 +177,4 @@ def test_a_phone_shows_that_it_works_and_needs_no_sideways_scrolling(page):
     page.locator("#quantize").click()
     expect(page.locator("#status")).to_be_in_viewport()
     expect(page.locator("#errors .js-plotly-plot")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert_fits(page)

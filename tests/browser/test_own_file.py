@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tests.models.checkpoints.files import net, state
 
-from .conftest import quantize_two_pictures, settle
+from .conftest import assert_fits, quantize_two_pictures, settle
 
 PHONE = {"width": 390, "height": 844}
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 192, "depth": 12}
@@ -46,7 +46,7 @@ def test_a_checkpoint_with_a_wrong_architecture_is_corrected(page, file: Path) -
     status = page.locator("#own-status")
     expect(status).to_contain_text("mine.safetensors did not work.")
     expect(status).to_contain_text("vit_small_patch16_224")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert_fits(page)
     architecture.fill("vit_tiny_patch16_224")
     architecture.press("Enter")
     page.locator("#own-use").click()

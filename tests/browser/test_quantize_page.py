@@ -13,7 +13,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import settle
+from .conftest import assert_fits, settle
 
 PERCENT = re.compile(r"\d+\.\d %")
 
@@ -251,10 +251,6 @@ def test_a_phone_needs_no_sideways_scrolling(page):
     expect(page.locator("#sqnr .js-plotly-plot")).to_be_visible()
     expect(page.locator("#sites")).to_be_visible()
     assert_fits(page)
-
-
-def assert_fits(page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 def test_an_address_of_no_run_is_said_above_the_example(page, studio):

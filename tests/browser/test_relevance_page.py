@@ -12,7 +12,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import open_tab, visited
+from .conftest import assert_fits, open_tab, visited
 
 CARD = "#costs .vq-card"
 
@@ -260,5 +260,4 @@ def test_a_phone_needs_no_sideways_scrolling(page):
     drawn = page.locator("#act-map .main-svg").first
     expect(drawn).to_be_visible()
     page.wait_for_function("(svg) => svg.getBoundingClientRect().right <= 390", arg=drawn.element_handle())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate("document.documentElement.scrollHeight") < 6500
+    assert_fits(page, 6500)

@@ -18,7 +18,7 @@ try:
 except ImportError:
     expect = PlaywrightError = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import open_tab, started, visited
+from .conftest import assert_fits, open_tab, started, visited
 from .segment_studio import ENCODED
 
 CANVAS, CARDS = "#segment-canvas .vq-surface", "#segment-cards .vq-card"
@@ -325,7 +325,7 @@ def test_a_phone_is_tapped_and_needs_no_sideways_scrolling(visitor):
     expect(page.locator(CARDS)).to_have_count(2)
     picture, form = (page.locator(part).bounding_box() for part in (CANVAS, "#segment-quantize"))
     assert picture["y"] < form["y"]
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert_fits(page)
 
 
 @pytest.mark.wide
@@ -346,5 +346,4 @@ def test_what_was_quantized_here_is_exported_and_published_with_a_licence_alone(
     page.locator("#publish-name textarea, #publish-name input").fill("small-sam")
     page.locator("#publish-start").click()
     expect(page.locator("#publish-status")).to_contain_text("Licence: Choose one")
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0
+    assert_fits(page)

@@ -9,7 +9,7 @@ try:
 except ImportError:
     expect = None  # the browser fixture then skips, or fails under CI
 
-from .conftest import open_tab
+from .conftest import assert_fits, open_tab
 
 PICTURES = "16"
 
@@ -82,5 +82,4 @@ def test_nothing_is_wider_than_the_page(page, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
     open_tab(page, "Trade-offs")
     expect(page.locator("#tradeoffs-plot")).to_be_visible()
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0
+    assert_fits(page)
