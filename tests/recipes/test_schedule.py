@@ -107,11 +107,3 @@ def test_every_setting_is_an_option_of_recipe() -> None:
         recipe = vq.recipe("minmax", effort="quick", **{name: value})
         assert recipe.options.schedule == EFFORTS["quick"]
         assert recipe.options.reconstruction == {name: value}
-
-
-def test_answers_are_learned_from_by_whole_blocks_and_not_by_the_whole_model() -> None:
-    with pytest.raises(ValueError, match=r"answers=0\.5 is for whole blocks; give blocks=True too"):
-        Schedule(answers=0.5)
-    assert Schedule(answers=0.5, blocks=True).finishing.answers == 0
-    with pytest.raises(ValueError, match="answers"):
-        Schedule(answers=-1, blocks=True)

@@ -105,25 +105,6 @@ def test_every_option_does_something_and_nothing_gets_worse(model, images, tmp_p
     assert_saves(result, images, tmp_path)
 
 
-MEASURES = {
-    "low rank": {"weighting": "low_rank"},
-    "low rank, blocks": {"weighting": "low_rank", "blocks": True},
-    "answers": {"answers": 1.0, "blocks": True, "kl_lambda": None},
-}
-
-
-@pytest.mark.parametrize("options", MEASURES.values(), ids=MEASURES)
-def test_errors_may_be_measured_by_more_than_squares(model, images, tmp_path, options) -> None:
-    plain = vq.quantize(model, images, quick(iterations=8, **{**options, "weighting": "none", "answers": 0}))
-    result = vq.quantize(model, images, quick(iterations=8, **options))
-    audit(result.model, Batch((images,)))
-    assert all(0 < row.error_after <= row.error_before for row in result.report.units)
-    assert any(row.outcome == "reconstructed" for row in result.report.units)
-    assert not equal(state_of(result), state_of(plain))
-    assert same(result, vq.quantize(model, images, quick(iterations=8, **options)), images)
-    assert_saves(result, images, tmp_path)
-
-
 def test_a_last_stage_makes_the_answers_better(model, pictures, tmp_path) -> None:
     images, settings = pictures(model, 31), {"iterations": 12, "weight_scales": True, "affine_lr": 1e-3}
     plain = vq.quantize(model, images, quick("repq", 3, 8, **settings))

@@ -28,12 +28,11 @@ from ..quantized.report import Reconstruction, StageRow, UnitRow
 from ..quantized.simulation import Simulation
 from ..recipes.schedule import Schedule
 from ..recipes.steps import CALIBRATED, COMPENSATED, PASSES, RECONSTRUCT, RECONSTRUCTED, add_pass
-from ..reconstruction.beyond import check_chain
-from ..reconstruction.measures import Measures
 from ..reconstruction.optimize import Diverged, hard_error, learn, pieces
 from ..reconstruction.progress import Curve, Reporter, Watch
 from ..reconstruction.state import RunState, fingerprint, ready_folder
 from ..reconstruction.unit_inputs import UnitData, UnitInputs, trained_of
+from ..reconstruction.weighting import Weigh, weights_of
 from .answers import answers, log_errors, mean_error, worse
 from .base import Run
 from .compensate import MOST
@@ -43,10 +42,7 @@ WHOLE = Unit("")
 
 def _check(run: Run) -> None:
     """What would otherwise be noticed only after calibration."""
-    schedule, module = run.recipe.options.schedule, run.prepared.module
-    check_enough(run.pictures.count, schedule)
-    if schedule is not None and schedule.answers:
-        check_chain(module, run.prepared.family.blocks(module), run.pictures.first(1))
+    check_enough(run.pictures.count, run.recipe.options.schedule)
     ready_folder(run.state)
 
 
@@ -134,9 +130,9 @@ def learn_units(
         blocks = simulation.family.blocks(simulation.module)
         temperature = None if schedule.kl_lambda is None else schedule.temperature
         inputs = UnitInputs(simulation.module, fp_model, units, blocks, kept, temperature)
-        measures = cache(lambda: Measures.of(schedule, fp_model, units, blocks, kept, seed))
+        weights = cache(lambda: weights_of(schedule.weighting, fp_model, units, blocks, kept, seed))
         learning = _Learning(
-            simulation, plan, Reporter(simulation, plan, len(kept), monitor, watch), seed, state, measures
+            simulation, plan, Reporter(simulation, plan, len(kept), monitor, watch), seed, state, weights
         )
         try:
             for _, gather in inputs:
@@ -194,7 +190,7 @@ class _Learning:
     reporter: Reporter
     seed: int
     state: RunState
-    measures: Callable[[], Measures]
+    weights: Callable[[], dict[str, Weigh]]
     rows: list[UnitRow] = field(default_factory=list)
 
     def take(self, gather: Callable[[], UnitData]) -> None:
@@ -215,7 +211,7 @@ class _Learning:
     def _learned(self, index: int, gather: Callable[[], UnitData]) -> UnitRow:
         started, (unit, schedule) = time.perf_counter(), self.plan[index]
         module, data, curve = self.simulation.layer(unit.name), gather(), Curve(schedule.iterations)
-        self.measures().give(unit.name, data)
+        data.weights = self.weights().get(unit.name)
         with closing(data), _restored_on_error(self.simulation, unit) as calibrated:
             before = hard_error(module, data)
             after_step = partial(self.reporter.step, index, before, curve)

@@ -12,7 +12,7 @@ PUBLISHED_ITERATIONS = 3000
 # Of the last stage: the best of four pairs of steps on cifar10-vit at W3/A3, and of ways for a scale there
 # and on demo-vit at W4/A4, where 1.0 made the error nine times what it was.
 FINISH_SCALE_LR, FINISH_AFFINE_LR, FINISH_TRAVEL = 1e-4, 3e-5, 0.1
-WEIGHTINGS = ("none", "tokens", "fisher", "perturbation", "low_rank")
+WEIGHTINGS = ("none", "tokens", "fisher", "perturbation")
 # What a picture costs, in forward passes of a unit: to be put through it before and after, and an iteration.
 GATHER, STEP = 4, 5
 
@@ -35,12 +35,10 @@ class Schedule:
     ``blocks``: whole blocks with their residual additions in place of attentions and MLPs;
     ``affine_lr``: Adam's step for biases, norms and layer scales, None: they stay; ``weight_scales``: the
     weights' scales are learned as well; ``weighting``: what the output's squared error is weighed by, one of
-    ``WEIGHTINGS`` (tokens: each as a share of its own square, class tokens more; perturbation: APHQ-ViT's,
-    low_rank: FIMA-Q's, for steps smaller than few iterations take); ``answers``: a block learns from the
-    model's answers too, with all after it in full precision (GLF-Q), which at the start count so many times
-    its own loss; ``finish``: after the units
-    the whole model learns, for so many times the iterations and in steps of its own, what is no code of a
-    weight; ``finish_bits``: only where weights have at most so many bits on average, None: always;
+    ``WEIGHTINGS`` (tokens: each as a share of its own square, class tokens more; perturbation: APHQ-ViT's);
+    ``finish``: after the units the whole model learns, for so many times the iterations and in steps of its
+    own, what is no code of a weight; ``finish_bits``: only where weights have at most so many bits on
+    average, None: always;
     ``compare``: all units go back to their calibrated state where the model's answers became worse, to those
     of the pictures that measure which nothing else was made from, where there are any.
     """
@@ -63,7 +61,6 @@ class Schedule:
     affine_lr: float | None = None
     weight_scales: bool = False
     weighting: str = "none"
-    answers: float = 0.0
     finish: float = 0.0
     finish_bits: float | None = None
     compare: bool = False
@@ -85,9 +82,6 @@ class Schedule:
         for name in ("blocks", "weight_scales", "compare"):
             check_choice(name, getattr(self, name), (True, False))
         check_choice("weighting", self.weighting, WEIGHTINGS)
-        check_share("answers", self.answers, most=1e3)
-        if self.answers and not self.blocks:
-            raise ValueError(f"answers={self.answers} is for whole blocks; give blocks=True too")
         check_share("finish", self.finish, most=10.0)
 
     @property
@@ -109,7 +103,6 @@ class Schedule:
             "drop": 0.0,
             "blocks": False,
             "weighting": "none",
-            "answers": 0.0,
             "finish": 0.0,
         }
         steps = {

@@ -25,7 +25,6 @@ from .rounding import Rounding
 from .unit_inputs import CHUNK, UnitData
 
 SMALLEST_SCALE = 1e-8
-TINY = 1e-30
 HELD, PER_OUTPUT = 2 * 2**30, 20  # bytes: of all activations, and for each number that a layer gives
 
 Step = Callable[[int, float], None]  # (iteration, loss), after each
@@ -48,8 +47,6 @@ def learn(
     roundings = {name: _rounding(simulation, name, rounded, schedule) for name in weighted}
     quantizers = _learnable(simulation, unit, layers)
     module = simulation.layer(unit.name)
-    if data.beyond is not None:
-        data.beyond.scale = balance(module, data, schedule.answers)
     with learning_scales(quantizers) as scales, learning_affine(module, schedule) as affine:
         learned = Learned(list(roundings.values()), scales, affine, rounded)
         _descend(module, unit, data, schedule, learned, pieces(layers), seed, after_step)
@@ -250,8 +247,6 @@ def _loss(module: nn.Module, unit: Unit, data: UnitData, schedule: Schedule, x: 
     with hooked(*((softmax, lambda *call: maps.append(call[2])) for softmax in softmaxes)), precision:
         output = _answered(module, data, x)
     loss = _distance(output, data, index)
-    if data.beyond is not None:
-        loss = loss + data.beyond.scale * data.beyond.loss(_as_floats(output), index)
     for actual, expected in zip(maps, data.maps, strict=False):
         divergence = attention_loss(actual.float(), expected[index], schedule.temperature)
         loss = loss + divergence / schedule.kl_lambda
@@ -272,13 +267,7 @@ def _distance(output: Any, data: UnitData, index: Tensor) -> Tensor:
     if data.task is not None:
         return data.task.loss(output, target)
     pairs = [*zip(tree_leaves(output), tree_leaves(target), strict=True)]
-    loss = sum(output_loss(o, t, data.weights and data.weights(t)) for o, t in pairs)
-    if data.information is None:
-        return loss
-    along = zip(pairs, data.information.factors[index], strict=True)
-    return loss + sum(
-        data.information.squares(o - t, u).sum() * t.shape[1] / t.numel() for (o, t), u in along
-    )
+    return sum(output_loss(o, t, data.weights and data.weights(t)) for o, t in pairs)
 
 
 def _as_floats(output: Any) -> Any:
@@ -298,8 +287,8 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
     """``‖O − Ô‖² / ‖O‖²`` over the pictures measured, as the unit stands, on its quantized input; elements
     are weighed as in its loss.
 
-    Of a whole model, and of a block from whose answers is learned too: the task's loss, as a share of that of
-    zeros (the same for logits). Infinite where it answers with what is no number.
+    Of a whole model the task's loss, as a share of that of zeros (the same for logits). Infinite where it
+    answers with what is no number.
     """
     error, signal = 0.0, 0.0
     with torch.no_grad():
@@ -314,25 +303,10 @@ def hard_error(module: nn.Module, data: UnitData) -> float:
 
 def _errors(output: Any, data: UnitData, index: Tensor) -> tuple[float, float]:
     """(error, what it is compared with), summed over the pictures of these numbers."""
-    if data.beyond is not None:
-        return tuple(loss * len(index) for loss in data.beyond.losses(output, index))
     target = data.target[index]
     if data.task is not None:
         zeros = {name: torch.zeros_like(part) for name, part in output.items()}
         return tuple(float(data.task.loss(answer, target)) * len(index) for answer in (output, zeros))
     pairs = [*zip(tree_leaves(output), tree_leaves(target), strict=True)]
     found = [output_error(o, t, data.weights and data.weights(t)) for o, t in pairs]
-    if data.information is not None:
-        factors = data.information.factors[index]
-        found += [data.information.error(o - t, t, u) for (o, t), u in zip(pairs, factors, strict=True)]
     return sum(error for error, _ in found), sum(signal for _, signal in found)
-
-
-def balance(module: nn.Module, data: UnitData, share: float) -> float:
-    """What the loss of the answers is multiplied with, so that at the start it counts ``share`` times the
-    block's own, on the first pictures that measure."""
-    index = next(data.measured(CHUNK))
-    with torch.no_grad():
-        output = _answered(module, data, data.quant_input[index])
-        own, answers = float(_distance(output, data, index)), float(data.beyond.loss(output, index))
-    return share * own / max(answers, TINY)

@@ -24,9 +24,7 @@ from ..data.store import TreeStore
 from ..graph.segments import Segment, segments
 from ..graph.site import Unit
 from ..tasks import Task
-from .beyond import Beyond
 from .losses import tempered
-from .sensitivity import LowRank
 from .weighting import Weigh
 
 CHUNK = 32  # pictures that run through a unit at a time where its error is measured
@@ -48,7 +46,7 @@ class UnitData:
     ``quant_input``: what it is called with in the quantized model, (args, kwargs), ``fp_input``: in the float
     one, ``target``: the float output, a tensor or a tuple of them, ``maps``: the float outputs of its
     softmaxes, tempered, where asked for; ``weights``: of a target, how much each element counts; None: all
-    the same; ``information``: what counts beside single elements; ``beyond``: what is behind a block.
+    the same.
 
     ``task``: of a whole model, whose loss counts; ``target`` then holds its answers by name.
     """
@@ -59,8 +57,6 @@ class UnitData:
     target: TreeStore
     maps: list[TreeStore]
     weights: Weigh | None = None
-    information: LowRank | None = None
-    beyond: Beyond | None = None
     task: Task | None = None
 
     @property
