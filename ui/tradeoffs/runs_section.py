@@ -111,6 +111,11 @@ class RunsSection:
             self.plan, self.timer, self.stop, self.go_on,
         }  # fmt: skip
 
+    @property
+    def looked_at(self) -> set[Component]:
+        """What a click on a row changes."""
+        return {self.details, self.tools, self.name, self.chosen}
+
     def connect(self, tab: gr.Tab) -> None:
         tab.select(self.open, self.asked, self.outputs, **LIGHT)
         model = self.fields["model"]
@@ -121,7 +126,7 @@ class RunsSection:
         self.by_method.click(self.sweep_methods, self.asked, self.outputs, **LIGHT)
         self.stop.click(self.end, self.asked, self.outputs, **LIGHT)
         self.go_on.click(self.again, self.asked, self.outputs, **LIGHT)
-        self.timer.tick(self.show, self.asked, self.outputs, **LIGHT)
+        self.timer.tick(self.tick, self.asked, self.outputs - self.looked_at, **LIGHT)
         self.table.select(self.choose, self.asked, self.outputs, **LIGHT)
         self.rename.click(self.renamed, self.asked | {self.name}, self.outputs, **LIGHT)
         self.delete.click(self.deleted, self.asked, self.outputs, **LIGHT)
@@ -151,9 +156,15 @@ class RunsSection:
             return {self.status: markup.banner("error", NOT_SHOWN, sentence(error))}
         return {**self._runs(data, points), **self._sweep(data[self.plan])}
 
+    def tick(self, data: Data, request: gr.Request) -> Updates:
+        """As :meth:`show`, but for what a click may have changed while this was on its way."""
+        found = self.show(data, request)
+        return {component: found[component] for component in found.keys() - self.looked_at}
+
     def _runs(self, data: Data, points: Sequence[Point]) -> Updates:
         shown = comparable(points)
-        chosen = [point for point in points if point.record.id in (data[self.chosen] or ())]
+        own = {point.record.id: point for point in points}
+        chosen = [own[each] for each in data[self.chosen] or () if each in own]  # as they were clicked on
         note = view.drawn(len(points) - len(shown)) if points else markup.note(view.NOTHING)
         return {
             self.plot: self.drawn(data, shown, data[self.guess]),
@@ -267,7 +278,9 @@ class RunsSection:
                 raise ValueError(NOT_YOURS)
         except (ValueError, vq.StorageError) as error:
             return {self.status: markup.banner("error", "Nothing was changed.", sentence(error))}
-        return self.show(data, request)
+        found = self.show(data, request)
+        left = found.get(self.chosen)
+        return {**found, self.name: self.bench.run(left[-1], self.owner(request)).name} if left else found
 
     def opened(self, data: Data, request: gr.Request) -> RunSettings:
         """Of the run that was clicked on last. Raises ValueError where there is none to open."""

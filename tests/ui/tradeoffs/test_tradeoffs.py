@@ -117,6 +117,35 @@ def test_two_runs_stand_side_by_side_are_renamed_and_deleted(page, bench, swept)
     assert "Click on a row" in runs.deleted({**held, runs.chosen: []}, ME)[runs.status]
 
 
+def test_the_run_clicked_on_last_stays_the_last_whatever_is_shown_again(page, bench, swept):
+    """It is the one that is opened, renamed or deleted."""
+    runs = page.runs
+    first, second = (row[-1] for row in runs.show(swept, ME)[runs.table]["value"][:2])
+    for chosen in ([first, second], [second, first]):
+        held = {**swept, runs.chosen: chosen}
+        assert runs.show({**held, runs.cost: "compute"}, ME)[runs.chosen] == chosen
+        assert runs.open(held, ME)[runs.chosen] == chosen
+        opened = runs.opened({**held, **runs.show(held, ME)}, ME)
+        assert opened.weight_bits == bench.runs.get(chosen[-1]).asked.recipe.weight_bits
+
+
+def test_a_look_at_a_sweep_that_is_answered_late_takes_no_click_back(page, swept):
+    runs = page.runs
+    seen = runs.tick({**swept, runs.chosen: None}, ME)
+    assert not seen.keys() & {runs.chosen, runs.details, runs.tools, runs.name}
+    assert seen.keys() >= {runs.status, runs.plot, runs.table, runs.timer}
+
+
+def test_after_one_of_two_is_deleted_the_other_has_its_name(page, bench, swept):
+    runs = page.runs
+    kept = runs.show(swept, ME)[runs.table]["value"][0]
+    before = {record.id for record in bench.runs.all()}
+    bench.runs.add(bench.runs.get(kept[-1]).for_owner(""))
+    (extra,) = {record.id for record in bench.runs.all()} - before
+    seen = runs.deleted({**swept, runs.chosen: [kept[-1], extra], runs.name: "another"}, ME)
+    assert seen[runs.chosen] == [kept[-1]] and seen[runs.name] == kept[0]
+
+
 def test_the_table_for_other_programs_has_every_run(page, bench, swept):
     with Path(page.runs.file(ME)).open(newline="") as file:
         rows = list(csv.DictReader(file))
