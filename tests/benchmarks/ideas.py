@@ -270,7 +270,8 @@ def _about(cells: Mapping[str, Mapping]) -> str:
     judged = numbers(cell["n"] for cell in cells.values())
     iterations = numbers(cell["iterations"] for cell in cells.values() if "iterations" in cell)
     learned = f"; iterations of a unit: {iterations}" if iterations else ""
-    return f"{what}, of seed 0; 1; pictures judged: {judged}{learned}"
+    seeds = "; ".join(sorted({key.rpartition(" ")[2] for key in cells}))
+    return f"{what}, of seed {seeds}; pictures judged: {judged}{learned}"
 
 
 if __name__ == "__main__":
